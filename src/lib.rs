@@ -1,0 +1,4 @@
+//! rtmd, a routing table manager for Linux.
+#![cfg_attr(not(test), deny(clippy::print_stdout))]
+
+pub mod model;

@@ -1,0 +1,20 @@
+//! Words: the values everything else speaks in. Parsing, printing, ordering; no state.
+//!
+//! The one thing to remember: **smaller wins**. A smaller [`Preference`] is preferred, and so is a
+//! smaller [`Metric`] among equals; no function here is called `higher` or `better_than`.
+
+pub mod entity;
+pub mod error;
+pub mod fib;
+pub mod nexthop;
+pub mod prefix;
+pub mod route;
+pub mod view;
+
+pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
+pub use error::{Error, ErrorKind, Result};
+pub use fib::{FibStatus, Forwarding, Hop, KernelTable};
+pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
+pub use prefix::{Family, Prefix, PrefixMap};
+pub use route::{ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Turn};
+pub use view::{View, ViewSet};

@@ -1,4 +1,5 @@
 //! rtmd, a routing table manager for Linux.
 #![cfg_attr(not(test), deny(clippy::print_stdout))]
 
+pub mod bus;
 pub mod model;

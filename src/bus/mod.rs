@@ -1,0 +1,3 @@
+//! The service on the bus.
+
+pub mod wire;

@@ -1,0 +1,194 @@
+//! How values look on the bus: shared by the service and by its clients.
+//!
+//! Field order is the wire's order, so these structures are part of the API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use zbus::{
+    OwnedObjectPath, OwnedVariant,
+    wire::{DeserializeDict, SerializeDict, Type},
+};
+
+/// The bus name of the service.
+pub const SERVICE: &str = "org.rtmd1";
+/// The path of the manager object; all others are below it.
+pub const ROOT: &str = "/org/rtmd1";
+/// What each error name begins with.
+pub const ERROR_PREFIX: &str = "org.rtmd1.Error";
+/// A time that never ends, where the wire has milliseconds.
+pub const INFINITE: u32 = u32::MAX;
+
+/// Options and details by name: `a{sv}`.
+pub type Details = BTreeMap<String, OwnedVariant>;
+
+/// A registration: `(tousuusss)`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, Type)]
+pub struct EntityInfo {
+    /// Its id.
+    pub id: u64,
+    /// Its object.
+    pub path: OwnedObjectPath,
+    /// The instance it works in.
+    pub instance: u32,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Its protocol's number.
+    pub protocol: u32,
+    /// Which of several of that protocol.
+    pub protocol_instance: u32,
+    /// What it calls itself.
+    pub label: String,
+    /// The connection that holds it; empty unless active.
+    pub bus_name: String,
+    /// `active`, `lingering` or `builtin`.
+    pub state: String,
+}
+
+/// A destination: `(stua(uuttut))`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, Type)]
+pub struct DestinationInfo {
+    /// `address/length`.
+    pub prefix: String,
+    /// When anything about it last changed, microseconds of real time since 1970.
+    pub last_changed: u64,
+    /// The union of its routes' views.
+    pub views: u32,
+    /// A record for each view asked for, ascending.
+    pub per_view: Vec<ViewInfo>,
+}
+
+/// A destination in one view: `(uuttut)`. Id 0 means none.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, Type)]
+pub struct ViewInfo {
+    /// The view's id.
+    pub view: u32,
+    /// How many routes the destination has in the view.
+    pub routes: u32,
+    /// The best of them.
+    pub best: u64,
+    /// The best one's owner.
+    pub owner: u64,
+    /// `RTM_DEST_FLAG_*`.
+    pub flags: u32,
+    /// The route in hold-down.
+    pub held: u64,
+}
+
+/// A route: `(tsttuuuuuata{sv})`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Type)]
+pub struct RouteInfo {
+    /// Its id.
+    pub id: u64,
+    /// `address/length`.
+    pub destination: String,
+    /// The entity it belongs to.
+    pub owner: u64,
+    /// The owner's next hop it was learnt from, or 0.
+    pub neighbour: u64,
+    /// `RTM_ROUTE_STATE_*`.
+    pub state: u32,
+    /// `RTM_ROUTE_FLAGS_*`.
+    pub flags: u32,
+    /// Compared first; smaller wins.
+    pub preference: u32,
+    /// Compared second; smaller wins.
+    pub metric: u32,
+    /// The views it is offered in.
+    pub views: u32,
+    /// The owner's next hops, in the order given.
+    pub next_hops: Vec<u64>,
+    /// `fib` s, `fib-error` s, `best-in-views` u.
+    pub more: Details,
+}
+
+/// A next hop: `(ttsuuua{sv})`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Type)]
+pub struct NextHopInfo {
+    /// Its id.
+    pub id: u64,
+    /// The entity it belongs to.
+    pub owner: u64,
+    /// The neighbouring router; empty when the destination is on the link.
+    pub address: String,
+    /// The kernel's number of the interface; 0 when resolution finds it.
+    pub interface: u32,
+    /// `RTM_NEXTHOP_STATE_*`.
+    pub state: u32,
+    /// `RTM_NEXTHOP_FLAGS_*`.
+    pub flags: u32,
+    /// `interface` s, `weight` u, `viable` b, `resolved-via` a(su).
+    pub more: Details,
+}
+
+/// An item of `AddRoutes`: `(stuuuuuat)`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, Type)]
+pub struct RouteItem {
+    /// `address/length`.
+    pub destination: String,
+    /// The next hop it was learnt from, or 0.
+    pub neighbour: u64,
+    /// 0 takes the protocol's level.
+    pub preference: u32,
+    /// The protocol's own cost.
+    pub metric: u32,
+    /// `RTM_ROUTE_FLAGS_*`.
+    pub flags: u32,
+    /// The views to offer it in.
+    pub views: u32,
+    /// Time to live in milliseconds; [`INFINITE`] for ever.
+    pub ttl: u32,
+    /// Next hops of the caller.
+    pub next_hops: Vec<u64>,
+}
+
+/// A refused item of a bulk call: `(uss)`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, Type)]
+pub struct ItemError {
+    /// The item's place in the call, from 0.
+    pub index: u32,
+    /// The D-Bus error name.
+    pub name: String,
+    /// What was wrong.
+    pub text: String,
+}
+
+/// What registration tells the client about the table: `a{sv}`.
+#[derive(Clone, Debug, DeserializeDict, Eq, PartialEq, SerializeDict, Type)]
+#[zbus(signature = "a{sv}", rename_all = "kebab-case")]
+pub struct Profile {
+    /// The entity's id.
+    pub id: u64,
+    /// The most next hops a route may have.
+    pub max_next_hops: u32,
+    /// The most items a page of an enumeration may have.
+    pub max_handles: u32,
+    /// The views of the table.
+    pub views: u32,
+    /// How many they are.
+    pub number_of_views: u32,
+    /// The preference its routes get.
+    pub preference: u32,
+    /// Changes when the service lost what clients offered.
+    pub epoch: u64,
+    /// Whether routes of an earlier registration are still there.
+    pub resumed: bool,
+    /// How many of them wait to be offered again.
+    pub stale_routes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signatures_are_those_of_the_api() {
+        assert_eq!(EntityInfo::SIGNATURE, "(tousuusss)");
+        assert_eq!(DestinationInfo::SIGNATURE, "(stua(uuttut))");
+        assert_eq!(RouteInfo::SIGNATURE, "(tsttuuuuuata{sv})");
+        assert_eq!(NextHopInfo::SIGNATURE, "(ttsuuua{sv})");
+        assert_eq!(RouteItem::SIGNATURE, "(stuuuuuat)");
+        assert_eq!(ItemError::SIGNATURE, "(uss)");
+        assert_eq!(Profile::SIGNATURE, "a{sv}");
+    }
+}

@@ -24,7 +24,7 @@ impl View {
     }
 
     /// The set of this view alone.
-    pub fn only(self) -> ViewSet {
+    pub const fn only(self) -> ViewSet {
         ViewSet(1 << self.0)
     }
 }
@@ -82,8 +82,9 @@ impl ViewSet {
             return Ok(supported);
         }
         if !self.without(supported).is_empty() {
-            return Err(ErrorKind::NotSupported
-                .because(format_args!("views {self} are not all among the supported {supported}")));
+            return Err(ErrorKind::NotSupported.because(format_args!(
+                "views {self} are not all among the supported {supported}"
+            )));
         }
         Ok(self)
     }

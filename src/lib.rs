@@ -2,4 +2,5 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout))]
 
 pub mod bus;
+pub mod fib;
 pub mod model;

@@ -4,3 +4,4 @@
 pub mod bus;
 pub mod fib;
 pub mod model;
+pub mod netlink;

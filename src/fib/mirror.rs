@@ -12,7 +12,7 @@ use super::{
     destination::{Action, Class, Destination, Fact, Stage, State},
     retry::Retries,
 };
-use crate::model::{FibStatus, Forwarding, Prefix, PrefixMap};
+use crate::model::{FibStatus, Forwarding, Hop, Prefix, PrefixMap, Weight};
 
 /// One kernel table, wished and found. Both families fit in one mirror; the order of work is then
 /// common to them.
@@ -67,7 +67,7 @@ impl Mirror {
     /// destination that waits after a refusal is tried again, whatever the wish.
     pub fn want(&mut self, to: Prefix, wish: Option<Arc<Forwarding>>) -> Option<Settled> {
         self.update(to, |mirror, state| {
-            state.wish = wish;
+            state.wish = wish.map(as_the_kernel_tells);
             match state.stage {
                 Stage::InFlight { .. } => return None, // planned again when its result comes
                 Stage::Waiting { due } => {
@@ -281,6 +281,20 @@ impl Counts {
             Class::Pending => Some(&mut self.pending),
             Class::Failed => Some(&mut self.failed),
         }
+    }
+}
+
+/// The same forwarding without what the kernel does not keep, so that a dump can equal it: the weight
+/// of an only hop.
+fn as_the_kernel_tells(wish: Arc<Forwarding>) -> Arc<Forwarding> {
+    match wish.as_ref() {
+        Forwarding::Unicast(hops) => match hops.as_ref() {
+            [only] if only.weight != Weight::ONE => {
+                Arc::new(Forwarding::Unicast([Hop { weight: Weight::ONE, ..*only }].into()))
+            }
+            _ => wish,
+        },
+        Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => wish,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::model::{Hop, InterfaceIndex, Weight};
+use crate::model::InterfaceIndex;
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -305,6 +305,16 @@ fn what_the_kernel_calls_existing_is_removed_if_it_is_ours_and_then_installed() 
     assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
     assert_eq!(case.refused("10.0.0.0/8", libc::EEXIST), Some(FibStatus::Failed));
     assert_eq!(case.mirror.poll_deadline(), Some(case.now + Duration::from_secs(2)));
+}
+
+#[test]
+fn the_weight_of_an_only_hop_makes_no_difference() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    let Forwarding::Unicast(mut hops) = forwarding("via 1").as_ref().clone() else { panic!() };
+    hops[0].weight = Weight::new(7).unwrap();
+    let settled = case.mirror.want(prefix("10.0.0.0/8"), Some(Forwarding::Unicast(hops).into()));
+    assert_eq!(settled.map(|settled| settled.status), Some(FibStatus::Installed));
+    assert_eq!(case.op(), "nothing");
 }
 
 #[test]

@@ -3,5 +3,6 @@
 
 pub mod bus;
 pub mod fib;
+pub mod kernel;
 pub mod model;
 pub mod netlink;

@@ -21,9 +21,9 @@ use netlink_packet_route::{
 use super::Signature;
 use crate::model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix, Weight};
 
-/// The most hops of one route: an attribute's length is 16 bits wide, and an IPv6 hop takes 28 bytes
-/// of it (an IPv4 one by an IPv6 gateway 32).
-const MOST_HOPS: usize = 2000;
+/// The most hops of one route. A hop takes up to 32 bytes (IPv4 by an IPv6 gateway), and what does not
+/// fit 32 KiB the kernel would take but could not dump.
+const MOST_HOPS: usize = 1000;
 
 /// A change to one route of ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,6 +3,9 @@
 
 pub mod bus;
 pub mod config;
+pub mod fib;
+pub mod kernel;
 pub mod model;
+pub mod netlink;
 pub mod rib;
 pub mod shared;

@@ -257,7 +257,8 @@ impl Pair {
             let index = InterfaceIndex(number.into());
             rib.handle_link(index, &format!("up{number}"), true);
             for network in [format!("192.0.{number}.0/24"), format!("2001:db8:{number}::/48")] {
-                rib.handle_address(index, network.parse().unwrap());
+                let network: Prefix = network.parse().unwrap();
+                rib.handle_address(index, network.address(), network);
             }
             naive.up.insert(index, true);
         }

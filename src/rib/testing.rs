@@ -29,7 +29,8 @@ impl TestRib {
         let networks = ["192.0.2.0/24", "198.51.100.0/24", "2001:db8:3::/64"];
         for (index, network) in (1..).zip(networks) {
             rib.handle_link(InterfaceIndex(index), &format!("up{index}"), true);
-            rib.handle_address(InterfaceIndex(index), network.parse().unwrap());
+            let network: Prefix = network.parse().unwrap();
+            rib.handle_address(InterfaceIndex(index), network.address(), network);
         }
         rib.handle_links_complete();
         Self { rib, entities: BTreeMap::new(), clock: 0 }

@@ -120,7 +120,11 @@ fn links_told_anew_do_not_touch_routes_whose_links_are_still_there() {
     test.effects();
     test.rib.handle_links_unknown();
     test.rib.handle_link(InterfaceIndex(1), "up1", true);
-    test.rib.handle_address(InterfaceIndex(1), "192.0.2.0/24".parse().unwrap());
+    test.rib.handle_address(
+        InterfaceIndex(1),
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/24".parse().unwrap(),
+    );
     test.rib.handle_links_complete();
     assert_eq!(test.effects(), [""; 0]);
     assert_eq!(test.rib.interface_name(InterfaceIndex(2)), None, "what was not told is gone");

@@ -91,10 +91,18 @@ fn an_id_of_the_other_familys_table_is_no_handle_here() {
 #[test]
 fn without_an_interface_the_most_specific_connected_network_decides() {
     let mut test = TestRib::with_entities(["ospf"]);
-    test.rib.handle_address(InterfaceIndex(2), "192.0.2.0/25".parse().unwrap());
+    test.rib.handle_address(
+        InterfaceIndex(2),
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/25".parse().unwrap(),
+    );
     test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
     assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 2"]);
-    test.rib.handle_address_gone(InterfaceIndex(2), "192.0.2.0/25".parse().unwrap());
+    test.rib.handle_address_gone(
+        InterfaceIndex(2),
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/25".parse().unwrap(),
+    );
     assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 1"]);
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn index(link: &str) -> InterfaceIndex {
 
 /// What rtmd uses by default.
 pub(crate) fn signature() -> Signature {
-    Signature { protocol: 82.try_into().unwrap(), metric: 82.try_into().unwrap() }
+    Signature::default()
 }
 
 /// Reads `via ADDRESS dev LINK weight N` as often as `,` separates them, or another kind's name.

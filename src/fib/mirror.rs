@@ -133,7 +133,7 @@ impl Mirror {
         })
     }
 
-    /// The table has been read: from here on there is work, beginning with what is to go or to change.
+    /// The table has been read, in each family that is wished for: from here on there is work, beginning with what is to go or to change.
     pub fn handle_dump_complete(&mut self) {
         if mem::replace(&mut self.work.dump, Dump::Complete) == Dump::Awaited {
             let unsettled = self.destinations.iter();

@@ -1,0 +1,266 @@
+//! A bus and a service of a test's own, gone when the test is over.
+//!
+//! Each test has its own dbus-daemon on a socket in a scratch folder and its own rtmd on it, so
+//! tests run side by side. When a test fails, what the service said is printed with it.
+
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use rtmd::client::{self, Bus, EntityProxy, ManagerProxy, TableProxy};
+use rtmd::{bus::wire::Details, model::Family};
+use tempfile::TempDir;
+use zbus::{Connection, OwnedVariant, Variant};
+
+/// No table of this instance goes to the kernel, so these tests need no rights.
+pub(crate) const NO_FIB: &str = "[[instance]]\nid = 0\nfib = false\n";
+
+/// A dbus-daemon.
+pub(crate) struct PrivateBus {
+    folder: TempDir,
+    daemon: Child,
+}
+
+/// An rtmd on it.
+pub(crate) struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl PrivateBus {
+    pub(crate) fn start() -> Self {
+        Self::with_policy("<allow own=\"*\"/>")
+    }
+
+    /// With these rules for names besides the right to talk to everyone.
+    pub(crate) fn with_policy(rules: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("rtmd-test-").tempdir().unwrap();
+        // Other users must be able to reach the socket.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(folder.path(), open).unwrap();
+        let socket = folder.path().join("bus");
+        let config = format!(
+            "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
+             \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\
+             <busconfig><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+             <policy context=\"default\"><allow user=\"*\"/><allow send_destination=\"*\"/>\
+             <allow receive_sender=\"*\"/>{rules}</policy></busconfig>",
+            socket.display()
+        );
+        let file = folder.path().join("bus.conf");
+        fs::write(&file, config).unwrap();
+        let mut daemon = Command::new("dbus-daemon")
+            .arg(format!("--config-file={}", file.display()))
+            .args(["--nofork", "--nopidfile", "--print-address"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("dbus-daemon has to be installed");
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        assert!(address.starts_with("unix:"), "dbus-daemon did not start");
+        Self { folder, daemon }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("unix:path={}", self.path("bus").display())
+    }
+
+    /// An rtmd with this configuration that is on the bus.
+    pub(crate) fn serve(&self, config: &str) -> Service {
+        let service = self.spawn(config, "first");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.busctl(&["status", "org.rtmd1"]).status.success() {
+            assert!(Instant::now() < deadline, "rtmd does not come up:\n{}", service.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        service
+    }
+
+    /// An rtmd that may or may not come up; `life` names its directories.
+    pub(crate) fn spawn(&self, config: &str, life: &str) -> Service {
+        let file = self.path(&format!("{life}.toml"));
+        fs::write(&file, config).unwrap();
+        let log = self.path(&format!("{life}.log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_rtmd"))
+            .args(["--bus", &self.address()])
+            .arg("--config")
+            .arg(&file)
+            .arg("--runtime-directory")
+            .arg(self.path(&format!("{life}.run")))
+            .arg("--state-directory")
+            .arg(self.path(&format!("{life}.state")))
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Service { child, log }
+    }
+
+    pub(crate) fn busctl(&self, arguments: &[&str]) -> Output {
+        let address = format!("--address={}", self.address());
+        Command::new("busctl").arg(address).args(arguments).output().expect("busctl")
+    }
+
+    /// Calls a method with busctl; the answer in words, or the error's name and text.
+    pub(crate) fn call(&self, path: &str, method: &str, arguments: &str) -> Result<String, String> {
+        let (interface, method) = method.rsplit_once('.').unwrap();
+        let fixed = ["--json=short", "call", "org.rtmd1", path, interface, method];
+        let all: Vec<&str> = fixed.into_iter().chain(arguments.split_whitespace()).collect();
+        let output = self.busctl(&all);
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
+    pub(crate) fn rtmctl(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+            .args(["--bus", &self.address()])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        client::connect(&Bus::Address(self.address())).await.unwrap()
+    }
+
+    /// Ends the bus under everyone's feet.
+    pub(crate) fn stop(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+    }
+}
+
+impl Drop for PrivateBus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+impl Service {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "rtmd does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("rtmd said:\n{}", self.log());
+        }
+    }
+}
+
+/// A registered client of ours.
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    pub(crate) manager: ManagerProxy<'static>,
+    pub(crate) entity: EntityProxy<'static>,
+    pub(crate) table: TableProxy<'static>,
+    pub(crate) id: u64,
+}
+
+impl Client {
+    pub(crate) async fn register(bus: &PrivateBus, family: Family, protocol: u32) -> Self {
+        let connection = bus.connect().await;
+        Self::register_on(&connection, family, protocol).await
+    }
+
+    pub(crate) async fn register_on(
+        connection: &Connection,
+        family: Family,
+        protocol: u32,
+    ) -> Self {
+        let manager = client::manager(connection).await.unwrap();
+        let label = details([("label", Variant::from(format!("client-{protocol}")))]);
+        let (path, profile) =
+            manager.register_entity(0, family.name(), protocol, 0, &label).await.unwrap();
+        let entity = EntityProxy::builder(connection).path(path).build().await.unwrap();
+        let table = client::table(&manager, 0, family).await.unwrap();
+        Self { connection: connection.clone(), manager, entity, table, id: profile.id }
+    }
+
+    /// Offers a route via this address.
+    pub(crate) async fn add(&self, prefix: &str, via: &str) -> zbus::Result<(u64, u32)> {
+        self.entity.add_route(prefix, &route(via, []), 0).await
+    }
+}
+
+/// A route via this address, with these keys besides.
+pub(crate) fn route<const N: usize>(via: &str, more: [(&str, Variant<'static>); N]) -> Details {
+    let mut route = details(more);
+    let via = Variant::from(vec![(via.to_owned(), 0u32)]);
+    route.insert("via".to_owned(), OwnedVariant::try_from(via).unwrap());
+    route
+}
+
+pub(crate) fn details<const N: usize>(entries: [(&str, Variant<'static>); N]) -> Details {
+    let owned = |(key, value): (&str, Variant<'static>)| {
+        (key.to_owned(), OwnedVariant::try_from(value).unwrap())
+    };
+    entries.into_iter().map(owned).collect()
+}
+
+/// The last part of the D-Bus name of the error, and its text.
+pub(crate) fn refusal<T: std::fmt::Debug>(result: zbus::Result<T>) -> (String, String) {
+    match result.expect_err("a refusal is expected") {
+        zbus::Error::MethodError(name, text, _) => {
+            let name = name.as_str().rsplit('.').next().unwrap_or_default().to_owned();
+            (name, text.unwrap_or_default())
+        }
+        zbus::Error::FDO(error) => (format!("{error:?}"), error.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until something holds, at most ten seconds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether a program is there to run.
+pub(crate) fn installed(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists())
+    })
+}

@@ -20,6 +20,8 @@ pub(super) struct Events {
     /// How long the load took, once it is over.
     loading: Duration,
     bar: Option<ProgressBar>,
+    /// What the bar says: drawing it anew for each line would take longer than the line.
+    shown: u64,
 }
 
 /// What came of the lines so far.
@@ -55,7 +57,7 @@ impl Events {
     /// Nothing happened yet.
     pub(super) fn new(json: bool) -> Self {
         let form = if json { Form::Programs } else { Form::People };
-        Self { form, started: Instant::now(), loading: Duration::ZERO, bar: None }
+        Self { form, started: Instant::now(), loading: Duration::ZERO, bar: None, shown: 0 }
     }
 
     /// The first line is there: time runs from here.
@@ -104,9 +106,11 @@ impl Events {
 
     /// So much of the input was taken.
     pub(super) fn progress(&mut self, taken: u64, size: Option<u64>, totals: Totals) {
-        if self.form == Form::Programs || self.started.elapsed() < LONG {
+        let unchanged = self.shown == totals.offered;
+        if self.form == Form::Programs || unchanged || self.started.elapsed() < LONG {
             return;
         }
+        self.shown = totals.offered;
         let bar = self.bar.get_or_insert_with(|| bar(size));
         bar.set_position(if size.is_some() { taken } else { totals.offered });
         bar.set_message(format!("{} routes", totals.offered));
@@ -164,14 +168,21 @@ impl Events {
         &self,
         out: &mut Output,
         event: serde_json::Value,
-        sentence: impl FnOnce() -> String,
+        sentence: impl Fn() -> String,
     ) -> Result<(), Problem> {
-        let done: io::Result<()> = match self.form {
-            Form::Programs => out.json(&event),
-            Form::People => out.line(format_args!("{}", sentence())),
+        let mut tell = || {
+            match self.form {
+                Form::Programs => out.json(&event)?,
+                Form::People => out.line(format_args!("{}", sentence()))?,
+            }
+            // Whoever reads this wants it now: the command may stay for days.
+            out.flush()
         };
-        // Whoever reads this wants it now: the command may stay for days.
-        Ok(done.and_then(|()| out.flush())?)
+        let done: io::Result<()> = match &self.bar {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        };
+        Ok(done?)
     }
 }
 

@@ -226,9 +226,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_prefix_is_refused() {
-        for text in
-            ["", "/", "10.0.0.0", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/ 8", "10/8", "::/0x1", "a/1"]
-        {
+        for text in [
+            "",
+            "/",
+            "10.0.0.0",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.0.0.0/ 8",
+            "10/8",
+            "::/0x1",
+            "a/1",
+        ] {
             assert!(refusal(text).ends_with("is not a prefix like 192.0.2.0/24"), "{text}");
         }
         assert!(refusal(&"9".repeat(5000)).len() < 120, "a refusal quotes only the beginning");

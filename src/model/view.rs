@@ -82,8 +82,9 @@ impl ViewSet {
             return Ok(supported);
         }
         if !self.without(supported).is_empty() {
-            return Err(ErrorKind::NotSupported
-                .because(format_args!("views {self} are not all among the supported {supported}")));
+            return Err(ErrorKind::NotSupported.because(format_args!(
+                "views {self} are not all among the supported {supported}"
+            )));
         }
         Ok(self)
     }

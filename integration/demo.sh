@@ -10,6 +10,7 @@
 #
 # usage: demo.sh            runs it and takes everything away again
 #        KEEP=1 demo.sh     leaves it running and says how to play with it
+#        BROKER=1 demo.sh   on a dbus-broker instead of a dbus-daemon
 #        demo.sh end DIR    takes a kept one away
 #
 # Needs root (it makes network namespaces), but neither systemd nor a system bus. Exits non-zero if
@@ -217,10 +218,10 @@ ping_through() {
 # --- the story -------------------------------------------------------------------------------
 
 step 'A private message bus, and rtmd in the router'
-start bus "$here/private-bus" "$state/bus.socket"
+start bus "$here/private-bus" ${BROKER:+--broker} "$state/bus.socket"
 # Every program here looks for the system bus, and this is how they find this one.
 export DBUS_SYSTEM_BUS_ADDRESS="unix:path=$state/bus.socket"
-eventually 'the bus is there' grep -q guid= "$state/bus.log"
+eventually 'the bus is there' grep -q unix:path= "$state/bus.log"
 start rtmd ip netns exec "$router" "$programs/rtmd" --bus "$DBUS_SYSTEM_BUS_ADDRESS" \
     --config "$state/rtmd.toml" --runtime-directory "$state/run" --state-directory "$state/lib"
 eventually 'rtmd is on the bus and in step with the kernel' in_step

@@ -1,3 +1,25 @@
-//! The service on the bus.
+//! The service on the bus: one file for each interface.
+//!
+//! A method does three things: reads the wire, calls the core, writes the wire. Calls are handled
+//! one after the other in the order the bus delivers them (`spawn = false`), so a handler must not
+//! wait for a reply on the same connection; questions to the bus itself go over a second one.
+//!
+//! * [`wire`]: how values look, shared with the clients;
+//! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert`: core to wire;
+//! * `clients`: who calls, and noticing that they are gone;
+//! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
+//! * `service`: putting them on the bus, and taking them off.
 
+mod clients;
+mod convert;
+mod entity;
+mod enumeration;
+mod errors;
+mod manager;
+mod object_manager;
+mod options;
+mod service;
+mod table;
 pub mod wire;
+
+pub use service::{Facts, FibState, Service, StartError};

@@ -81,8 +81,12 @@ impl Protocol {
     pub const OSPF: Self = Self(13);
     /// BGP.
     pub const BGP: Self = Self(14);
+    /// Routes learnt once, then static.
+    pub const AUTOSTATIC: Self = Self(10002);
     /// Configured static routes.
     pub const STATIC: Self = Self(10006);
+    /// Static routes that do not trigger dial on demand.
+    pub const STATIC_NON_DOD: Self = Self(10007);
 
     const NAMES: [(Self, &'static str); 13] = [
         (Self(1), "other"),
@@ -95,9 +99,9 @@ impl Protocol {
         (Self::OSPF, "ospf"),
         (Self::BGP, "bgp"),
         (Self(112), "vrrp"),
-        (Self(10002), "autostatic"),
+        (Self::AUTOSTATIC, "autostatic"),
         (Self::STATIC, "static"),
-        (Self(10007), "static-non-dod"),
+        (Self::STATIC_NON_DOD, "static-non-dod"),
     ];
 
     /// The protocol of this name or number.

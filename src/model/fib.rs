@@ -50,6 +50,11 @@ pub enum FibStatus {
     Suppressed,
 }
 
+impl KernelTable {
+    /// The table that packets are looked up in without further rules.
+    pub const MAIN: Self = Self(254);
+}
+
 impl FibStatus {
     /// The word for it on the bus.
     pub fn name(self) -> &'static str {

@@ -18,3 +18,9 @@ pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Turn};
 pub use view::{View, ViewSet};
+
+/// A moment of real time, in microseconds since 1970.
+///
+/// Only for showing: nothing is decided by it, because it jumps when the clock is set.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Timestamp(pub u64);

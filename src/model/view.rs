@@ -24,7 +24,7 @@ impl View {
     }
 
     /// The set of this view alone.
-    pub fn only(self) -> ViewSet {
+    pub const fn only(self) -> ViewSet {
         ViewSet(1 << self.0)
     }
 }

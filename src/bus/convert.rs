@@ -1,0 +1,142 @@
+//! From the core's words to the wire's.
+
+use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
+
+use super::wire;
+use crate::{
+    model::{EntityId, Hop, TableId, Timestamp},
+    rib::{DestinationView, Entity, NextHopView, Profile, RouteView, Tenure},
+};
+
+/// The time, for showing.
+pub(super) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
+}
+
+/// The object of a table.
+pub(super) fn table_path(id: TableId) -> OwnedObjectPath {
+    path(format!("{}/table/{}/{}", wire::ROOT, id.instance, id.family))
+}
+
+/// The object of an entity.
+pub(super) fn entity_path(id: EntityId) -> OwnedObjectPath {
+    path(format!("{}/entity/{id}", wire::ROOT))
+}
+
+/// The object of an enumeration.
+pub(super) fn enumeration_path(number: u64) -> OwnedObjectPath {
+    path(format!("{}/enumeration/{number}", wire::ROOT))
+}
+
+/// A path made of words and numbers of ours, which is always a valid one.
+fn path(text: String) -> OwnedObjectPath {
+    debug_assert!(ObjectPath::try_from(text.as_str()).is_ok(), "{text} is no object path");
+    ObjectPath::from_string_unchecked(text).into()
+}
+
+pub(super) fn entity_info(entity: &Entity) -> wire::EntityInfo {
+    wire::EntityInfo {
+        id: entity.id.0,
+        path: entity_path(entity.id),
+        instance: entity.key.table.instance.0.into(),
+        family: entity.key.table.family.name().to_owned(),
+        protocol: entity.key.protocol.0,
+        protocol_instance: entity.key.protocol_instance,
+        label: entity.label.clone(),
+        bus_name: bus_name(entity).to_owned(),
+        state: entity.state.name().to_owned(),
+    }
+}
+
+/// The connection that holds a registration; a shared one is held by none.
+pub(super) fn bus_name(entity: &Entity) -> &str {
+    match entity.tenure {
+        Tenure::Connection => &entity.caller.bus_name,
+        Tenure::User => "",
+    }
+}
+
+pub(super) fn profile(profile: &Profile, epoch: u64) -> wire::Profile {
+    wire::Profile {
+        id: profile.id.0,
+        max_next_hops: profile.max_next_hops,
+        max_handles: profile.max_handles,
+        views: profile.views.0,
+        number_of_views: profile.views.len(),
+        preference: profile.preference.0,
+        epoch,
+        resumed: false,
+        stale_routes: 0,
+    }
+}
+
+pub(super) fn destination_info(found: &DestinationView) -> wire::DestinationInfo {
+    let record = |record: &crate::rib::ViewRecord| wire::ViewInfo {
+        view: record.view.id().into(),
+        routes: u32::try_from(record.routes).unwrap_or(u32::MAX),
+        best: record.best.map_or(0, |(route, _)| route.0.get()),
+        owner: record.best.map_or(0, |(_, owner)| owner.0),
+        flags: record.flags.0,
+        held: 0,
+    };
+    wire::DestinationInfo {
+        prefix: found.prefix.to_string(),
+        last_changed: found.changed.0,
+        views: found.views.0,
+        per_view: found.per_view.iter().map(record).collect(),
+    }
+}
+
+pub(super) fn route_info(view: &RouteView<'_>) -> wire::RouteInfo {
+    let route = view.route;
+    let mut more = wire::Details::new();
+    detail(&mut more, "fib", view.fib.name());
+    if let Some(words) = view.fib_error {
+        detail(&mut more, "fib-error", words);
+    }
+    detail(&mut more, "best-in-views", route.best_in.0);
+    wire::RouteInfo {
+        id: view.id.0.get(),
+        destination: route.to.to_string(),
+        owner: route.owner.0,
+        neighbour: route.neighbour.map_or(0, |id| id.0.get()),
+        state: crate::model::RouteState::Created as u32,
+        flags: route.flags.0.into(),
+        preference: route.rank.preference.0,
+        metric: route.rank.metric.0,
+        views: route.views.0,
+        next_hops: view.next_hops.iter().map(|id| id.0.get()).collect(),
+        more,
+    }
+}
+
+pub(super) fn next_hop_info(view: &NextHopView<'_>) -> wire::NextHopInfo {
+    let next_hop = view.next_hop;
+    let mut more = wire::Details::new();
+    if let Some(name) = view.interface_name {
+        detail(&mut more, "interface", name);
+    }
+    detail(&mut more, "weight", u32::from(next_hop.weight.get()));
+    detail(&mut more, "viable", view.resolved.is_some());
+    let gateway = |hop: &Hop| hop.gateway.map(|address| address.to_string()).unwrap_or_default();
+    let resolved: Vec<(String, u32)> =
+        view.resolved.iter().map(|hop| (gateway(hop), hop.interface.0)).collect();
+    detail(&mut more, "resolved-via", resolved);
+    wire::NextHopInfo {
+        id: view.id.0.get(),
+        owner: next_hop.owner.0,
+        address: next_hop.key.address.map(|address| address.to_string()).unwrap_or_default(),
+        interface: next_hop.key.interface.0,
+        state: u32::from(next_hop.deleted),
+        flags: next_hop.flags.0,
+        more,
+    }
+}
+
+/// Puts one detail; only file descriptors can fail to become owned, and there are none.
+fn detail<'v>(more: &mut wire::Details, key: &str, value: impl Into<Variant<'v>>) {
+    if let Ok(value) = OwnedVariant::try_from(value.into()) {
+        more.insert(key.to_owned(), value);
+    }
+}

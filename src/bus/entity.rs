@@ -1,0 +1,338 @@
+//! `org.rtmd1.Entity`: what a registered client does. Only its owner may call.
+
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+
+use zbus::{Connection, OwnedVariant, interface, message::Header};
+
+use super::{
+    convert::{bus_name, next_hop_info, now},
+    errors::item_error,
+    options::{Options, RouteOptions, check_ttl, next_hop_id, next_hop_ids, next_hop_key},
+    service::Context,
+    wire::{ItemError, NextHopInfo, RouteItem},
+};
+use crate::{
+    model::{
+        ChangeFlags, EntityId, ErrorKind, Metric, NextHopFlags, NextHopId, Preference, Result,
+        RouteFlags, RouteId, ViewSet, Weight,
+    },
+    rib::{self, NextHopOffer, Offer, OfferedNextHops, Rib},
+};
+
+/// How many routes are dealt with under one lock, so that a bulk call holds nobody up for long.
+const SLICE: usize = 512;
+
+/// The object of one registration.
+#[derive(Debug)]
+pub(super) struct Entity {
+    context: Arc<Context>,
+    id: EntityId,
+}
+
+impl Entity {
+    pub(super) fn new(context: Arc<Context>, id: EntityId) -> Self {
+        Self { context, id }
+    }
+
+    /// Runs a command if the caller may speak for this entity.
+    async fn command<T>(
+        &self,
+        header: &Header<'_>,
+        f: impl FnOnce(&mut Rib) -> Result<T>,
+    ) -> Result<T> {
+        let caller = self.context.clients.caller(header).await?;
+        self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
+    }
+
+    /// Runs a command for each item, in slices; one item's refusal does not touch the others.
+    async fn command_each<I, T>(
+        &self,
+        header: &Header<'_>,
+        items: &[I],
+        mut f: impl FnMut(&mut Rib, &I) -> Result<T>,
+    ) -> Result<(Vec<Option<T>>, Vec<ItemError>)> {
+        let caller = self.context.clients.caller(header).await?;
+        let mut done = Vec::with_capacity(items.len());
+        let mut errors = Vec::new();
+        for slice in items.chunks(SLICE) {
+            self.context.rib.with(|rib| {
+                rib.authorize(self.id, &caller)?;
+                for item in slice {
+                    let result = f(rib, item);
+                    done.push(result.map_err(|e| errors.push(item_error(done.len(), e))).ok());
+                }
+                Ok(())
+            })?;
+            tokio::task::yield_now().await;
+        }
+        Ok((done, errors))
+    }
+
+    fn property<T>(&self, f: impl FnOnce(&Rib, &rib::Entity) -> T) -> zbus::fdo::Result<T> {
+        self.context.rib.with(|rib| {
+            let entity = rib.entity(self.id);
+            entity.map(|entity| f(rib, entity)).map_err(|e| zbus::fdo::Error::Failed(e.message))
+        })
+    }
+}
+
+#[interface(name = "org.rtmd1.Entity", spawn = false)]
+impl Entity {
+    /// Ends the registration and withdraws all its routes before it returns. There are no options
+    /// yet. Errors: AccessDenied, InvalidParameter.
+    async fn deregister(
+        &self,
+        options: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        let mut options = Options::new(options, "deregistration option");
+        options.not_yet(&["keep"])?;
+        options.finish()?;
+        self.command(&header, |rib| rib.deregister(self.id)).await?;
+        self.context.retire(connection, self.id).await;
+        Ok(())
+    }
+
+    /// Finds the next hop with this address and interface and updates it, or adds it; the change
+    /// flag 1 says that it was added. Interface 0: found by the address; address "": the
+    /// destination is on the link. Options: "flags" u, "weight" u from 1 to 256. Errors:
+    /// AccessDenied, InvalidParameter, NotEnoughMemory.
+    #[zbus(out_args("id", "change_flags"))]
+    async fn add_next_hop(
+        &self,
+        address: &str,
+        interface: u32,
+        options: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(u64, u32)> {
+        let mut options = Options::new(options, "next-hop option");
+        options.not_yet(&["private", "remote-destination"])?;
+        let flags = NextHopFlags::new(options.take("flags")?.unwrap_or_default())?;
+        let weight = options.take("weight")?.map_or(Ok(Weight::ONE), Weight::new)?;
+        options.finish()?;
+        let offer = NextHopOffer { key: next_hop_key(address, interface)?, flags, weight };
+        let (id, new) = self.command(&header, |rib| rib.add_next_hop(self.id, offer)).await?;
+        Ok((id.0.get(), u32::from(new)))
+    }
+
+    /// Finds a next hop of this entity. Errors: AccessDenied, NotFound.
+    #[zbus(out_args("next_hop"))]
+    async fn find_next_hop(
+        &self,
+        address: &str,
+        interface: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<NextHopInfo> {
+        let key = next_hop_key(address, interface)?;
+        self.command(&header, |rib| {
+            rib.find_next_hop(self.id, key).map(|view| next_hop_info(&view))
+        })
+        .await
+    }
+
+    /// Deletes a next hop; routes that have it stop using it. Errors: AccessDenied, InvalidHandle,
+    /// NotFound.
+    async fn delete_next_hop(&self, id: u64, #[zbus(header)] header: Header<'_>) -> Result<()> {
+        let id = next_hop_id(id)?;
+        self.command(&header, |rib| rib.delete_next_hop(self.id, id)).await
+    }
+
+    /// Deletes the next hop with this address and interface. Errors: AccessDenied, NotFound.
+    async fn delete_next_hop_by_address(
+        &self,
+        address: &str,
+        interface: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let key = next_hop_key(address, interface)?;
+        self.command(&header, |rib| {
+            let id = rib.find_next_hop(self.id, key)?.id;
+            rib.delete_next_hop(self.id, id)
+        })
+        .await
+    }
+
+    /// Offers a route, or updates the one with the same destination and neighbour. Keys: "via"
+    /// a(su) or a(suu), next hops as address, interface and weight; or "next-hops" at, ids;
+    /// "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
+    /// (default 1, unicast). Change flags in: 1 update the entity's first route whatever its
+    /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 a best route changed. Errors:
+    /// AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
+    #[zbus(out_args("id", "change_flags"))]
+    async fn add_route(
+        &self,
+        destination: &str,
+        route: BTreeMap<String, OwnedVariant>,
+        change_flags: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(u64, u32)> {
+        let to = destination.parse()?;
+        let route = RouteOptions::read(route)?;
+        let how = ChangeFlags(change_flags);
+        let added = |rib: &mut Rib| rib.add_route(self.id, &route.to(to), how, now());
+        self.command(&header, added).await.map(|(id, change)| (id.0.get(), change.0))
+    }
+
+    /// Offers many routes: destination, neighbour, preference, metric, flags, views, time to live
+    /// (4294967295: for ever), next hops. Returns an id for each, 0 where it was refused, and the
+    /// refusals. Errors: AccessDenied.
+    #[zbus(out_args("ids", "errors"))]
+    async fn add_routes(
+        &self,
+        routes: Vec<RouteItem>,
+        change_flags: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(Vec<u64>, Vec<ItemError>)> {
+        let (how, now) = (ChangeFlags(change_flags), now());
+        let add = |rib: &mut Rib, item: &RouteItem| {
+            check_ttl(item.ttl)?;
+            let next_hops = next_hop_ids(&item.next_hops)?;
+            let offer = Offer {
+                to: item.destination.parse()?,
+                neighbour: NonZeroU64::new(item.neighbour).map(NextHopId),
+                preference: Preference(item.preference),
+                metric: Metric(item.metric),
+                flags: RouteFlags::new(item.flags)?,
+                views: ViewSet(item.views),
+                next_hops: OfferedNextHops::Ids(&next_hops),
+            };
+            rib.add_route(self.id, &offer, how, now)
+        };
+        let (done, errors) = self.command_each(&header, &routes, add).await?;
+        Ok((ids(&done), errors))
+    }
+
+    /// Offers the same route to many destinations. Keys, change flags and errors as with AddRoute,
+    /// result as with AddRoutes.
+    #[zbus(out_args("ids", "errors"))]
+    async fn add_prefixes(
+        &self,
+        destinations: Vec<String>,
+        route: BTreeMap<String, OwnedVariant>,
+        change_flags: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(Vec<u64>, Vec<ItemError>)> {
+        let route = RouteOptions::read(route)?;
+        let (how, now) = (ChangeFlags(change_flags), now());
+        let add = |rib: &mut Rib, destination: &String| {
+            rib.add_route(self.id, &route.to(destination.parse()?), how, now)
+        };
+        let (done, errors) = self.command_each(&header, &destinations, add).await?;
+        Ok((ids(&done), errors))
+    }
+
+    /// Withdraws a route; the change flag 0x00010000 says that a best route changed. Errors:
+    /// AccessDenied, InvalidHandle, NotFound.
+    #[zbus(out_args("change_flags"))]
+    async fn delete_route(&self, id: u64, #[zbus(header)] header: Header<'_>) -> Result<u32> {
+        let delete = |rib: &mut Rib| delete(rib, self.id, id);
+        self.command(&header, delete).await.map(|change| change.0)
+    }
+
+    /// Withdraws many routes; returns the refusals. Errors: AccessDenied.
+    #[zbus(out_args("errors"))]
+    async fn delete_routes(
+        &self,
+        ids: Vec<u64>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<ItemError>> {
+        let delete = |rib: &mut Rib, id: &u64| delete(rib, self.id, *id);
+        self.command_each(&header, &ids, delete).await.map(|(_, errors)| errors)
+    }
+
+    /// The entity's id.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> u64 {
+        self.id.0
+    }
+
+    /// The instance it works in.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn instance(&self) -> zbus::fdo::Result<u32> {
+        self.property(|_, entity| entity.key.table.instance.0.into())
+    }
+
+    /// "ipv4" or "ipv6".
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn family(&self) -> zbus::fdo::Result<String> {
+        self.property(|_, entity| entity.key.table.family.name().to_owned())
+    }
+
+    /// Its protocol.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn protocol(&self) -> zbus::fdo::Result<u32> {
+        self.property(|_, entity| entity.key.protocol.0)
+    }
+
+    /// Which of several of that protocol.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn protocol_instance(&self) -> zbus::fdo::Result<u32> {
+        self.property(|_, entity| entity.key.protocol_instance)
+    }
+
+    /// What it calls itself.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn label(&self) -> zbus::fdo::Result<String> {
+        self.property(|_, entity| entity.label.clone())
+    }
+
+    /// The connection that holds it; empty for a shared one.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn bus_name(&self) -> zbus::fdo::Result<String> {
+        self.property(|_, entity| bus_name(entity).to_owned())
+    }
+
+    /// The user that registered it.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn uid(&self) -> zbus::fdo::Result<u32> {
+        self.property(|_, entity| entity.caller.uid)
+    }
+
+    /// "active".
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn state(&self) -> zbus::fdo::Result<String> {
+        self.property(|_, entity| entity.state.name().to_owned())
+    }
+
+    /// The level of its protocol, which its routes get unless they ask for another.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn preference(&self) -> zbus::fdo::Result<u32> {
+        self.property(|rib, entity| rib.policy().levels.of(entity.key.protocol).0)
+    }
+
+    /// How many routes it offers.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn routes(&self) -> zbus::fdo::Result<u64> {
+        self.property(|_, entity| entity.routes() as u64)
+    }
+
+    /// How many next hops it has.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn next_hops(&self) -> zbus::fdo::Result<u64> {
+        self.property(|rib, entity| rib.next_hop_count(entity.id) as u64)
+    }
+
+    /// How many of its routes are best in some view.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn best_routes(&self) -> zbus::fdo::Result<u64> {
+        self.property(|_, entity| entity.best_routes as u64)
+    }
+
+    /// When it registered, microseconds of real time since 1970.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn registered(&self) -> zbus::fdo::Result<u64> {
+        self.property(|_, entity| entity.registered.0)
+    }
+}
+
+fn delete(rib: &mut Rib, entity: EntityId, id: u64) -> Result<ChangeFlags> {
+    let route = NonZeroU64::new(id).map(RouteId);
+    let route = route.ok_or_else(|| ErrorKind::InvalidHandle.because("there is no route 0"))?;
+    rib.delete_route(entity, route, now())
+}
+
+/// The id of each added route, 0 for the refused.
+fn ids(done: &[Option<(RouteId, ChangeFlags)>]) -> Vec<u64> {
+    done.iter().map(|added| added.map_or(0, |(id, _)| id.0.get())).collect()
+}

@@ -1,0 +1,151 @@
+//! `org.rtmd1.Manager`: where a client begins.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use zbus::{
+    Connection, OwnedObjectPath, OwnedVariant, interface, message::Header,
+    object_server::SignalEmitter,
+};
+
+use super::{
+    convert::{entity_info, entity_path, profile, table_path},
+    entity::Entity,
+    errors::bus_trouble,
+    options::Options,
+    service::{Context, announce_entity},
+    table::Table,
+    wire::{EntityInfo, Profile},
+};
+use crate::{
+    model::{EntityKey, Protocol, Result, TableId},
+    rib::{Registration, Tenure},
+};
+
+/// The root object.
+#[derive(Debug)]
+pub(super) struct Manager(pub(super) Arc<Context>);
+
+#[interface(name = "org.rtmd1.Manager", spawn = false)]
+impl Manager {
+    /// Registers the caller as one protocol in the table of an instance and a family ("ipv4" or
+    /// "ipv6"), and returns its entity object and the limits that bind it.
+    ///
+    /// Options: "label" s, a name for people; "shared" b, the registration belongs to the caller's
+    /// user instead of its connection and lives until Deregister, which is what a shell script
+    /// needs. Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
+    /// NoSystemResources, NotSupported.
+    #[zbus(out_args("entity", "profile"))]
+    #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
+    async fn register_entity(
+        &self,
+        instance: u32,
+        family: &str,
+        protocol: u32,
+        protocol_instance: u32,
+        options: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(OwnedObjectPath, Profile)> {
+        let mut options = Options::new(options, "registration option");
+        options.not_yet(&[
+            "callback",
+            "exclusive",
+            "fib-results",
+            "linger",
+            "methods",
+            "reserve-opaque",
+            "single-route",
+        ])?;
+        let label = options.take("label")?.unwrap_or_default();
+        let shared: bool = options.take("shared")?.unwrap_or_default();
+        options.finish()?;
+        let table = TableId::new(instance, family.parse()?)?;
+        let key = EntityKey { table, protocol: Protocol(protocol), protocol_instance };
+        let tenure = if shared { Tenure::User } else { Tenure::Connection };
+        let caller = self.0.clients.caller(&header).await?;
+        let (granted, info) = self.0.rib.with(|rib| {
+            let registration = Registration { key, label, tenure };
+            let granted = rib.register(registration, caller, super::convert::now())?;
+            Ok((granted, rib.entity(granted.id).map(entity_info)?))
+        })?;
+        let path = entity_path(granted.id);
+        let object = Entity::new(Arc::clone(&self.0), granted.id);
+        connection.object_server().at(&path, object).await.map_err(|error| bus_trouble(&error))?;
+        announce_entity(connection, table, &path, Some(&info)).await;
+        let emitter = SignalEmitter::new(connection, table_path(table));
+        if let Ok(emitter) = emitter {
+            let _ = Table::entity_registered(&emitter, info).await;
+        }
+        Ok((path, profile(&granted, self.0.facts.epoch)))
+    }
+
+    /// Lists the entities of a table, the caller's own included. Errors: FileNotFound,
+    /// BadConfiguration.
+    #[zbus(out_args("entities"))]
+    fn get_registered_entities(&self, instance: u32, family: &str) -> Result<Vec<EntityInfo>> {
+        let table = TableId::new(instance, family.parse()?)?;
+        self.0.rib.with(|rib| Ok(rib.registered_entities(table)?.map(entity_info).collect()))
+    }
+
+    /// Returns the object of a table. Errors: FileNotFound, BadConfiguration.
+    #[zbus(out_args("table"))]
+    fn get_table(&self, instance: u32, family: &str) -> Result<OwnedObjectPath> {
+        let table = TableId::new(instance, family.parse()?)?;
+        self.0.rib.with(|rib| rib.policy().table(table).map(|_| table_path(table)))
+    }
+
+    /// Lists the protocols that have a level of their own: number, name, level. The smaller level
+    /// wins.
+    #[zbus(out_args("preferences"))]
+    fn get_preferences(&self) -> Vec<(u32, String, u32)> {
+        self.0.rib.with(|rib| {
+            let levels = rib.policy().levels.iter();
+            levels.map(|(protocol, level)| (protocol.0, protocol.to_string(), level.0)).collect()
+        })
+    }
+
+    /// The version of the service.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    /// Another number whenever the service lost what clients have to offer again.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn epoch(&self) -> u64 {
+        self.0.facts.epoch
+    }
+
+    /// The instances that are configured.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn instances(&self) -> Vec<u32> {
+        self.0.rib.with(|rib| rib.policy().instances.keys().map(|id| id.0.into()).collect())
+    }
+
+    /// "synced" when the kernel holds exactly the best routes, "syncing" while there is work on
+    /// the way to it, "degraded" when it refused some.
+    #[zbus(property)]
+    fn fib_state(&self) -> String {
+        self.0.fib_state().name().to_owned()
+    }
+
+    /// The limits in force, by name, and the protocol and metric that mark the service's routes in
+    /// the kernel ("fib-protocol", "fib-metric").
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn limits(&self) -> BTreeMap<String, u32> {
+        let limits = self.0.rib.with(|rib| rib.policy().limits);
+        let named = [
+            ("entities", limits.entities),
+            ("entities-per-client", limits.entities_per_client),
+            ("enumerations-per-client", limits.enumerations_per_client),
+            ("fib-metric", self.0.facts.fib_metric),
+            ("fib-protocol", self.0.facts.fib_protocol.into()),
+            ("max-handles", limits.handles),
+            ("max-next-hops", limits.next_hops_per_route),
+            ("next-hops", limits.next_hops),
+            ("routes", limits.routes),
+            ("routes-per-destination", limits.routes_per_destination),
+        ];
+        named.map(|(name, limit)| (name.to_owned(), limit)).into()
+    }
+}

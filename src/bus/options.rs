@@ -1,0 +1,216 @@
+//! Reading `a{sv}`: each key is taken once with its type, and what is left over is refused.
+//!
+//! ```text
+//! let mut options = Options::new(dictionary, "registration option");
+//! let label: Option<String> = options.take("label")?;
+//! options.finish()?;
+//! ```
+
+use std::{collections::BTreeMap, num::NonZeroU64};
+
+use zbus::OwnedVariant;
+
+use crate::{
+    model::{
+        ErrorKind, InterfaceIndex, Metric, NextHopId, NextHopKey, Preference, Prefix, Result,
+        RouteFlags, View, ViewSet, Weight,
+    },
+    rib::{Offer, OfferedNextHops},
+};
+
+/// A dictionary that is being read.
+#[derive(Debug)]
+pub(super) struct Options {
+    left: BTreeMap<String, OwnedVariant>,
+    what: &'static str,
+}
+
+/// A route as `AddRoute` describes it, without the prefix.
+#[derive(Debug)]
+pub(super) struct RouteOptions {
+    neighbour: Option<NextHopId>,
+    preference: Preference,
+    metric: Metric,
+    flags: RouteFlags,
+    views: ViewSet,
+    next_hops: NextHops,
+}
+
+#[derive(Debug)]
+enum NextHops {
+    Ids(Vec<NextHopId>),
+    Inline(Vec<(NextHopKey, Weight)>),
+}
+
+impl Options {
+    /// `what` names the keys in errors: "route key", "registration option".
+    pub(super) fn new(dictionary: BTreeMap<String, OwnedVariant>, what: &'static str) -> Self {
+        Self { left: dictionary, what }
+    }
+
+    /// The value under a key, if the key is there.
+    pub(super) fn take<T>(&mut self, key: &str) -> Result<Option<T>>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let Some(value) = self.left.remove(key) else { return Ok(None) };
+        let signature = value.value_signature().to_string();
+        match T::try_from(value) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(ErrorKind::InvalidParameter
+                .because(format_args!("{} \"{key}\" cannot have the type {signature}", self.what))),
+        }
+    }
+
+    /// Refuses a key that the API has and this version does not carry out.
+    pub(super) fn not_yet(&mut self, keys: &[&str]) -> Result<()> {
+        match keys.iter().find(|key| self.left.contains_key(**key)) {
+            Some(key) => Err(ErrorKind::NotSupported
+                .because(format_args!("{} \"{key}\" is not supported by this version", self.what))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what was not taken.
+    pub(super) fn finish(self) -> Result<()> {
+        match self.left.first_key_value() {
+            Some((key, _)) => {
+                let shown: String = key.chars().take(64).flat_map(char::escape_debug).collect();
+                Err(ErrorKind::InvalidParameter
+                    .because(format_args!("there is no {} \"{shown}\"", self.what)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl RouteOptions {
+    pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
+        let mut options = Options::new(dictionary, "route key");
+        options.not_yet(&["list", "private"])?;
+        let ids: Option<Vec<u64>> = options.take("next-hops")?;
+        let inline = take_inline(&mut options)?;
+        let next_hops = match (ids, inline) {
+            (Some(_), Some(_)) => {
+                return Err(ErrorKind::InvalidParameter
+                    .because("route keys \"next-hops\" and \"via\" exclude each other"));
+            }
+            (None, Some(inline)) => NextHops::Inline(inline),
+            (ids, None) => NextHops::Ids(next_hop_ids(&ids.unwrap_or_default())?),
+        };
+        let neighbour: Option<u64> = options.take("neighbour")?;
+        let preference = Preference(options.take("preference")?.unwrap_or_default());
+        let metric = Metric(options.take("metric")?.unwrap_or_default());
+        let flags = RouteFlags::new(options.take("flags")?.unwrap_or_default())?;
+        let views = options.take("views")?.map_or(View::UNICAST.only(), ViewSet);
+        let ttl: Option<u32> = options.take("ttl")?;
+        options.finish()?;
+        check_ttl(ttl.unwrap_or(super::wire::INFINITE))?;
+        let neighbour = neighbour.and_then(NonZeroU64::new).map(NextHopId);
+        Ok(Self { neighbour, preference, metric, flags, views, next_hops })
+    }
+
+    /// The offer of this route to a prefix.
+    pub(super) fn to(&self, prefix: Prefix) -> Offer<'_> {
+        Offer {
+            to: prefix,
+            neighbour: self.neighbour,
+            preference: self.preference,
+            metric: self.metric,
+            flags: self.flags,
+            views: self.views,
+            next_hops: match &self.next_hops {
+                NextHops::Ids(ids) => OfferedNextHops::Ids(ids),
+                NextHops::Inline(inline) => OfferedNextHops::Inline(inline),
+            },
+        }
+    }
+}
+
+/// Ids of next hops as a client gives them.
+pub(super) fn next_hop_ids(ids: &[u64]) -> Result<Vec<NextHopId>> {
+    ids.iter().map(|id| next_hop_id(*id)).collect()
+}
+
+/// The id of a next hop as a client gives it.
+pub(super) fn next_hop_id(id: u64) -> Result<NextHopId> {
+    NonZeroU64::new(id)
+        .map(NextHopId)
+        .ok_or_else(|| ErrorKind::InvalidHandle.because("there is no next hop 0"))
+}
+
+/// A next hop's key as a client gives it: an address, or `""`, and an interface, or 0.
+pub(super) fn next_hop_key(address: &str, interface: u32) -> Result<NextHopKey> {
+    let address = match address {
+        "" => None,
+        text => Some(text.parse().map_err(|_| {
+            let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
+            ErrorKind::InvalidParameter.because(format_args!("\"{shown}\" is not an address"))
+        })?),
+    };
+    Ok(NextHopKey { address, interface: InterfaceIndex(interface) })
+}
+
+/// Refuses a time to live that this version cannot keep.
+pub(super) fn check_ttl(ttl: u32) -> Result<()> {
+    match ttl {
+        super::wire::INFINITE => Ok(()),
+        0 => Err(ErrorKind::InvalidParameter.because("a time to live of 0 milliseconds")),
+        _ => Err(ErrorKind::NotSupported
+            .because("a time to live is not supported by this version, only for ever")),
+    }
+}
+
+/// `via`, with weights or without.
+fn take_inline(options: &mut Options) -> Result<Option<Vec<(NextHopKey, Weight)>>> {
+    let weighted =
+        options.left.get("via").is_some_and(|via| via.value_signature().to_string() == "a(suu)");
+    if weighted {
+        let via: Option<Vec<(String, u32, u32)>> = options.take("via")?;
+        let read = |(address, interface, weight): (String, u32, u32)| {
+            Ok((next_hop_key(&address, interface)?, Weight::new(weight)?))
+        };
+        return via.map(|via| via.into_iter().map(read).collect()).transpose();
+    }
+    let via: Option<Vec<(String, u32)>> = options.take("via")?;
+    let read =
+        |(address, interface): (String, u32)| Ok((next_hop_key(&address, interface)?, Weight::ONE));
+    via.map(|via| via.into_iter().map(read).collect()).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::Variant;
+
+    use super::*;
+
+    fn read(entries: impl IntoIterator<Item = (&'static str, Variant<'static>)>) -> Result<String> {
+        let dictionary = entries
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), OwnedVariant::try_from(value).unwrap()))
+            .collect();
+        RouteOptions::read(dictionary).map(|options| format!("{:?}", options.next_hops))
+    }
+
+    #[test]
+    fn via_is_read_with_weights_and_without() {
+        let plain = read([("via", Variant::from(vec![("192.0.2.1", 3u32)]))]).unwrap();
+        assert!(plain.contains("192.0.2.1") && plain.contains("Weight(1)"), "{plain}");
+        let weighted = read([("via", Variant::from(vec![("192.0.2.1", 3u32, 7u32)]))]).unwrap();
+        assert!(weighted.contains("Weight(7)"), "{weighted}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let refusal = read([("colour", Variant::from(1u32))]).unwrap_err();
+        assert_eq!(refusal.message, "there is no route key \"colour\"");
+    }
+
+    #[test]
+    fn a_wrong_type_is_named() {
+        let refusal = read([("metric", Variant::from("ten"))]).unwrap_err();
+        assert_eq!(refusal.message, "route key \"metric\" cannot have the type s");
+        let refusal = read([("via", Variant::from("192.0.2.1"))]).unwrap_err();
+        assert_eq!(refusal.message, "route key \"via\" cannot have the type s");
+    }
+}

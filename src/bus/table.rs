@@ -1,0 +1,290 @@
+//! `org.rtmd1.Table`: reading a table, open to every client.
+
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+
+use zbus::{
+    Connection, OwnedObjectPath, OwnedVariant, interface, message::Header,
+    object_server::SignalEmitter,
+};
+
+use super::{
+    convert::{destination_info, next_hop_info, route_info},
+    enumeration::{self, DestinationEnumeration, RouteEnumeration},
+    options::next_hop_id,
+    service::Context,
+    wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
+};
+use crate::{
+    model::{ErrorKind, Prefix, Protocol, Result, RouteId, TableId, ViewSet},
+    rib::{Best, DestinationView, Rib},
+};
+
+/// The object of one table.
+#[derive(Debug)]
+pub(super) struct Table {
+    context: Arc<Context>,
+    id: TableId,
+}
+
+/// One of the three look-ups.
+type LookUp = fn(&Rib, TableId, Prefix, Best, ViewSet) -> Result<DestinationView>;
+
+impl Table {
+    pub(super) fn new(context: Arc<Context>, id: TableId) -> Self {
+        Self { context, id }
+    }
+
+    fn look_up(
+        &self,
+        how: LookUp,
+        header: &Header<'_>,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+    ) -> Result<DestinationInfo> {
+        let prefix = prefix.parse()?;
+        self.context.rib.with(|rib| {
+            let best = whose_best(rib, self.id, protocol, header)?;
+            how(rib, self.id, prefix, best, ViewSet(views)).map(|found| destination_info(&found))
+        })
+    }
+}
+
+#[interface(name = "org.rtmd1.Table", spawn = false)]
+impl Table {
+    /// Finds the destination with exactly this prefix. "protocol" chooses whose best route is told:
+    /// 0 the best of all, 4294967295 the best of the caller's protocol, otherwise that protocol's.
+    /// "views" 0 looks in all views and tells of none, 4294967295 means all supported ones. Errors:
+    /// NotFound, InvalidParameter, NotSupported.
+    #[zbus(out_args("destination"))]
+    fn get_exact_match_destination(
+        &self,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<DestinationInfo> {
+        self.look_up(Rib::exact_match, &header, prefix, protocol, views)
+    }
+
+    /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
+    /// address is looked up as a prefix of full length. Arguments and errors as with
+    /// GetExactMatchDestination.
+    #[zbus(out_args("destination"))]
+    fn get_most_specific_destination(
+        &self,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<DestinationInfo> {
+        self.look_up(Rib::most_specific, &header, prefix, protocol, views)
+    }
+
+    /// Finds the destination with the longest prefix that covers this one and is shorter. Arguments
+    /// and errors as with GetExactMatchDestination.
+    #[zbus(out_args("destination"))]
+    fn get_less_specific_destination(
+        &self,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<DestinationInfo> {
+        self.look_up(Rib::less_specific, &header, prefix, protocol, views)
+    }
+
+    /// Lists all candidates of a prefix in order: the lower preference first, then the lower
+    /// metric, then the older. Empty when there are none. Errors: InvalidParameter.
+    #[zbus(out_args("routes"))]
+    fn get_routes(&self, prefix: &str) -> Result<Vec<RouteInfo>> {
+        let prefix = prefix.parse()?;
+        self.context
+            .rib
+            .with(|rib| Ok(rib.routes(self.id, prefix)?.iter().map(route_info).collect()))
+    }
+
+    /// Tells everything about a route. Errors: InvalidHandle.
+    #[zbus(out_args("route"))]
+    fn get_route_info(&self, id: u64) -> Result<RouteInfo> {
+        let id = route_id(id)?;
+        self.context.rib.with(|rib| rib.route(self.id, id).map(|view| route_info(&view)))
+    }
+
+    /// Tells everything about a next hop of any entity of this table. Errors: InvalidHandle.
+    #[zbus(out_args("next_hop"))]
+    fn get_next_hop_info(&self, id: u64) -> Result<NextHopInfo> {
+        let id = next_hop_id(id)?;
+        self.context.rib.with(|rib| rib.next_hop_in(self.id, id).map(|view| next_hop_info(&view)))
+    }
+
+    /// The views that a route is the best of, as a bit mask. Errors: InvalidHandle.
+    #[zbus(out_args("views"))]
+    fn is_best_route(&self, route: u64) -> Result<u32> {
+        let id = route_id(route)?;
+        self.context.rib.with(|rib| rib.route(self.id, id).map(|view| view.route.best_in.0))
+    }
+
+    /// Begins to walk over the destinations; the object answers only the caller. "flags": 0 from
+    /// the beginning, 1 from the prefix on, 2 the prefix and all it covers; plus 0x01000000 only
+    /// destinations whose best route is the caller's. "prefix" may be empty with 0. Errors:
+    /// InvalidParameter, NotSupported, NoSystemResources.
+    #[zbus(out_args("enumeration"))]
+    async fn create_destination_enumeration(
+        &self,
+        views: u32,
+        flags: u32,
+        prefix: &str,
+        protocol: u32,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let caller = self.context.clients.caller(&header).await?;
+        let walk = self.context.rib.with(|rib| {
+            let best = whose_best(rib, self.id, protocol, &header)?;
+            let own = enumeration::Own::Destinations;
+            let settings =
+                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
+            Ok((rib.walk(settings)?, best))
+        })?;
+        let object = DestinationEnumeration::new(Arc::clone(&self.context), &caller, walk);
+        self.context.serve_enumeration(connection, &caller, object).await
+    }
+
+    /// Begins to walk over the routes; the object answers only the caller. "flags" as with
+    /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
+    /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
+    /// 16 "interface" u; the criterion "destination" s restricts to one prefix. Errors:
+    /// InvalidParameter, NotSupported, NoSystemResources.
+    #[zbus(out_args("enumeration"))]
+    #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
+    async fn create_route_enumeration(
+        &self,
+        views: u32,
+        flags: u32,
+        prefix: &str,
+        matching: u32,
+        criteria: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let (wanted, destination) = enumeration::criteria(matching, criteria)?;
+        let caller = self.context.clients.caller(&header).await?;
+        let walk = self.context.rib.with(|rib| {
+            let own = enumeration::Own::Routes;
+            let mut settings =
+                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
+            if let Some(destination) = destination {
+                settings.start = crate::rib::Start::Only(destination);
+            }
+            Ok((rib.walk(settings)?, wanted))
+        })?;
+        let object = RouteEnumeration::new(Arc::clone(&self.context), &caller, walk);
+        self.context.serve_enumeration(connection, &caller, object).await
+    }
+
+    /// An entity registered in this table.
+    #[zbus(signal)]
+    pub(super) async fn entity_registered(
+        emitter: &SignalEmitter<'_>,
+        entity: EntityInfo,
+    ) -> zbus::Result<()>;
+
+    /// An entity of this table is gone, and all its routes with it.
+    #[zbus(signal)]
+    pub(super) async fn entity_deregistered(
+        emitter: &SignalEmitter<'_>,
+        entity: EntityInfo,
+    ) -> zbus::Result<()>;
+
+    /// The instance.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn instance(&self) -> u32 {
+        self.id.instance.0.into()
+    }
+
+    /// "ipv4" or "ipv6".
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn family(&self) -> String {
+        self.id.family.name().to_owned()
+    }
+
+    /// The kernel's table that the best routes of the unicast view go to; 0 when they go nowhere.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn kernel_table(&self) -> u32 {
+        let table = |rib: &mut Rib| Some(rib.policy().table(self.id).ok()?.kernel_table?.0);
+        self.context.rib.with(table).unwrap_or(0)
+    }
+
+    /// The views routes can be offered in, as a bit mask.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn views(&self) -> u32 {
+        self.context.rib.with(|rib| rib.policy().table(self.id).map_or(0, |table| table.views.0))
+    }
+
+    /// How many entities are registered.
+    #[zbus(property)]
+    pub(super) fn entities(&self) -> u32 {
+        let count = |rib: &mut Rib| rib.registered_entities(self.id).map_or(0, Iterator::count);
+        u32::try_from(self.context.rib.with(count)).unwrap_or(u32::MAX)
+    }
+
+    /// How many destinations there are.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn destinations(&self) -> u64 {
+        self.context.rib.with(|rib| rib.destination_count(self.id)) as u64
+    }
+
+    /// How many routes there are.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn routes(&self) -> u64 {
+        self.context.rib.with(|rib| rib.route_count(self.id)) as u64
+    }
+
+    /// How many next hops there are.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn next_hops(&self) -> u64 {
+        self.context.rib.with(|rib| {
+            let entities = rib.registered_entities(self.id).into_iter().flatten();
+            entities.map(|entity| rib.next_hop_count(entity.id)).sum::<usize>()
+        }) as u64
+    }
+
+    /// How many destinations are in the kernel.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_installed(&self) -> u64 {
+        self.context.rib.with(|rib| rib.fib_counts(self.id).installed) as u64
+    }
+
+    /// How many destinations are on their way into the kernel or out of it.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_pending(&self) -> u64 {
+        self.context.rib.with(|rib| rib.fib_counts(self.id).pending) as u64
+    }
+
+    /// How many destinations the kernel refused.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_failed(&self) -> u64 {
+        self.context.rib.with(|rib| rib.fib_counts(self.id).failed) as u64
+    }
+}
+
+/// `RTM_BEST_PROTOCOL`, `RTM_THIS_PROTOCOL` or a protocol.
+fn whose_best(rib: &Rib, table: TableId, protocol: u32, header: &Header<'_>) -> Result<Best> {
+    const BEST_PROTOCOL: u32 = 0;
+    const THIS_PROTOCOL: u32 = u32::MAX;
+    match protocol {
+        BEST_PROTOCOL => Ok(Best::Overall),
+        THIS_PROTOCOL => {
+            let sender = header.sender().map(|name| name.as_str()).unwrap_or_default();
+            rib.own_protocol(table, sender).map(Best::Of)
+        }
+        protocol => Ok(Best::Of(Protocol(protocol))),
+    }
+}
+
+fn route_id(id: u64) -> Result<RouteId> {
+    NonZeroU64::new(id)
+        .map(RouteId)
+        .ok_or_else(|| ErrorKind::InvalidHandle.because("there is no route 0"))
+}

@@ -1,0 +1,365 @@
+//! The configuration file: TOML, every key optional, no key ignored.
+//!
+//! ```toml
+//! [fib]
+//! protocol = 82              # rtm_protocol of our routes in the kernel
+//! metric = 82                # their metric there
+//!
+//! [preferences]              # the level of each protocol's routes; smaller wins
+//! bgp = 20
+//! others = 150               # for protocols without a level
+//!
+//! [limits]
+//! routes = 8000000           # in one table
+//!
+//! [[instance]]               # without any, there is instance 0 with all defaults
+//! id = 0
+//! families = ["ipv4", "ipv6"]
+//! views = [0, 1]             # 0 is unicast, 1 multicast
+//! kernel-table = 254         # the main table; leave out in instances that have `fib = false`
+//! fib = true                 # false keeps the instance out of the kernel
+//! ```
+//!
+//! A file that cannot be read as a whole stops the service. An instance that makes no sense does
+//! not: the others work, and registering with it answers `BadConfiguration`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    model::{Family, InstanceId, KernelTable, Preference, Protocol, ViewSet},
+    rib::{Instance, InstanceSettings, Levels, Limits, Policy},
+};
+
+/// All that is configured.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// `rtm_protocol` of our routes in the kernel, 1 to 255.
+    pub fib_protocol: u8,
+    /// The metric of our routes in the kernel, never 0.
+    pub fib_metric: u32,
+    /// What the RIB is told.
+    pub policy: Policy,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there and cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// The file is not TOML, or has keys or values that do not exist.
+    #[error("{0}")]
+    Malformed(toml::de::Error),
+    /// A value is out of its domain.
+    #[error("{0}")]
+    Impossible(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[derive(Default)]
+struct File {
+    fib: Fib,
+    preferences: BTreeMap<String, u32>,
+    limits: LimitsSection,
+    instance: Vec<toml::Table>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Fib {
+    protocol: u8,
+    metric: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct LimitsSection {
+    entities: Option<u32>,
+    entities_per_client: Option<u32>,
+    enumerations_per_client: Option<u32>,
+    max_handles: Option<u32>,
+    max_next_hops: Option<u32>,
+    next_hops: Option<u32>,
+    routes: Option<u32>,
+    routes_per_destination: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct InstanceSection {
+    id: u16,
+    #[serde(default = "all_families")]
+    families: Vec<String>,
+    #[serde(default = "standard_views")]
+    views: Vec<u8>,
+    kernel_table: Option<u32>,
+    #[serde(default = "yes")]
+    fib: bool,
+}
+
+impl Default for Fib {
+    fn default() -> Self {
+        Self { protocol: 82, metric: 82 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let Fib { protocol, metric } = Fib::default();
+        Self { fib_protocol: protocol, fib_metric: metric, policy: Policy::standard() }
+    }
+}
+
+impl Config {
+    /// Reads the file; one that is missing or empty means all defaults.
+    ///
+    /// # Errors
+    /// When it is there and cannot be used, with the line where that can be told.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(ConfigError::Unreadable(error)),
+        }
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let file: File = toml::from_str(text).map_err(ConfigError::Malformed)?;
+        let Fib { protocol, metric } = file.fib;
+        // 0 is RTPROT_UNSPEC and 1 to 4 are the kernel's and the administrator's own; a metric of
+        // 0 is not kept by IPv6, which takes 1024 instead.
+        if protocol < 5 {
+            return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
+        }
+        if metric == 0 {
+            return Err(impossible("fib.metric cannot be 0"));
+        }
+        let policy = Policy {
+            instances: instances(file.instance)?,
+            levels: levels(file.preferences)?,
+            limits: limits(&file.limits)?,
+        };
+        Ok(Self { fib_protocol: protocol, fib_metric: metric, policy })
+    }
+}
+
+fn levels(section: BTreeMap<String, u32>) -> Result<Levels, ConfigError> {
+    let mut levels = Levels::default();
+    for (name, level) in section {
+        let level = Preference(level);
+        if name == "others" {
+            if level == Preference(0) {
+                return Err(impossible("preferences.others cannot be 0, the best is 1"));
+            }
+            levels.others = level;
+            continue;
+        }
+        let protocol = Protocol::parse(&name)
+            .ok_or_else(|| impossible(format_args!("preferences.{name} is no protocol")))?;
+        levels.set(protocol, level).map_err(impossible)?;
+    }
+    Ok(levels)
+}
+
+fn limits(section: &LimitsSection) -> Result<Limits, ConfigError> {
+    let defaults = Limits::default();
+    let limits = Limits {
+        entities: section.entities.unwrap_or(defaults.entities),
+        entities_per_client: section.entities_per_client.unwrap_or(defaults.entities_per_client),
+        enumerations_per_client: section
+            .enumerations_per_client
+            .unwrap_or(defaults.enumerations_per_client),
+        handles: section.max_handles.unwrap_or(defaults.handles),
+        next_hops_per_route: section.max_next_hops.unwrap_or(defaults.next_hops_per_route),
+        next_hops: section.next_hops.unwrap_or(defaults.next_hops),
+        routes: section.routes.unwrap_or(defaults.routes),
+        routes_per_destination: section
+            .routes_per_destination
+            .unwrap_or(defaults.routes_per_destination),
+    };
+    // A page of routes has to fit into a message; each is a few hundred bytes.
+    if !(1..=10_000).contains(&limits.handles) {
+        return Err(impossible(format_args!(
+            "limits.max-handles {} is not from 1 to 10000",
+            limits.handles
+        )));
+    }
+    // What the kernel takes in one route: its attribute's length has 16 bits.
+    if !(1..=256).contains(&limits.next_hops_per_route) {
+        return Err(impossible(format_args!(
+            "limits.max-next-hops {} is not from 1 to 256",
+            limits.next_hops_per_route
+        )));
+    }
+    Ok(limits)
+}
+
+fn instances(sections: Vec<toml::Table>) -> Result<BTreeMap<InstanceId, Instance>, ConfigError> {
+    if sections.is_empty() {
+        return Ok(Policy::standard().instances);
+    }
+    let mut instances = BTreeMap::new();
+    let mut kernel_tables = BTreeSet::new();
+    for section in sections {
+        let id = section.get("id").and_then(toml::Value::as_integer);
+        let id = id.and_then(|id| u16::try_from(id).ok()).map(InstanceId).ok_or_else(|| {
+            impossible("each [[instance]] needs an id, a whole number from 0 to 65535")
+        })?;
+        let instance = match instance(section, &mut kernel_tables) {
+            Ok(settings) => Instance::Ready(settings),
+            Err(fault) => Instance::Broken(fault),
+        };
+        if instances.insert(id, instance).is_some() {
+            return Err(impossible(format_args!("instance {id} is configured twice")));
+        }
+    }
+    Ok(instances)
+}
+
+/// The settings in a section, or what makes no sense in it.
+fn instance(
+    section: toml::Table,
+    kernel_tables: &mut BTreeSet<u32>,
+) -> Result<InstanceSettings, String> {
+    let section: InstanceSection =
+        section.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let mut families = Vec::new();
+    for name in &section.families {
+        let family: Family = name.parse().map_err(|error: crate::model::Error| error.message)?;
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    if families.is_empty() {
+        return Err("families is empty".into());
+    }
+    let mut views = ViewSet::NONE;
+    for id in &section.views {
+        let view = 1u32.checked_shl((*id).into()).map(ViewSet);
+        views = views.union(view.ok_or_else(|| format!("view {id} is not from 0 to 31"))?);
+    }
+    if views.is_empty() {
+        return Err("views is empty".into());
+    }
+    let kernel_table = match (section.fib, section.kernel_table, section.id) {
+        (false, None, _) => None,
+        (false, Some(table), _) => {
+            return Err(format!("kernel-table {table} is set, and fib = false"));
+        }
+        (true, Some(0 | 253 | 255), _) => {
+            return Err("kernel-table cannot be 0, 253 or 255, which are the kernel's own".into());
+        }
+        (true, Some(table), _) => Some(KernelTable(table)),
+        (true, None, 0) => Some(KernelTable::MAIN),
+        (true, None, _) => return Err("kernel-table is needed, or fib = false".into()),
+    };
+    if let Some(KernelTable(table)) = kernel_table
+        && !kernel_tables.insert(table)
+    {
+        return Err(format!("kernel-table {table} belongs to another instance already"));
+    }
+    Ok(InstanceSettings { families, views, kernel_table })
+}
+
+fn impossible(what: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Impossible(what.to_string())
+}
+
+fn all_families() -> Vec<String> {
+    Family::ALL.map(|family| family.name().to_owned()).into()
+}
+
+fn standard_views() -> Vec<u8> {
+    vec![0, 1]
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Config::parse(text).expect_err(text).to_string()
+    }
+
+    fn broken(text: &str, id: u16) -> String {
+        match &Config::parse(text).unwrap().policy.instances[&InstanceId(id)] {
+            Instance::Broken(fault) => fault.clone(),
+            Instance::Ready(settings) => panic!("{settings:?}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_file_and_a_missing_one_mean_all_defaults() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        assert_eq!(Config::load(Path::new("/nonexistent/rtmd.toml")).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_file_in_the_documentation_is_valid() {
+        let documentation = include_str!("config.rs").lines().skip_while(|l| *l != "//! ```toml");
+        let text: String = documentation
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| format!("{}\n", line.trim_start_matches("//!")))
+            .collect();
+        let config = Config::parse(&text).unwrap();
+        assert_eq!(config.policy.levels.of(Protocol::BGP), Preference(20));
+        assert_eq!(config.policy.instances, Policy::standard().instances);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let fault = fault("[fib]\nprotokoll = 82\n");
+        assert!(fault.contains("line 2") && fault.contains("protokoll"), "{fault}");
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        assert_eq!(fault("[fib]\nprotocol = 2"), "fib.protocol 2 is not from 5 to 255");
+        assert_eq!(fault("[preferences]\nnosuch = 2"), "preferences.nosuch is no protocol");
+        assert_eq!(
+            fault("[limits]\nmax-handles = 0"),
+            "limits.max-handles 0 is not from 1 to 10000"
+        );
+        assert_eq!(
+            fault("[[instance]]\nid = 1\nfib = false\n[[instance]]\nid = 1\nfib = false"),
+            "instance 1 is configured twice"
+        );
+    }
+
+    #[test]
+    fn an_instance_that_makes_no_sense_leaves_the_others_alone() {
+        let text = "[[instance]]\nid = 0\n[[instance]]\nid = 7\nkernel-table = 254\n";
+        assert_eq!(broken(text, 7), "kernel-table 254 belongs to another instance already");
+        let config = Config::parse(text).unwrap();
+        assert!(matches!(config.policy.instances[&InstanceId(0)], Instance::Ready(_)));
+    }
+
+    #[test]
+    fn faults_of_instances_are_named() {
+        let fault = |line: &str| broken(&format!("[[instance]]\nid = 3\n{line}\n"), 3);
+        assert_eq!(fault(""), "kernel-table is needed, or fib = false");
+        assert_eq!(
+            fault("fib = false\nkernel-table = 9"),
+            "kernel-table 9 is set, and fib = false"
+        );
+        assert_eq!(fault("fib = false\nviews = [32]"), "view 32 is not from 0 to 31");
+        assert_eq!(fault("fib = false\nfamilies = []"), "families is empty");
+        assert_eq!(fault("fib = 3"), "invalid type: integer `3`, expected a boolean");
+    }
+}

@@ -1,0 +1,133 @@
+//! Storage under ids that are never used again.
+//!
+//! An id is the slot's number plus one in the low half and the slot's generation in the high half:
+//! the first ids of a service are 1, 2, 3, and an id whose slot was given to another value answers
+//! "gone", never with the other value. A slot whose generations are used up is not used any more.
+
+use std::num::NonZeroU64;
+
+/// Values under ids.
+#[derive(Debug)]
+pub(super) struct Arena<T> {
+    slots: Vec<Entry<T>>,
+    free: Vec<u32>,
+}
+
+/// A value's place: the short form of its id, valid while the value is there.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct Slot(u32);
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    /// Keeps the value; `None` when all 2³² - 1 slots are taken.
+    pub(super) fn insert(&mut self, value: T) -> Option<Slot> {
+        if let Some(slot) = self.free.pop() {
+            self.slots.get_mut(slot as usize)?.value = Some(value);
+            return Some(Slot(slot));
+        }
+        let slot = u32::try_from(self.slots.len()).ok().filter(|slot| *slot < u32::MAX)?;
+        self.slots.push(Entry { generation: 0, value: Some(value) });
+        Some(Slot(slot))
+    }
+
+    /// Takes the value out; its id is spent.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
+        let entry = self.slots.get_mut(slot.0 as usize)?;
+        let value = entry.value.take()?;
+        if let Some(next) = entry.generation.checked_add(1) {
+            entry.generation = next;
+            self.free.push(slot.0);
+        }
+        Some(value)
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&T> {
+        self.slots.get(slot.0 as usize)?.value.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.slots.get_mut(slot.0 as usize)?.value.as_mut()
+    }
+
+    /// The id of the value in the slot.
+    pub(super) fn id(&self, slot: Slot) -> Option<NonZeroU64> {
+        let entry = self.slots.get(slot.0 as usize)?;
+        NonZeroU64::new((u64::from(entry.generation) << 32) + u64::from(slot.0) + 1)
+    }
+
+    /// The slot of the value with this id, if it is still there.
+    pub(super) fn find(&self, id: NonZeroU64) -> Option<Slot> {
+        let (slot, generation) = parts(id)?;
+        let entry = self.slots.get(slot as usize)?;
+        (entry.generation == generation && entry.value.is_some()).then_some(Slot(slot))
+    }
+
+    /// Whether the id was given out before, and its value is gone.
+    pub(super) fn is_spent(&self, id: NonZeroU64) -> bool {
+        let Some((slot, generation)) = parts(id) else { return false };
+        self.slots.get(slot as usize).is_some_and(|entry| {
+            generation < entry.generation || generation == u32::MAX && entry.value.is_none()
+        })
+    }
+
+    /// The values, by slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
+        (0..).zip(&self.slots).filter_map(|(slot, entry)| Some((Slot(slot), entry.value.as_ref()?)))
+    }
+}
+
+fn parts(id: NonZeroU64) -> Option<(u32, u32)> {
+    let low = u32::try_from(id.get() & u64::from(u32::MAX)).ok()?;
+    let generation = u32::try_from(id.get() >> 32).ok()?;
+    Some((low.checked_sub(1)?, generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_count_from_one() {
+        let mut arena = Arena::default();
+        let ids = ["a", "b"].map(|value| {
+            let slot = arena.insert(value).unwrap();
+            arena.id(slot).unwrap().get()
+        });
+        assert_eq!(ids, [1, 2]);
+    }
+
+    #[test]
+    fn a_spent_id_never_finds_the_next_value_of_its_slot() {
+        let mut arena = Arena::default();
+        let first = arena.insert("first").unwrap();
+        let old = arena.id(first).unwrap();
+        arena.remove(first);
+        let second = arena.insert("second").unwrap();
+        assert_eq!(arena.find(old), None);
+        assert!(arena.is_spent(old));
+        assert_ne!(arena.id(second), Some(old));
+        assert_eq!(arena.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn an_id_never_given_out_is_not_spent() {
+        let mut arena = Arena::default();
+        arena.insert(()).unwrap();
+        for id in [2, 1 << 32, (1 << 32) + 1, u64::MAX] {
+            let id = NonZeroU64::new(id).unwrap();
+            assert_eq!(arena.find(id), None);
+            assert!(!arena.is_spent(id), "{id}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The routes to one prefix, and the rule by which one of them is best in each view.
+//!
+//! The rule, weightiest first: viable before not viable, lower preference, lower metric, the
+//! incumbent, the longer in its place. A route is viable when packets can follow it now: it is
+//! special (blackhole, unreachable, prohibit) or one of its next hops leads to an interface that
+//! is up. Where no candidate is viable the best by rank stays best, and the kernel gets nothing.
+//!
+//! A destination does not store who is best: each route carries the views it is best in, so the
+//! best of a view is the candidate that says so. The list is in order of rank, which viability and
+//! incumbency do not touch.
+
+use smallvec::SmallVec;
+
+use super::{
+    arena::{Arena, Slot},
+    routes::Route,
+};
+use crate::model::{EntityId, FibStatus, Protocol, Timestamp, View, ViewSet};
+
+/// A prefix's candidates and how far the best one is in the kernel.
+#[derive(Debug, Default)]
+pub(super) struct Destination {
+    /// Best rank first.
+    routes: SmallVec<[Slot; 4]>,
+    pub(super) changed: Timestamp,
+    pub(super) fib: FibStatus,
+    /// Whether it is already on the list of what the kernel has to hear of.
+    pub(super) waiting: bool,
+}
+
+/// What choosing again came to.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Election {
+    /// The views whose best route is another one now, or none.
+    pub(super) moved: ViewSet,
+    /// Owners of routes that are best somewhere now and were nowhere before.
+    pub(super) gained: SmallVec<[EntityId; 2]>,
+    /// Owners of routes that are best nowhere now and were somewhere before.
+    pub(super) lost: SmallVec<[EntityId; 2]>,
+}
+
+impl Destination {
+    /// The candidates, best rank first.
+    pub(super) fn routes(&self) -> &[Slot] {
+        &self.routes
+    }
+
+    /// Whether it is one, or only remembered until the kernel was told that it is none any more.
+    pub(super) fn exists(&self) -> bool {
+        !self.routes.is_empty()
+    }
+
+    /// Puts a route into its place by rank, new or after its rank changed.
+    pub(super) fn place(&mut self, slot: Slot, routes: &Arena<Route>) {
+        self.remove(slot);
+        let rank = |slot: &Slot| routes.get(*slot).map(|route| route.rank);
+        let place = self.routes.partition_point(|other| rank(other) < rank(&slot));
+        self.routes.insert(place, slot);
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.routes.retain(|other| *other != slot);
+    }
+
+    /// The best route of the view.
+    pub(super) fn best(&self, view: View, routes: &Arena<Route>) -> Option<Slot> {
+        let is_best = |slot: &&Slot| routes.get(**slot).is_some_and(|r| r.best_in.contains(view));
+        self.routes.iter().find(is_best).copied()
+    }
+
+    /// The best route of the view among those of one protocol (RTMv2 rows BEST-10 and BEST-12).
+    pub(super) fn best_of(
+        &self,
+        protocol: Protocol,
+        view: View,
+        routes: &Arena<Route>,
+    ) -> Option<Slot> {
+        self.elect_one(view, routes, |route| route.protocol == protocol)
+    }
+
+    /// The views that any candidate is offered in.
+    pub(super) fn views(&self, routes: &Arena<Route>) -> ViewSet {
+        let views = self.routes.iter().filter_map(|slot| routes.get(*slot)).map(|r| r.views);
+        views.fold(ViewSet::NONE, ViewSet::union)
+    }
+
+    /// Chooses the best route of every view again.
+    pub(super) fn elect(&self, supported: ViewSet, routes: &mut Arena<Route>) -> Election {
+        let mut election = Election::default();
+        for view in supported.iter() {
+            let incumbent = self.best(view, routes);
+            let winner = self.elect_one(view, routes, |_| true);
+            if winner == incumbent {
+                continue;
+            }
+            election.moved = election.moved.union(view.only());
+            if let Some(route) = incumbent.and_then(|slot| routes.get_mut(slot)) {
+                route.best_in = route.best_in.without(view.only());
+                if route.best_in.is_empty() {
+                    election.lost.push(route.owner);
+                }
+            }
+            if let Some(route) = winner.and_then(|slot| routes.get_mut(slot)) {
+                if route.best_in.is_empty() {
+                    election.gained.push(route.owner);
+                }
+                route.best_in = route.best_in.union(view.only());
+            }
+        }
+        election
+    }
+
+    fn elect_one(
+        &self,
+        view: View,
+        routes: &Arena<Route>,
+        eligible: impl Fn(&Route) -> bool,
+    ) -> Option<Slot> {
+        let candidates = self.routes.iter().filter_map(|slot| Some((*slot, routes.get(*slot)?)));
+        candidates
+            .filter(|(_, route)| route.views.contains(view) && eligible(route))
+            .min_by_key(|(_, route)| {
+                let rank = route.rank;
+                let newcomer = !route.best_in.contains(view);
+                (!route.viable, rank.preference, rank.metric, newcomer, rank.turn)
+            })
+            .map(|(slot, _)| slot)
+    }
+}

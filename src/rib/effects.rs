@@ -1,0 +1,155 @@
+//! What the kernel has to hear of: destinations, each at most once.
+//!
+//! A destination that waits is one entry however often it changes, so a flood of changes costs at
+//! most one entry for each destination. What is to be done there is read when the entry is taken,
+//! not when it is made.
+
+use std::sync::Arc;
+
+use super::Rib;
+use crate::model::{FibStatus, Forwarding, KernelTable, Prefix, TableId, View};
+
+/// A destination whose forwarding may have changed, and what it is now.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    /// Its table.
+    pub table: TableId,
+    /// Its prefix.
+    pub to: Prefix,
+    /// What the kernel is to do; `None` for nothing.
+    pub forwarding: Option<Arc<Forwarding>>,
+}
+
+/// How many destinations of a table are how far in the kernel.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FibCounts {
+    /// In the kernel.
+    pub installed: usize,
+    /// On their way there or out of it.
+    pub pending: usize,
+    /// Refused by the kernel.
+    pub failed: usize,
+}
+
+/// The kernel's words about a refusal.
+pub(super) type Failure = String;
+
+/// The kernel's side of one table, as far as it has told.
+#[derive(Debug, Default)]
+pub(super) struct FibReport {
+    counts: FibCounts,
+    /// Taken by [`Rib::poll_effects`] and not yet in the counts.
+    taken: usize,
+    /// Still to be taken.
+    waiting: usize,
+}
+
+impl Rib {
+    /// Takes up to `count` of the destinations that wait, longest waiting first.
+    ///
+    /// Until the next [`Rib::handle_fib_counts`] of their table they count as pending.
+    pub fn poll_effects(&mut self, count: usize) -> Vec<Effect> {
+        let mut effects = Vec::with_capacity(count.min(self.waiting.len()));
+        while effects.len() < count
+            && let Some((table, to)) = self.waiting.pop_front()
+        {
+            let (status, forwarding) = self.wish(table, to);
+            if let Some(found) = self.tables.get_mut(&table) {
+                if let Some(destination) = found.destinations.get_mut(&to) {
+                    destination.waiting = false;
+                    destination.fib = status;
+                }
+                found.drop_if_unused(to);
+            }
+            self.failures.remove(&(table, to));
+            let report = self.fib.entry(table).or_default();
+            report.waiting -= 1;
+            report.taken += 1;
+            effects.push(Effect { table, to, forwarding });
+        }
+        effects
+    }
+
+    /// Whether any destination waits.
+    pub fn has_effects(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The kernel took a destination's best route, or refused it with these words.
+    pub fn handle_fib(
+        &mut self,
+        table: TableId,
+        to: Prefix,
+        status: FibStatus,
+        error: Option<String>,
+    ) {
+        let Some(destination) =
+            self.tables.get_mut(&table).and_then(|table| table.destinations.get_mut(&to))
+        else {
+            return;
+        };
+        if destination.waiting {
+            // What the kernel answered to is not what is wished any more; the answer to that comes.
+            return;
+        }
+        match (status, destination.fib) {
+            // Nothing was wished for, and there is nothing: the reason stays the better answer.
+            (FibStatus::None, FibStatus::Ineligible | FibStatus::Suppressed) => {}
+            _ => destination.fib = status,
+        }
+        match error {
+            Some(words) => self.failures.insert((table, to), words),
+            None => self.failures.remove(&(table, to)),
+        };
+    }
+
+    /// How far the kernel is with a table, after everything taken so far was taken into account.
+    pub fn handle_fib_counts(&mut self, table: TableId, counts: FibCounts) {
+        let report = self.fib.entry(table).or_default();
+        report.counts = counts;
+        report.taken = 0;
+    }
+
+    /// How many destinations of a table are how far.
+    pub fn fib_counts(&self, table: TableId) -> FibCounts {
+        let Some(report) = self.fib.get(&table) else { return FibCounts::default() };
+        let pending = report.counts.pending + report.taken + report.waiting;
+        FibCounts { pending, ..report.counts }
+    }
+
+    /// The tables that go to the kernel, and where to.
+    pub fn kernel_tables(&self) -> impl Iterator<Item = (TableId, KernelTable)> {
+        self.tables.keys().filter_map(|id| Some((*id, self.policy.table(*id).ok()?.kernel_table?)))
+    }
+
+    /// Puts a destination on the list of what the kernel has to hear of.
+    pub(super) fn queue(&mut self, id: TableId, to: Prefix) {
+        if !self.policy.table(id).is_ok_and(|settings| settings.kernel_table.is_some()) {
+            return;
+        }
+        let Some(destination) =
+            self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
+        else {
+            return;
+        };
+        if !destination.waiting {
+            destination.waiting = true;
+            destination.fib = FibStatus::Pending;
+            self.fib.entry(id).or_default().waiting += 1;
+            self.waiting.push_back((id, to));
+        }
+    }
+
+    fn wish(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Arc<Forwarding>>) {
+        let best = self
+            .destination(table, to)
+            .and_then(|destination| destination.best(View::UNICAST, &self.routes))
+            .and_then(|slot| self.routes.get(slot));
+        let Some(route) = best else { return (FibStatus::None, None) };
+        match self.forwarding(route) {
+            Some(forwarding) => (FibStatus::Pending, Some(forwarding)),
+            None if route.viable => (FibStatus::Suppressed, None),
+            None => (FibStatus::Ineligible, None),
+        }
+    }
+}

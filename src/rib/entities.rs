@@ -1,0 +1,306 @@
+//! Entities: who is registered, and what goes when they go.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Rib, arena::Slot};
+use crate::model::{
+    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, Preference, Protocol, Result,
+    TableId, Timestamp, ViewSet,
+};
+
+/// A registered client of one table.
+#[derive(Debug)]
+pub struct Entity {
+    /// Its id.
+    pub id: EntityId,
+    /// What tells it apart.
+    pub key: EntityKey,
+    /// What it calls itself.
+    pub label: String,
+    /// The connection that registered it.
+    pub caller: Caller,
+    /// Who may speak for it.
+    pub tenure: Tenure,
+    /// Whether it is in use.
+    pub state: EntityState,
+    /// When it registered.
+    pub registered: Timestamp,
+    /// How many of its routes are best in some view.
+    pub best_routes: usize,
+    pub(super) routes: BTreeSet<Slot>,
+}
+
+/// Who a registration belongs to, and so how long it lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tenure {
+    /// To the connection that made it; it ends with that.
+    Connection,
+    /// To the user; any of its connections may call it, until one deregisters it.
+    User,
+}
+
+/// What a client says when it registers.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Who it wants to be.
+    pub key: EntityKey,
+    /// What it calls itself: at most 64 characters, none of them a control character.
+    pub label: String,
+    /// Who may speak for it.
+    pub tenure: Tenure,
+}
+
+/// What a client is told when it registered (`RTM_REGN_PROFILE`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Profile {
+    /// The new entity's id.
+    pub id: EntityId,
+    /// The most next hops a route may have.
+    pub max_next_hops: u32,
+    /// The most items of one page of an enumeration.
+    pub max_handles: u32,
+    /// The views of the table.
+    pub views: ViewSet,
+    /// The level of its protocol.
+    pub preference: Preference,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Entities {
+    by_id: BTreeMap<EntityId, Entity>,
+    by_key: HashMap<EntityKey, EntityId>,
+    /// Deregistered, while their routes are being withdrawn.
+    leaving: BTreeMap<EntityId, Entity>,
+    last_id: u64,
+}
+
+impl Entities {
+    /// The entity, if it is registered.
+    pub(super) fn active(&self, id: EntityId) -> Result<&Entity> {
+        self.by_id.get(&id).ok_or_else(|| not_registered(id))
+    }
+
+    pub(super) fn get_mut(&mut self, id: EntityId) -> Option<&mut Entity> {
+        // Not `or_else`: an entity is in one of the two maps, nearly always in the first.
+        match self.by_id.get_mut(&id) {
+            Some(entity) => Some(entity),
+            None => self.leaving.get_mut(&id),
+        }
+    }
+
+    /// The table an entity works in, also while it is leaving.
+    pub(super) fn table_of(&self, id: EntityId) -> Option<TableId> {
+        self.by_id.get(&id).or_else(|| self.leaving.get(&id)).map(|entity| entity.key.table)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Entity> {
+        self.by_id.values()
+    }
+}
+
+impl Entity {
+    /// How many routes it offers.
+    pub fn routes(&self) -> usize {
+        self.routes.len()
+    }
+}
+
+impl Rib {
+    /// Registers a client (RTMv2 rows REG-01 to REG-11 and REG-22).
+    ///
+    /// # Errors
+    /// `AlreadyExists` for a key in use, `FileNotFound` and `BadConfiguration` from the instance's
+    /// configuration, `InvalidData` for an unusable label, `NoSystemResources` beyond a limit.
+    pub fn register(
+        &mut self,
+        registration: Registration,
+        caller: Caller,
+        now: Timestamp,
+    ) -> Result<Profile> {
+        let Registration { key, label, tenure } = registration;
+        let views = self.policy.table(key.table)?.views;
+        if label.chars().count() > 64 || label.chars().any(char::is_control) {
+            return Err(ErrorKind::InvalidData
+                .because("a label has 64 characters at most, none of them a control character"));
+        }
+        if self.entities.by_key.contains_key(&key) {
+            return Err(ErrorKind::AlreadyExists
+                .because(format_args!("entity {key} is already registered")));
+        }
+        self.check_room_for_entity(&caller)?;
+        self.entities.last_id += 1;
+        let id = EntityId(self.entities.last_id);
+        let entity = Entity {
+            id,
+            key,
+            label,
+            caller,
+            tenure,
+            state: EntityState::Active,
+            registered: now,
+            best_routes: 0,
+            routes: BTreeSet::new(),
+        };
+        self.entities.by_id.insert(id, entity);
+        self.entities.by_key.insert(key, id);
+        Ok(Profile {
+            id,
+            max_next_hops: self.policy.limits.next_hops_per_route,
+            max_handles: self.policy.limits.handles,
+            views,
+            preference: self.policy.levels.of(key.protocol),
+        })
+    }
+
+    /// Whether the caller may speak for the entity: what each command of an entity asks first.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for an entity that is not registered, `AccessDenied` for another's.
+    pub fn authorize(&self, id: EntityId, caller: &Caller) -> Result<()> {
+        let entity = self.entities.active(id)?;
+        let allowed = match entity.tenure {
+            Tenure::Connection => entity.caller.bus_name == caller.bus_name,
+            Tenure::User => entity.caller.uid == caller.uid,
+        };
+        if allowed {
+            return Ok(());
+        }
+        let owner = match entity.tenure {
+            Tenure::Connection => format!("connection {}", entity.caller.bus_name),
+            Tenure::User => format!("user {}", entity.caller.uid),
+        };
+        Err(ErrorKind::AccessDenied
+            .because(format_args!("entity {id} belongs to {owner}, not to {}", caller.bus_name)))
+    }
+
+    /// Ends a registration: from now on its id is dead and its key free.
+    ///
+    /// Its routes stay until [`Rib::withdraw`] has been called often enough, so that a large owner
+    /// does not keep everyone waiting.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for an entity that is not registered.
+    pub fn deregister(&mut self, id: EntityId) -> Result<()> {
+        let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
+        self.entities.by_key.remove(&entity.key);
+        self.entities.leaving.insert(id, entity);
+        Ok(())
+    }
+
+    /// The bus says that this connection is gone: the registrations that end with it.
+    ///
+    /// Each of them is deregistered; their routes go with [`Rib::withdraw`].
+    pub fn handle_client_gone(&mut self, bus_name: &str) -> Vec<EntityId> {
+        let ends = |entity: &&Entity| {
+            entity.tenure == Tenure::Connection && entity.caller.bus_name == bus_name
+        };
+        let ids: Vec<EntityId> =
+            self.entities.values().filter(ends).map(|entity| entity.id).collect();
+        ids.into_iter().filter(|id| self.deregister(*id).is_ok()).collect()
+    }
+
+    /// Withdraws up to `count` routes of a deregistered entity; returns the entity once it has
+    /// nothing left and is forgotten.
+    pub fn withdraw(&mut self, id: EntityId, count: usize, now: Timestamp) -> Option<Entity> {
+        let leaving = self.entities.leaving.get(&id)?;
+        let some: Vec<Slot> = leaving.routes.iter().take(count).copied().collect();
+        for slot in some {
+            self.remove_route(slot, now);
+        }
+        if !self.entities.leaving.get(&id)?.routes.is_empty() {
+            return None;
+        }
+        self.next_hops.delete_all(id);
+        self.entities.leaving.remove(&id)
+    }
+
+    /// A registered entity.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for one that is not registered.
+    pub fn entity(&self, id: EntityId) -> Result<&Entity> {
+        self.entities.active(id)
+    }
+
+    /// The registered entities of all tables, by id.
+    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.values()
+    }
+
+    /// The entities of one table, by id (RTMv2 rows REG-16 and REG-17).
+    ///
+    /// # Errors
+    /// `FileNotFound` or `BadConfiguration` for a table that is not there.
+    pub fn registered_entities(&self, table: TableId) -> Result<impl Iterator<Item = &Entity>> {
+        self.policy.table(table)?;
+        Ok(self.entities.values().filter(move |entity| entity.key.table == table))
+    }
+
+    /// The registrations of a connection in a table: what "own" refers to.
+    ///
+    /// # Errors
+    /// `InvalidParameter` when it has none.
+    pub fn own_entities(&self, table: TableId, bus_name: &str) -> Result<Vec<EntityId>> {
+        let own: Vec<EntityId> = self.own(table, bus_name).map(|entity| entity.id).collect();
+        if own.is_empty() {
+            return Err(no_own_registration(table));
+        }
+        Ok(own)
+    }
+
+    /// The protocol of a connection's registrations in a table (`RTM_THIS_PROTOCOL`).
+    ///
+    /// # Errors
+    /// `InvalidParameter` when it has none there, or some of different protocols.
+    pub fn own_protocol(&self, table: TableId, bus_name: &str) -> Result<Protocol> {
+        let mut protocols = self.own(table, bus_name).map(|entity| entity.key.protocol);
+        let protocol = protocols.next().ok_or_else(|| no_own_registration(table))?;
+        if protocols.any(|other| other != protocol) {
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "your registrations in table {table} are of several protocols: name one"
+            )));
+        }
+        Ok(protocol)
+    }
+
+    fn own(&self, table: TableId, bus_name: &str) -> impl Iterator<Item = &Entity> {
+        self.entities
+            .values()
+            .filter(move |entity| entity.key.table == table && entity.caller.bus_name == bus_name)
+    }
+
+    /// How many next hops an entity has.
+    pub fn next_hop_count(&self, id: EntityId) -> usize {
+        self.next_hops.count(id)
+    }
+
+    fn check_room_for_entity(&self, caller: &Caller) -> Result<()> {
+        let limits = self.policy.limits;
+        if self.entities.by_id.len() + self.entities.leaving.len() >= limits.entities as usize {
+            return Err(ErrorKind::NoSystemResources
+                .because(format_args!("{} entities are registered, the most", limits.entities)));
+        }
+        // A user's shared registrations outlive connections, so the user is what they count for.
+        let of_caller = |entity: &&Entity| match entity.tenure {
+            Tenure::Connection => entity.caller.bus_name == caller.bus_name,
+            Tenure::User => entity.caller.uid == caller.uid,
+        };
+        let held = self.entities.values().filter(of_caller).count();
+        if held >= limits.entities_per_client as usize {
+            return Err(ErrorKind::NoSystemResources.because(format_args!(
+                "{} holds {held} registrations, the most for one client",
+                caller.bus_name
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn no_own_registration(table: TableId) -> Error {
+    ErrorKind::InvalidParameter
+        .because(format_args!("you have no registration in table {table} to refer to"))
+}
+
+fn not_registered(id: EntityId) -> Error {
+    ErrorKind::InvalidHandle.because(format_args!("entity {id} is not registered"))
+}

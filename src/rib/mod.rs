@@ -1,0 +1,118 @@
+//! The routing information base: who offers what, which is best, who must hear of it.
+//!
+//! No IO, no clock, no async: time is an argument, and what is to be done outside is taken with
+//! `poll_*`. Four kinds of method, told apart by name:
+//!
+//! * verbs are a client's commands (`add_route`); they are done or refused, never half;
+//! * `handle_*` is news from the world (`handle_link`);
+//! * `poll_*` hands out work for the world (`poll_effects`);
+//! * nouns look (`route`, `entities`).
+//!
+//! Each file holds one concept: its data, its rules, and the commands of [`Rib`] about it.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "a test that panics has failed, which is its purpose"
+    )
+)]
+
+mod arena;
+mod destination;
+mod effects;
+mod entities;
+mod nexthops;
+mod policy;
+mod resolve;
+mod routes;
+mod table;
+mod walk;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+pub use effects::{Effect, FibCounts};
+pub use entities::{Entity, Profile, Registration, Tenure};
+pub use nexthops::{NextHop, NextHopOffer, NextHopView};
+pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy};
+pub use routes::{Offer, OfferedNextHops, Route};
+pub use table::{Best, DestinationFlags, DestinationView, RouteView, ViewRecord};
+pub use walk::{Match, Start, Walk, WalkSettings};
+
+use crate::model::{Forwarding, Prefix, TableId, Turn};
+
+/// All tables, all entities, and what waits to be told to the kernel.
+#[derive(Debug)]
+pub struct Rib {
+    policy: Policy,
+    tables: BTreeMap<TableId, table::Table>,
+    entities: entities::Entities,
+    /// Of all tables, so that an id is never another table's route.
+    routes: arena::Arena<Route>,
+    next_hops: nexthops::NextHops,
+    links: resolve::Links,
+    /// Destinations the kernel has to hear of; the flag in the destination keeps each single.
+    waiting: VecDeque<(TableId, Prefix)>,
+    fib: BTreeMap<TableId, effects::FibReport>,
+    /// The kernel's words about destinations it refused; few, so not in the destination.
+    failures: HashMap<(TableId, Prefix), effects::Failure>,
+    special: Special,
+    turn: Turn,
+}
+
+/// The forwardings that need no next hop, one of each for all routes.
+#[derive(Debug)]
+struct Special {
+    blackhole: Arc<Forwarding>,
+    unreachable: Arc<Forwarding>,
+    prohibit: Arc<Forwarding>,
+}
+
+impl Rib {
+    /// An empty RIB with a table for each family of each usable instance.
+    pub fn new(policy: Policy) -> Self {
+        let mut tables = BTreeMap::new();
+        for (instance, configured) in &policy.instances {
+            if let Instance::Ready(settings) = configured {
+                for family in &settings.families {
+                    let id = TableId { instance: *instance, family: *family };
+                    tables.insert(id, table::Table::default());
+                }
+            }
+        }
+        Self {
+            policy,
+            tables,
+            entities: entities::Entities::default(),
+            routes: arena::Arena::default(),
+            next_hops: nexthops::NextHops::default(),
+            links: resolve::Links::default(),
+            waiting: VecDeque::new(),
+            fib: BTreeMap::new(),
+            failures: HashMap::new(),
+            special: Special {
+                blackhole: Arc::new(Forwarding::Blackhole),
+                unreachable: Arc::new(Forwarding::Unreachable),
+                prohibit: Arc::new(Forwarding::Prohibit),
+            },
+            turn: Turn(0),
+        }
+    }
+
+    /// What is configured.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The tables there are.
+    pub fn tables(&self) -> impl Iterator<Item = TableId> {
+        self.tables.keys().copied()
+    }
+}

@@ -1,0 +1,225 @@
+//! What the administrator decides: the instances there are, the levels of the protocols, the limits.
+//!
+//! The configuration file is read elsewhere; this is what it says, with every default spelled out.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Error, ErrorKind, Family, InstanceId, KernelTable, Preference, Protocol, TableId, ViewSet,
+};
+
+/// All that is configured.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Policy {
+    /// The instances, by number.
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// The preference each protocol's routes get.
+    pub levels: Levels,
+    /// How much clients may make the service hold.
+    pub limits: Limits,
+}
+
+/// An instance as configured, or what is wrong with its configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Instance {
+    /// Usable.
+    Ready(InstanceSettings),
+    /// Registration answers `BadConfiguration` with this sentence (RTMv2 row REG-08).
+    Broken(String),
+}
+
+/// What an instance is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InstanceSettings {
+    /// The families it has tables for.
+    pub families: Vec<Family>,
+    /// The views routes can be offered in.
+    pub views: ViewSet,
+    /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
+    pub kernel_table: Option<KernelTable>,
+}
+
+/// The preference of each protocol; smaller wins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Levels {
+    by_protocol: BTreeMap<Protocol, Preference>,
+    /// For a protocol without a level of its own.
+    pub others: Preference,
+}
+
+/// Bounds on what the service holds. Beyond them a call is refused and nothing changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Registrations in all tables together (`NoSystemResources`).
+    pub entities: u32,
+    /// Registrations of one bus connection (`NoSystemResources`).
+    pub entities_per_client: u32,
+    /// Routes in one table (`NotEnoughMemory`).
+    pub routes: u32,
+    /// Routes to one destination (`NotEnoughMemory`).
+    pub routes_per_destination: u32,
+    /// Next hops of one entity (`NotEnoughMemory`).
+    pub next_hops: u32,
+    /// Next hops of one route (`InvalidParameter`, RTMv2 gap 27).
+    pub next_hops_per_route: u32,
+    /// Items of one page of an enumeration, and destinations a page looks at for each item.
+    pub handles: u32,
+    /// Enumerations that one bus connection has open (`NoSystemResources`).
+    pub enumerations_per_client: u32,
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        Self {
+            families: Family::ALL.into(),
+            views: ViewSet(3),
+            kernel_table: Some(KernelTable::MAIN),
+        }
+    }
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        // RRAS's levels (`Get-RoutingProtocolPreference`); OSPF and IS-IS, which it does not list,
+        // stand where FRR and others put them.
+        let by_protocol = [
+            (Protocol::LOCAL, 1),
+            (Protocol::STATIC, 3),
+            (Protocol::STATIC_NON_DOD, 5),
+            (Protocol::AUTOSTATIC, 7),
+            (Protocol::NETMGMT, 10),
+            (Protocol::BGP, 15),
+            (Protocol::OSPF, 110),
+            (Protocol::IS_IS, 115),
+            (Protocol::RIP, 120),
+        ];
+        Self {
+            by_protocol: by_protocol.map(|(protocol, level)| (protocol, Preference(level))).into(),
+            others: Preference(150),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entities: 4096,
+            entities_per_client: 256,
+            routes: 8_000_000,
+            routes_per_destination: 1024,
+            next_hops: 65_536,
+            next_hops_per_route: 64,
+            handles: 1000,
+            enumerations_per_client: 16,
+        }
+    }
+}
+
+impl Policy {
+    /// Only the default instance, with every default.
+    pub fn standard() -> Self {
+        let instance = Instance::Ready(InstanceSettings::default());
+        Self { instances: BTreeMap::from([(InstanceId(0), instance)]), ..Self::default() }
+    }
+
+    /// The settings of the instance that has this table.
+    ///
+    /// # Errors
+    /// `FileNotFound` when it is not configured, `BadConfiguration` when it is but unusably.
+    pub fn table(&self, id: TableId) -> Result<&InstanceSettings, Error> {
+        match self.instances.get(&id.instance) {
+            None => Err(ErrorKind::FileNotFound
+                .because(format_args!("instance {} is not configured", id.instance))),
+            Some(Instance::Broken(fault)) => Err(ErrorKind::BadConfiguration
+                .because(format_args!("instance {} is misconfigured: {fault}", id.instance))),
+            Some(Instance::Ready(settings)) if !settings.families.contains(&id.family) => {
+                Err(ErrorKind::FileNotFound
+                    .because(format_args!("instance {} has no {}", id.instance, id.family)))
+            }
+            Some(Instance::Ready(settings)) => Ok(settings),
+        }
+    }
+}
+
+impl Levels {
+    /// The level of a protocol.
+    pub fn of(&self, protocol: Protocol) -> Preference {
+        self.by_protocol.get(&protocol).copied().unwrap_or(self.others)
+    }
+
+    /// Gives a protocol a level of its own.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for level 0, which stands for "the protocol's level" itself.
+    pub fn set(&mut self, protocol: Protocol, level: Preference) -> Result<(), Error> {
+        if level == Preference(0) {
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("the level of {protocol} cannot be 0, the best is 1")));
+        }
+        self.by_protocol.insert(protocol, level);
+        Ok(())
+    }
+
+    /// The preference of a route for which its owner asks `wanted`.
+    ///
+    /// Everybody may step back behind the protocol's level; only those who configure routes by hand
+    /// may step before it, others get the level (RTMv2 gap 34).
+    pub fn preference(&self, protocol: Protocol, wanted: Preference) -> Preference {
+        let level = self.of(protocol);
+        let by_hand =
+            [Protocol::NETMGMT, Protocol::AUTOSTATIC, Protocol::STATIC, Protocol::STATIC_NON_DOD];
+        if wanted == Preference(0) || wanted < level && !by_hand.contains(&protocol) {
+            level
+        } else {
+            wanted
+        }
+    }
+
+    /// Each protocol that has a level of its own.
+    pub fn iter(&self) -> impl Iterator<Item = (Protocol, Preference)> {
+        self.by_protocol.iter().map(|(protocol, level)| (*protocol, *level))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_levels_are_those_of_rras() {
+        let levels = Levels::default();
+        let level = |protocol| levels.of(Protocol(protocol)).0;
+        assert_eq!([2, 10006, 10007, 10002, 3, 14, 8].map(level), [1, 3, 5, 7, 10, 15, 120]);
+    }
+
+    #[test]
+    fn a_static_route_may_carry_any_preference() {
+        let levels = Levels::default();
+        assert_eq!(levels.preference(Protocol::STATIC, Preference(1)), Preference(1));
+    }
+
+    #[test]
+    fn a_protocol_may_step_back_but_not_forward() {
+        let levels = Levels::default();
+        let bgp = |wanted| levels.preference(Protocol::BGP, Preference(wanted)).0;
+        assert_eq!([0, 1, 15, 200].map(bgp), [15, 15, 15, 200]);
+    }
+
+    #[test]
+    fn level_0_is_refused() {
+        let refusal = Levels::default().set(Protocol::BGP, Preference(0)).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::InvalidParameter);
+    }
+
+    #[test]
+    fn a_missing_instance_and_a_broken_one_answer_differently() {
+        let mut policy = Policy::standard();
+        policy.instances.insert(InstanceId(7), Instance::Broken("table 0".into()));
+        let kind = |instance| {
+            policy.table(TableId { instance: InstanceId(instance), family: Family::Ipv4 }).err()
+        };
+        assert_eq!(kind(0), None);
+        assert_eq!(kind(1).map(|error| error.kind), Some(ErrorKind::FileNotFound));
+        assert_eq!(kind(7).map(|error| error.kind), Some(ErrorKind::BadConfiguration));
+    }
+}

@@ -1,0 +1,129 @@
+//! From a next hop to a way out: which interface leads to its address, and is it up.
+//!
+//! The links and their addresses are told by the kernel; a next hop without an interface is looked
+//! for among the networks that are directly connected. Looking further, through other routes, is a
+//! later step and belongs here too.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::Rib;
+use crate::model::{Hop, InterfaceIndex, NextHopKey, Prefix, Weight};
+
+/// The interfaces of the machine, as the kernel tells them.
+#[derive(Debug)]
+pub(super) struct Links {
+    by_index: BTreeMap<InterfaceIndex, Link>,
+    /// What is told anew from the beginning, until it is complete and takes the old one's place:
+    /// a route whose link is still there afterwards never leaves the kernel.
+    incoming: Option<BTreeMap<InterfaceIndex, Link>>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    name: String,
+    up: bool,
+    /// The networks of its addresses; one that several addresses share is there several times.
+    networks: Vec<Prefix>,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { by_index: BTreeMap::new(), incoming: Some(BTreeMap::new()) }
+    }
+}
+
+impl Links {
+    fn told(&mut self) -> &mut BTreeMap<InterfaceIndex, Link> {
+        self.incoming.as_mut().unwrap_or(&mut self.by_index)
+    }
+
+    pub(super) fn exists(&self, index: InterfaceIndex) -> bool {
+        self.by_index.contains_key(&index)
+    }
+
+    pub(super) fn name(&self, index: InterfaceIndex) -> Option<&str> {
+        self.by_index.get(&index).map(|link| link.name.as_str())
+    }
+
+    /// The way out that a next hop stands for, if there is one now.
+    pub(super) fn resolve(&self, key: NextHopKey, weight: Weight) -> Option<Hop> {
+        let interface = match key.interface {
+            InterfaceIndex(0) => self.towards(key.address?)?,
+            index => index,
+        };
+        let link = self.by_index.get(&interface).filter(|link| link.up);
+        link.map(|_| Hop { gateway: key.address, interface, weight })
+    }
+
+    /// The interface with the most specific network around the address, among those that are up.
+    fn towards(&self, address: IpAddr) -> Option<InterfaceIndex> {
+        let networks =
+            self.by_index.iter().filter(|(_, link)| link.up).flat_map(|(index, link)| {
+                link.networks.iter().map(move |network| (network.length(), *index, network))
+            });
+        networks
+            .filter(|(_, _, network)| network.contains(address))
+            .max_by_key(|(length, index, _)| (*length, std::cmp::Reverse(*index)))
+            .map(|(_, index, _)| index)
+    }
+}
+
+impl Rib {
+    /// An interface is there, under this name and in this state.
+    pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) {
+        let link = self.links.told().entry(index).or_default();
+        if link.name != name {
+            name.clone_into(&mut link.name);
+        }
+        if link.up != up {
+            link.up = up;
+            self.resolve_again();
+        }
+    }
+
+    /// An interface is gone, and with it its addresses.
+    pub fn handle_link_gone(&mut self, index: InterfaceIndex) {
+        if self.links.told().remove(&index).is_some() {
+            self.resolve_again();
+        }
+    }
+
+    /// An interface got an address in this network.
+    pub fn handle_address(&mut self, index: InterfaceIndex, network: Prefix) {
+        self.links.told().entry(index).or_default().networks.push(network);
+        self.resolve_again();
+    }
+
+    /// An interface lost an address in this network.
+    pub fn handle_address_gone(&mut self, index: InterfaceIndex, network: Prefix) {
+        let Some(link) = self.links.told().get_mut(&index) else { return };
+        if let Some(place) = link.networks.iter().position(|known| *known == network) {
+            link.networks.swap_remove(place);
+            self.resolve_again();
+        }
+    }
+
+    /// All links and addresses will be told anew, up to [`Rib::handle_links_complete`].
+    pub fn handle_links_unknown(&mut self) {
+        self.links.incoming = Some(BTreeMap::new());
+    }
+
+    /// Everything there is to know about links and addresses has been told.
+    pub fn handle_links_complete(&mut self) {
+        if let Some(told) = self.links.incoming.take() {
+            self.links.by_index = told;
+            self.resolve_again();
+        }
+    }
+
+    /// The name of an interface.
+    pub fn interface_name(&self, index: InterfaceIndex) -> Option<&str> {
+        self.links.name(index)
+    }
+
+    /// Resolves every set of next hops again and elects where that made a difference.
+    pub(super) fn resolve_again(&mut self) {
+        let changed = self.next_hops.resolve(&self.links);
+        self.elect_users_of(&changed);
+    }
+}

@@ -1,0 +1,403 @@
+//! Offering and withdrawing routes: identity, ownership, and what a change comes to.
+//!
+//! A route is told apart by destination, owner and neighbour; offering one again updates it. Every
+//! command checks everything first and changes nothing if it refuses.
+
+use std::sync::Arc;
+
+use super::{Rib, arena::Slot};
+use crate::model::{
+    ChangeFlags, EntityId, Error, ErrorKind, Family, Forwarding, Metric, NextHopId, NextHopKey,
+    Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId, Timestamp, Turn,
+    View, ViewSet, Weight,
+};
+
+/// One entity's way to a destination.
+#[derive(Debug)]
+pub struct Route {
+    /// The prefix it leads to.
+    pub to: Prefix,
+    /// The table it is in.
+    pub table: TableId,
+    /// The entity it belongs to.
+    pub owner: EntityId,
+    /// The owner's protocol.
+    pub protocol: Protocol,
+    /// The owner's next hop it was learnt from.
+    pub neighbour: Option<NextHopId>,
+    /// Its place among the candidates.
+    pub rank: Rank,
+    /// As its owner gave them.
+    pub flags: RouteFlags,
+    /// The views it is offered in.
+    pub views: ViewSet,
+    /// The views it is the best route of.
+    pub best_in: ViewSet,
+    /// Whether packets can follow it now.
+    pub viable: bool,
+    pub(super) next_hops: Slot,
+}
+
+/// What an entity offers.
+#[derive(Clone, Debug)]
+pub struct Offer<'a> {
+    /// The prefix.
+    pub to: Prefix,
+    /// One of the owner's next hops, or none.
+    pub neighbour: Option<NextHopId>,
+    /// 0 takes the protocol's level.
+    pub preference: Preference,
+    /// The protocol's own cost.
+    pub metric: Metric,
+    /// `RTM_ROUTE_FLAGS_*`.
+    pub flags: RouteFlags,
+    /// At least one, all supported.
+    pub views: ViewSet,
+    /// Where to send, in the order to keep.
+    pub next_hops: OfferedNextHops<'a>,
+}
+
+/// The two ways of naming next hops.
+#[derive(Clone, Copy, Debug)]
+pub enum OfferedNextHops<'a> {
+    /// By the ids of what the owner added before.
+    Ids(&'a [NextHopId]),
+    /// Inline: found, or added for as long as a route refers to them.
+    Inline(&'a [(NextHopKey, Weight)]),
+}
+
+impl OfferedNextHops<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Inline(inline) => inline.len(),
+        }
+    }
+}
+
+impl Rib {
+    /// Offers a route; an earlier offer with the same identity is replaced (RTMv2 rows RT-01 to
+    /// RT-13). Returns its id and what happened: `NEW`, `BEST`, both or neither.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a prefix of the other family, wrong views, flags or next hops;
+    /// `AccessDenied` and `InvalidHandle` for next hops that are another's or no one's;
+    /// `NotSupported` for a view the table has not; `NotEnoughMemory` beyond a limit.
+    pub fn add_route(
+        &mut self,
+        owner: EntityId,
+        offer: &Offer<'_>,
+        how: ChangeFlags,
+        now: Timestamp,
+    ) -> Result<(RouteId, ChangeFlags)> {
+        let key = self.entities.active(owner)?.key;
+        let (table, protocol) = (key.table, key.protocol);
+        self.check_offer(owner, table, offer, how)?;
+        let known = self.same_route(owner, table, offer, how);
+        if known.is_none() {
+            self.check_room_for_route(table, offer.to)?;
+        }
+        let set = self.refer_offered_set(owner, table.family, offer.next_hops)?;
+        if let Some(neighbour) = offer.neighbour {
+            self.next_hops.refer(neighbour);
+        }
+        let preference = self.policy.levels.preference(protocol, offer.preference);
+        let route = Route {
+            to: offer.to,
+            table,
+            owner,
+            protocol,
+            neighbour: offer.neighbour,
+            rank: Rank { preference, metric: offer.metric, turn: self.next_turn() },
+            flags: offer.flags,
+            views: offer.views,
+            best_in: ViewSet::NONE,
+            viable: offer.flags.is_special()
+                || self.next_hops.set(set).is_some_and(|set| set.forwarding.is_some()),
+            next_hops: set,
+        };
+        let (slot, change) = match known {
+            Some(slot) => (slot, self.replace_route(slot, route, now)),
+            None => self.insert_route(route, now)?,
+        };
+        let id = self.routes.id(slot).map(RouteId).ok_or_else(too_many)?;
+        Ok((id, change))
+    }
+
+    /// Takes a route back (RTMv2 rows DEL-01 to DEL-06); says whether a best route changed.
+    ///
+    /// # Errors
+    /// `AccessDenied` for another's route, `NotFound` for one that is gone, `InvalidHandle` for an
+    /// id that never was.
+    pub fn delete_route(
+        &mut self,
+        owner: EntityId,
+        id: RouteId,
+        now: Timestamp,
+    ) -> Result<ChangeFlags> {
+        self.entities.active(owner)?;
+        let Some(slot) = self.routes.find(id.0) else {
+            return Err(if self.routes.is_spent(id.0) {
+                ErrorKind::NotFound.because(format_args!("route {id} is already gone"))
+            } else {
+                no_such_route(id)
+            });
+        };
+        match self.routes.get(slot) {
+            Some(route) if route.owner != owner => Err(ErrorKind::AccessDenied
+                .because(format_args!("route {id} belongs to entity {}", route.owner))),
+            _ => {
+                let moved = self.remove_route(slot, now);
+                Ok(ChangeFlags::default().with(ChangeFlags::BEST, !moved.is_empty()))
+            }
+        }
+    }
+
+    /// Everything about the offer that can be wrong by itself.
+    fn check_offer(
+        &self,
+        owner: EntityId,
+        table: TableId,
+        offer: &Offer<'_>,
+        how: ChangeFlags,
+    ) -> Result<()> {
+        let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
+        if !matches!(how, ChangeFlags(0) | ChangeFlags::FIRST | ChangeFlags::NEW) {
+            return refuse(format_args!("change flags {:#x} are not 0, FIRST or NEW", how.0));
+        }
+        if offer.to.family() != table.family {
+            return refuse(format_args!("prefix {} is not {}", offer.to, table.family));
+        }
+        if offer.views.is_empty() {
+            return refuse(format_args!("a route needs at least one view"));
+        }
+        offer.views.within(self.policy.table(table)?.views)?;
+        let most = self.policy.limits.next_hops_per_route as usize;
+        if offer.next_hops.len() > most {
+            let count = offer.next_hops.len();
+            return refuse(format_args!("{count} next hops, a route has {most} at most"));
+        }
+        if let Some(neighbour) = offer.neighbour {
+            self.next_hops.usable(owner, neighbour)?;
+        }
+        match offer.next_hops {
+            OfferedNextHops::Ids(ids) => {
+                for (place, id) in ids.iter().enumerate() {
+                    self.next_hops.usable(owner, *id)?;
+                    if ids.iter().take(place).any(|other| other == id) {
+                        return refuse(format_args!("next hop {id} is listed twice"));
+                    }
+                }
+            }
+            OfferedNextHops::Inline(inline) => {
+                for (place, (key, _)) in inline.iter().enumerate() {
+                    if inline.iter().take(place).any(|(other, _)| other == key) {
+                        return refuse(format_args!("next hop {key} is listed twice"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The route that the offer is about, by RTMv2's three ways of matching.
+    fn same_route(
+        &self,
+        owner: EntityId,
+        table: TableId,
+        offer: &Offer<'_>,
+        how: ChangeFlags,
+    ) -> Option<Slot> {
+        if how == ChangeFlags::NEW {
+            return None;
+        }
+        let destination = self.tables.get(&table)?.destinations.get(&offer.to)?;
+        destination.routes().iter().copied().find(|slot| {
+            self.routes.get(*slot).is_some_and(|route| {
+                let same_neighbour =
+                    how == ChangeFlags::FIRST || route.neighbour == offer.neighbour;
+                route.owner == owner && same_neighbour
+            })
+        })
+    }
+
+    fn check_room_for_route(&self, id: TableId, to: Prefix) -> Result<()> {
+        let Some(table) = self.tables.get(&id) else { return Ok(()) };
+        let limits = self.policy.limits;
+        if table.routes >= limits.routes as usize {
+            return Err(ErrorKind::NotEnoughMemory
+                .because(format_args!("table {id} has {} routes, the most", limits.routes)));
+        }
+        let candidates = table.destinations.get(&to).map_or(0, |d| d.routes().len());
+        if candidates >= limits.routes_per_destination as usize {
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "{to} has {candidates} routes, the most for a destination"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The set of the offered next hops, referred to once more; the caller owes a release.
+    fn refer_offered_set(
+        &mut self,
+        owner: EntityId,
+        family: Family,
+        offered: OfferedNextHops<'_>,
+    ) -> Result<Slot> {
+        match offered {
+            OfferedNextHops::Ids(ids) => self.next_hops.refer_set(ids, &self.links),
+            OfferedNextHops::Inline(inline) => {
+                let (ids, changed) = self.inline_next_hops(owner, family, inline)?;
+                let set = self.next_hops.refer_set(&ids, &self.links)?;
+                if changed {
+                    self.resolve_again();
+                }
+                Ok(set)
+            }
+        }
+    }
+
+    fn insert_route(&mut self, route: Route, now: Timestamp) -> Result<(Slot, ChangeFlags)> {
+        let (id, to, owner) = (route.table, route.to, route.owner);
+        let slot = self.routes.insert(route).ok_or_else(too_many)?;
+        self.tables.entry(id).or_default().insert(to, slot, &self.routes);
+        if let Some(entity) = self.entities.get_mut(owner) {
+            entity.routes.insert(slot);
+        }
+        let moved = self.elect(id, to, now);
+        Ok((slot, ChangeFlags::NEW.with(ChangeFlags::BEST, !moved.is_empty())))
+    }
+
+    fn replace_route(&mut self, slot: Slot, mut route: Route, now: Timestamp) -> ChangeFlags {
+        let Some(known) = self.routes.get_mut(slot) else { return ChangeFlags::default() };
+        let (id, to) = (route.table, route.to);
+        let order = |rank: Rank| (rank.preference, rank.metric);
+        if order(known.rank) == order(route.rank) {
+            // Same preference and metric: it keeps its place among its equals.
+            route.rank.turn = known.rank.turn;
+        }
+        route.best_in = known.best_in;
+        let was_best = !route.best_in.is_empty();
+        let old = std::mem::replace(known, route);
+        if let Some(neighbour) = old.neighbour {
+            self.next_hops.release(neighbour);
+        }
+        self.next_hops.release_set(old.next_hops);
+        if let Some(destination) =
+            self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
+        {
+            destination.place(slot, &self.routes);
+        }
+        let moved = self.elect(id, to, now);
+        if was_best {
+            // Where it stays best, what it leads to may be another.
+            self.queue(id, to);
+        }
+        ChangeFlags::default().with(ChangeFlags::BEST, was_best || !moved.is_empty())
+    }
+
+    /// Removes a route from everything that knows of it; returns the views that lost their best.
+    pub(super) fn remove_route(&mut self, slot: Slot, now: Timestamp) -> ViewSet {
+        let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
+        // In no view, it loses everywhere: the election then also settles its owner's account.
+        route.views = ViewSet::NONE;
+        let (id, to) = (route.table, route.to);
+        let moved = self.elect(id, to, now);
+        let Some(route) = self.routes.remove(slot) else { return moved };
+        if let Some(table) = self.tables.get_mut(&id) {
+            table.remove(to, slot);
+        }
+        if let Some(entity) = self.entities.get_mut(route.owner) {
+            entity.routes.remove(&slot);
+        }
+        if let Some(neighbour) = route.neighbour {
+            self.next_hops.release(neighbour);
+        }
+        self.next_hops.release_set(route.next_hops);
+        moved
+    }
+
+    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    pub(super) fn elect(&mut self, id: TableId, to: Prefix, now: Timestamp) -> ViewSet {
+        let Ok(views) = self.policy.table(id).map(|settings| settings.views) else {
+            return ViewSet::NONE;
+        };
+        let Some(destination) =
+            self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
+        else {
+            return ViewSet::NONE;
+        };
+        destination.changed = now;
+        let election = destination.elect(views, &mut self.routes);
+        for owner in election.gained {
+            if let Some(entity) = self.entities.get_mut(owner) {
+                entity.best_routes += 1;
+            }
+        }
+        for owner in election.lost {
+            if let Some(entity) = self.entities.get_mut(owner) {
+                entity.best_routes -= 1;
+            }
+        }
+        if election.moved.contains(View::UNICAST) {
+            self.queue(id, to);
+        }
+        election.moved
+    }
+
+    /// The next hops of these sets lead elsewhere now: elect where routes use them.
+    ///
+    /// The sets come in ascending order.
+    pub(super) fn elect_users_of(&mut self, sets: &[Slot]) {
+        if sets.is_empty() {
+            return;
+        }
+        let users: Vec<Slot> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| sets.binary_search(&route.next_hops).is_ok())
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in users {
+            let Some(route) = self.routes.get_mut(slot) else { continue };
+            let set = self.next_hops.set(route.next_hops);
+            route.viable =
+                route.flags.is_special() || set.is_some_and(|set| set.forwarding.is_some());
+            let (id, to, is_best) = (route.table, route.to, route.best_in.contains(View::UNICAST));
+            let changed = self.destination(id, to).map_or_else(Timestamp::default, |d| d.changed);
+            self.elect(id, to, changed);
+            if is_best {
+                self.queue(id, to);
+            }
+        }
+    }
+
+    /// What the kernel is to do for this route; `None` when it has nothing to do for it.
+    pub(super) fn forwarding(&self, route: &Route) -> Option<Arc<Forwarding>> {
+        if route.flags.intersects(RouteFlags::INACTIVE) {
+            return None;
+        }
+        let special = [
+            (RouteFlags::BLACKHOLE, &self.special.blackhole),
+            (RouteFlags::DISCARD, &self.special.unreachable),
+            (RouteFlags::MARTIAN, &self.special.prohibit),
+        ];
+        match special.into_iter().find(|(flag, _)| route.flags.intersects(*flag)) {
+            Some((_, forwarding)) => Some(Arc::clone(forwarding)),
+            None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
+        }
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        self.turn.0 += 1;
+        self.turn
+    }
+}
+
+pub(super) fn no_such_route(id: RouteId) -> Error {
+    ErrorKind::InvalidHandle.because(format_args!("there is no route {id}"))
+}
+
+fn too_many() -> Error {
+    ErrorKind::NotEnoughMemory.because("no more routes can be numbered")
+}

@@ -1,0 +1,317 @@
+//! One family's destinations in one instance, and the ways to look into them.
+//!
+//! Look-ups by prefix see only destinations that have a route in a requested view; with no view
+//! asked for they see all, but tell nothing about any view (RTMv2 gap 3 and row VIEW-02).
+
+use super::{
+    Rib,
+    arena::{Arena, Slot},
+    destination::Destination,
+    effects::Failure,
+    routes::{Route, no_such_route},
+};
+use crate::model::{
+    EntityId, Error, ErrorKind, Family, FibStatus, NextHopId, Prefix, PrefixMap, Protocol, Result,
+    RouteId, TableId, Timestamp, View, ViewSet,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// Some may be without routes, until the kernel was told so: they do not exist for anyone else.
+    pub(super) destinations: PrefixMap<Destination>,
+    pub(super) routes: usize,
+    existing: usize,
+}
+
+/// What is known of a destination.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DestinationView {
+    /// Its prefix.
+    pub prefix: Prefix,
+    /// When anything about it last changed.
+    pub changed: Timestamp,
+    /// The union of its routes' views.
+    pub views: ViewSet,
+    /// A record for each view asked for, ascending.
+    pub per_view: Vec<ViewRecord>,
+}
+
+/// What is known of a destination in one view.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ViewRecord {
+    /// The view.
+    pub view: View,
+    /// How many routes it has there.
+    pub routes: usize,
+    /// The best of them, and its owner.
+    pub best: Option<(RouteId, EntityId)>,
+    /// `RTM_DEST_FLAG_*`.
+    pub flags: DestinationFlags,
+}
+
+/// `RTM_DEST_FLAG_*` (RTMv2 gap 46).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct DestinationFlags(pub u32);
+
+/// What is known of a route.
+#[derive(Debug)]
+pub struct RouteView<'a> {
+    /// Its id.
+    pub id: RouteId,
+    /// The route.
+    pub route: &'a Route,
+    /// Its next hops, in the order given.
+    pub next_hops: &'a [NextHopId],
+    /// How far it is in the kernel: only the best route of the unicast view gets there.
+    pub fib: FibStatus,
+    /// The kernel's words where it refused it.
+    pub fib_error: Option<&'a str>,
+}
+
+/// Whose best route a record tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Best {
+    /// Over all protocols.
+    Overall,
+    /// Among the routes of one protocol.
+    Of(Protocol),
+}
+
+impl DestinationFlags {
+    /// The prefix is as long as its class has it.
+    pub const NATURAL_NET: Self = Self(1);
+    /// The kernel has it.
+    pub const IN_KERNEL: Self = Self(2);
+    /// The best route's flags keep packets from being forwarded.
+    pub const DONT_FORWARD: Self = Self(4);
+
+    fn with(self, other: Self, condition: bool) -> Self {
+        if condition { Self(self.0 | other.0) } else { self }
+    }
+}
+
+impl Table {
+    /// Puts a new route to its destination, which then exists.
+    pub(super) fn insert(&mut self, to: Prefix, slot: Slot, routes: &Arena<Route>) {
+        let destination = self.destinations.entry(to).or_default();
+        self.existing += usize::from(!destination.exists());
+        destination.place(slot, routes);
+        self.routes += 1;
+    }
+
+    /// Takes a removed route off its destination, which with its last route ceases to exist.
+    pub(super) fn remove(&mut self, to: Prefix, slot: Slot) {
+        let Some(destination) = self.destinations.get_mut(&to) else { return };
+        destination.remove(slot);
+        self.routes -= 1;
+        self.existing -= usize::from(!destination.exists());
+        self.drop_if_unused(to);
+    }
+
+    /// Frees the memory of a destination that has no routes and nothing left to tell.
+    pub(super) fn drop_if_unused(&mut self, to: Prefix) {
+        if self.destinations.get(&to).is_some_and(|found| !found.exists() && !found.waiting) {
+            self.destinations.remove(&to);
+        }
+    }
+}
+
+impl Rib {
+    /// The destination with exactly this prefix.
+    ///
+    /// # Errors
+    /// `NotFound` when no route to it is in a view asked for.
+    pub fn exact_match(
+        &self,
+        table: TableId,
+        prefix: Prefix,
+        best: Best,
+        views: ViewSet,
+    ) -> Result<DestinationView> {
+        let views = self.check_look(table, prefix, views)?;
+        let destination = self.destination(table, prefix).filter(|d| self.is_seen(d, views));
+        let destination = destination.ok_or_else(|| nothing("a route to", prefix))?;
+        Ok(self.describe(prefix, destination, best, views))
+    }
+
+    /// The destination with this prefix or the longest one that covers it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn most_specific(
+        &self,
+        table: TableId,
+        prefix: Prefix,
+        best: Best,
+        views: ViewSet,
+    ) -> Result<DestinationView> {
+        let views = self.check_look(table, prefix, views)?;
+        let (found, destination) = self
+            .longest(table, prefix, views, |_| true)
+            .ok_or_else(|| nothing("a route to or over", prefix))?;
+        Ok(self.describe(found, destination, best, views))
+    }
+
+    /// The destination with the longest prefix that covers this one and is shorter.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn less_specific(
+        &self,
+        table: TableId,
+        prefix: Prefix,
+        best: Best,
+        views: ViewSet,
+    ) -> Result<DestinationView> {
+        let views = self.check_look(table, prefix, views)?;
+        let (found, destination) = self
+            .longest(table, prefix, views, |found| found != prefix)
+            .ok_or_else(|| nothing("a less specific route than", prefix))?;
+        Ok(self.describe(found, destination, best, views))
+    }
+
+    /// All candidates of a prefix, best rank first; none when there is no such destination.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a prefix of the other family.
+    pub fn routes(&self, table: TableId, prefix: Prefix) -> Result<Vec<RouteView<'_>>> {
+        self.check_look(table, prefix, ViewSet::NONE)?;
+        let slots = self.destination(table, prefix).map_or(&[][..], Destination::routes);
+        Ok(slots.iter().filter_map(|slot| self.view_route(*slot)).collect())
+    }
+
+    /// A route of the table.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for an id that is no route's, not any more, or another table's.
+    pub fn route(&self, table: TableId, id: RouteId) -> Result<RouteView<'_>> {
+        let view = self.routes.find(id.0).and_then(|slot| self.view_route(slot));
+        view.filter(|view| view.route.table == table).ok_or_else(|| no_such_route(id))
+    }
+
+    /// How many destinations a table has.
+    pub fn destination_count(&self, table: TableId) -> usize {
+        self.tables.get(&table).map_or(0, |table| table.existing)
+    }
+
+    /// How many routes a table has.
+    pub fn route_count(&self, table: TableId) -> usize {
+        self.tables.get(&table).map_or(0, |table| table.routes)
+    }
+
+    /// Checks what every look into a table is asked with; returns the views to look in.
+    pub(super) fn check_look(
+        &self,
+        table: TableId,
+        prefix: Prefix,
+        views: ViewSet,
+    ) -> Result<ViewSet> {
+        if prefix.family() != table.family {
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("prefix {prefix} is not {}", table.family)));
+        }
+        views.within(self.policy.table(table)?.views)
+    }
+
+    pub(super) fn destination(&self, table: TableId, prefix: Prefix) -> Option<&Destination> {
+        self.tables.get(&table)?.destinations.get(&prefix)
+    }
+
+    pub(super) fn is_seen(&self, destination: &Destination, views: ViewSet) -> bool {
+        destination.exists()
+            && (views.is_empty() || !destination.views(&self.routes).intersection(views).is_empty())
+    }
+
+    pub(super) fn view_route(&self, slot: Slot) -> Option<RouteView<'_>> {
+        let route = self.routes.get(slot)?;
+        let fib = match route.best_in.contains(View::UNICAST) {
+            true => self.destination(route.table, route.to)?.fib,
+            false => FibStatus::None,
+        };
+        let failure = || self.failures.get(&(route.table, route.to)).map(Failure::as_str);
+        Some(RouteView {
+            id: RouteId(self.routes.id(slot)?),
+            route,
+            next_hops: &self.next_hops.set(route.next_hops)?.members,
+            fib,
+            fib_error: (fib == FibStatus::Failed).then(failure).flatten(),
+        })
+    }
+
+    fn longest(
+        &self,
+        table: TableId,
+        prefix: Prefix,
+        views: ViewSet,
+        wanted: impl Fn(Prefix) -> bool,
+    ) -> Option<(Prefix, &Destination)> {
+        // The walk goes from the shortest to the longest, so the last one is the answer.
+        let covering = self.tables.get(&table)?.destinations.cover(&prefix);
+        covering
+            .filter(|(found, destination)| wanted(*found) && self.is_seen(destination, views))
+            .last()
+    }
+
+    pub(super) fn describe(
+        &self,
+        prefix: Prefix,
+        destination: &Destination,
+        best: Best,
+        views: ViewSet,
+    ) -> DestinationView {
+        let record = |view| {
+            let best = match best {
+                Best::Overall => destination.best(view, &self.routes),
+                Best::Of(protocol) => destination.best_of(protocol, view, &self.routes),
+            };
+            let best = best
+                .and_then(|slot| Some((RouteId(self.routes.id(slot)?), self.routes.get(slot)?)));
+            let in_view = |slot: &&Slot| {
+                self.routes.get(**slot).is_some_and(|route| route.views.contains(view))
+            };
+            ViewRecord {
+                view,
+                routes: destination.routes().iter().filter(in_view).count(),
+                best: best.map(|(id, route)| (id, route.owner)),
+                flags: best.map_or_else(DestinationFlags::default, |(_, route)| {
+                    flags(prefix, destination, view, route)
+                }),
+            }
+        };
+        DestinationView {
+            prefix,
+            changed: destination.changed,
+            views: destination.views(&self.routes),
+            per_view: views.iter().map(record).collect(),
+        }
+    }
+}
+
+fn flags(prefix: Prefix, destination: &Destination, view: View, best: &Route) -> DestinationFlags {
+    const FORWARDING_FLAGS: u16 = 0x000F;
+    let in_kernel = view == View::UNICAST
+        && best.best_in.contains(view)
+        && destination.fib == FibStatus::Installed;
+    DestinationFlags::default()
+        .with(DestinationFlags::NATURAL_NET, natural_length(prefix) == Some(prefix.length()))
+        .with(DestinationFlags::IN_KERNEL, in_kernel)
+        .with(DestinationFlags::DONT_FORWARD, best.flags.0 & FORWARDING_FLAGS != 0)
+}
+
+/// The length that the prefix's class had before there were lengths (RFC 791, section 3.2).
+fn natural_length(prefix: Prefix) -> Option<u8> {
+    let std::net::IpAddr::V4(address) = prefix.address() else {
+        debug_assert_eq!(prefix.family(), Family::Ipv6, "the other family has no classes");
+        return None;
+    };
+    match address.octets()[0] {
+        0..=127 => Some(8),
+        128..=191 => Some(16),
+        192..=223 => Some(24),
+        _ => None,
+    }
+}
+
+fn nothing(what: &str, prefix: Prefix) -> Error {
+    ErrorKind::NotFound.because(format_args!("there is not {what} {prefix} in these views"))
+}

@@ -275,8 +275,7 @@ busctl tree org.rtmd1
 busctl introspect org.rtmd1 /org/rtmd1/table/0/ipv4
 busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager GetRegisteredEntities us 0 ipv4
 busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table GetMostSpecificDestination suu $service4/32 0 1
-busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table Explain s $service4
-busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager AddStaticRoute 'sa{sv}b' 233.252.0.0/24 1 via 'a(su)' 1 203.0.113.2 0 false
+busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table GetRoutes s 198.51.100.0/24
 busctl monitor org.rtmd1
 $project/examples/dynamic_router.py 203.0.113.2 2001:db8:b::2 $prefixes
 ip netns exec $router ip route

@@ -1,1 +1,56 @@
-fn main() {}
+//! The service: arguments, logging, start.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use rtmd::{
+    bus::address::Bus,
+    daemon::{self, Options},
+};
+use tracing_subscriber::EnvFilter;
+
+/// A routing table manager: programs offer routes over D-Bus (org.rtmd1), the best route to each
+/// destination goes to the kernel.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Log: RUST_LOG=debug (or warn, rtmd=trace, …) says how much is logged.\n\
+                  Exit status: 0 stopped by a signal, 2 wrong arguments, 69 bus lost or name taken, \
+                  71 the kernel cannot be talked to, 73 a directory cannot be used, 77 CAP_NET_ADMIN \
+                  is missing, 78 the configuration is unusable."
+)]
+struct Arguments {
+    /// The bus to be on: "system", "session" or a D-Bus address.
+    #[arg(long, value_name = "BUS", default_value = "system")]
+    bus: Bus,
+    /// The configuration file; a missing or empty one means all defaults.
+    #[arg(long, value_name = "FILE", default_value = "/etc/rtmd/rtmd.toml")]
+    config: PathBuf,
+    /// For what survives a restart of the service; one rtmd for each.
+    #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY", default_value = "/run/rtmd")]
+    runtime_directory: PathBuf,
+    /// For what survives a restart of the machine.
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/rtmd")]
+    state_directory: PathBuf,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter =
+        EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let options = Options {
+        bus: arguments.bus,
+        config: arguments.config,
+        runtime_directory: arguments.runtime_directory,
+        state_directory: arguments.state_directory,
+    };
+    match daemon::run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{failure}");
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}

@@ -4,12 +4,13 @@
 //! one after the other in the order the bus delivers them (`spawn = false`), so a handler must not
 //! wait for a reply on the same connection; questions to the bus itself go over a second one.
 //!
-//! * [`wire`]: how values look, shared with the clients;
+//! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert`: core to wire;
 //! * `clients`: who calls, and noticing that they are gone;
 //! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
 //! * `service`: putting them on the bus, and taking them off.
 
+pub mod address;
 mod clients;
 mod convert;
 mod entity;

@@ -11,12 +11,12 @@ use std::{
 use futures_util::{StreamExt as _, pin_mut};
 use zbus::{
     Connection, OwnedObjectPath,
-    connection::Builder,
     object_server::{Interface, SignalEmitter},
     wire::ObjectPath,
 };
 
 use super::{
+    address::Bus,
     clients::Clients,
     convert::{entity_info, entity_path, enumeration_path, now, table_path},
     entity::Entity,
@@ -105,16 +105,16 @@ impl FibState {
 }
 
 impl Service {
-    /// Puts the service on the bus that `bus` connects to.
+    /// Puts the service on the bus.
     ///
     /// # Errors
     /// When there is no bus, or when it does not give us the name.
     pub async fn start(
-        bus: impl Fn() -> Builder<'static>,
+        bus: &Bus,
         rib: SharedRib,
         facts: Facts,
     ) -> std::result::Result<Self, StartError> {
-        let questions = bus().build().await.map_err(StartError::NoBus)?;
+        let questions = bus.builder().build().await.map_err(StartError::NoBus)?;
         let tables: Vec<TableId> = rib.with(|rib| rib.tables().collect());
         let context = Arc::new(Context {
             rib,
@@ -124,7 +124,8 @@ impl Service {
             enumerations: Mutex::default(),
             last_enumeration: AtomicU64::new(0),
         });
-        let mut builder = bus()
+        let mut builder = bus
+            .builder()
             .serve_at(ROOT, Manager(Arc::clone(&context)))
             .serve_at(ROOT, ObjectManager(Arc::clone(&context)));
         for table in tables {

@@ -31,6 +31,10 @@ mod policy;
 mod resolve;
 mod routes;
 mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::{

@@ -4,7 +4,10 @@
 //! for among the networks that are directly connected. Looking further, through other routes, is a
 //! later step and belongs here too.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::Rib;
 use crate::model::{Hop, InterfaceIndex, NextHopKey, Prefix, Weight};
@@ -22,8 +25,8 @@ pub(super) struct Links {
 struct Link {
     name: String,
     up: bool,
-    /// The networks of its addresses; one that several addresses share is there several times.
-    networks: Vec<Prefix>,
+    /// Its addresses, each with the network that comes with it.
+    addresses: BTreeSet<(IpAddr, Prefix)>,
 }
 
 impl Default for Links {
@@ -59,7 +62,7 @@ impl Links {
     fn towards(&self, address: IpAddr) -> Option<InterfaceIndex> {
         let networks =
             self.by_index.iter().filter(|(_, link)| link.up).flat_map(|(index, link)| {
-                link.networks.iter().map(move |network| (network.length(), *index, network))
+                link.addresses.iter().map(move |(_, network)| (network.length(), *index, network))
             });
         networks
             .filter(|(_, _, network)| network.contains(address))
@@ -88,17 +91,18 @@ impl Rib {
         }
     }
 
-    /// An interface got an address in this network.
-    pub fn handle_address(&mut self, index: InterfaceIndex, network: Prefix) {
-        self.links.told().entry(index).or_default().networks.push(network);
-        self.resolve_again();
+    /// An interface has this address, and by it this network; told again it changes nothing.
+    pub fn handle_address(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
+        let link = self.links.told().entry(index).or_default();
+        if link.addresses.insert((address, network)) {
+            self.resolve_again();
+        }
     }
 
-    /// An interface lost an address in this network.
-    pub fn handle_address_gone(&mut self, index: InterfaceIndex, network: Prefix) {
-        let Some(link) = self.links.told().get_mut(&index) else { return };
-        if let Some(place) = link.networks.iter().position(|known| *known == network) {
-            link.networks.swap_remove(place);
+    /// An interface has this address no more; its network stays if another address has it too.
+    pub fn handle_address_gone(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
+        let link = self.links.told().get_mut(&index);
+        if link.is_some_and(|link| link.addresses.remove(&(address, network))) {
             self.resolve_again();
         }
     }

@@ -1,1 +1,62 @@
-fn main() {}
+//! `rtmctl`: looks into the routing table manager, and offers routes from a shell.
+//!
+//! One file for each command. `cli` has the words of the command line, `context` what every command
+//! needs, `output` how things are printed; `lines` reads what `register` takes, and `ip_route`
+//! writes what `ip route show` would.
+
+mod cli;
+mod context;
+mod entities;
+mod interfaces;
+mod ip_route;
+mod lines;
+mod lookup;
+mod next_hops;
+mod output;
+mod register;
+mod route_view;
+mod routes;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use context::{Context, Exit, Problem};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let bus = cli.scope.bus.clone();
+    let exit = run(cli).unwrap_or_else(|problem| {
+        if let Some(message) = problem.message(&bus) {
+            anstream::eprintln!(
+                "{}error:{} {message}",
+                output::ERROR,
+                output::ERROR.render_reset()
+            );
+        }
+        problem.exit()
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli) -> Result<Exit, Problem> {
+    // One thread: all there is to do is wait for the bus.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::Local(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let mut context = Context::connect(cli.scope).await?;
+        let exit = match cli.command {
+            Command::Status => status::run(&mut context).await,
+            Command::Entities => entities::run(&mut context).await,
+            Command::Routes(arguments) => routes::run(&mut context, arguments).await,
+            Command::Lookup(arguments) => lookup::run(&mut context, arguments).await,
+            Command::Register(arguments) => register::run(&mut context, arguments).await,
+        }?;
+        context.out.flush()?;
+        Ok(exit)
+    })
+}

@@ -1,0 +1,486 @@
+//! The kernel's routes, written, read and watched in network namespaces of their own.
+//!
+//! Needs root (or `unshare -r`) and `ip`; without the right to make a namespace each test says that it was
+//! skipped. `ip` is the judge: what it shows, not what we read back, is compared.
+
+#[path = "kernel/world.rs"]
+mod world;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use rtmd::{
+    fib::FibOp,
+    kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent, privilege},
+    model::{KernelTable, Prefix},
+};
+use world::{Machine, dump, forwarding, index, ip, ours, routes, with_links};
+
+const IPV4_KINDS: [&str; 9] = [
+    "via 192.0.2.254 dev west",
+    "via 198.51.100.254 dev east",
+    "dev west",
+    "via 192.0.2.254 dev west weight 1, via 198.51.100.254 dev east weight 20",
+    "via 192.0.2.7 dev west weight 3, dev east weight 1, via 192.0.2.8 dev west weight 2",
+    "via 2001:db8:a::9 dev west",
+    "blackhole",
+    "unreachable",
+    "prohibit",
+];
+
+const IPV6_KINDS: [&str; 8] = [
+    "via 2001:db8:a::9 dev west",
+    "via 2001:db8:b::9 dev east",
+    "dev west",
+    "via 2001:db8:a::9 dev west weight 1, via 2001:db8:b::9 dev east weight 20",
+    "via 2001:db8:a::7 dev west weight 3, via 2001:db8:b::9 dev east weight 1, via 2001:db8:a::8 dev west weight 2",
+    "blackhole",
+    "unreachable",
+    "prohibit",
+];
+
+fn set<const N: usize>(routes: [String; N]) -> BTreeSet<String> {
+    routes.into()
+}
+
+/// From each kind to each other, with nothing left behind, and back to nothing.
+fn every_kind_replaces_every_other(to: &'static str, kinds: &'static [&'static str]) {
+    with_links(move || {
+        for table in [254, 1000] {
+            let mut machine = Machine::start(table);
+            for from in kinds {
+                for next in kinds {
+                    for what in [from, next] {
+                        machine.want(to, what);
+                        machine.drain();
+                        assert_eq!(machine.refused, [], "{from}, then {next}");
+                        assert_eq!(routes(), set([ours(to, what, table)]), "{from}, then {next}");
+                    }
+                }
+                let found = dump(KernelTable(table));
+                let last = kinds.last().map(|what| forwarding(what));
+                assert_eq!(found, [(to.parse().unwrap(), last)]);
+                machine.withdraw(to);
+                machine.drain();
+                assert_eq!(routes(), set([]), "{from} was taken away");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_kind_of_ipv4_route_replaces_every_other() {
+    every_kind_replaces_every_other("203.0.113.0/24", &IPV4_KINDS);
+}
+
+#[test]
+fn every_kind_of_ipv6_route_replaces_every_other() {
+    every_kind_replaces_every_other("2001:db8:ffff::/48", &IPV6_KINDS);
+}
+
+#[test]
+fn every_kind_of_route_is_read_back_as_it_was_written() {
+    with_links(|| {
+        let mut machine = Machine::start(1000);
+        let ipv4 = IPV4_KINDS.iter().enumerate().map(|(n, what)| (format!("10.{n}.0.0/16"), what));
+        let ipv6 =
+            IPV6_KINDS.iter().enumerate().map(|(n, what)| (format!("2001:{:x}::/32", n + 1), what));
+        let default =
+            [("0.0.0.0/0".to_owned(), &IPV4_KINDS[0]), ("::/0".to_owned(), &IPV6_KINDS[3])];
+        let wishes: Vec<_> = ipv4.chain(ipv6).chain(default).collect();
+        for (to, what) in &wishes {
+            machine.want(to, what);
+        }
+        machine.drain();
+        let expected: BTreeSet<String> =
+            wishes.iter().map(|(to, what)| ours(to, what, 1000)).collect();
+        assert_eq!(routes(), expected);
+
+        let mut again = Machine::before_dump(1000);
+        for (to, what) in &wishes {
+            again.want(to, what);
+        }
+        again.read_table();
+        again.drain();
+        assert_eq!(again.ops, 0, "a dump that equals the wish writes nothing");
+        assert_eq!(again.mirror.counts().installed, wishes.len());
+    });
+}
+
+#[test]
+fn routes_of_others_to_the_same_destination_are_left_alone() {
+    with_links(|| {
+        for (to, gateway) in
+            [("203.0.113.0/24", "192.0.2.9"), ("2001:db8:ffff::/48", "2001:db8:a::5")]
+        {
+            for table in [254, 1000] {
+                for other in [
+                    "metric 10 proto 4",
+                    "metric 81 proto 82",
+                    "metric 83 proto 82",
+                    "metric 1024 proto 186",
+                ] {
+                    ip(&format!("route add {to} via {gateway} dev west table {table} {other}"));
+                }
+            }
+        }
+        let others = routes();
+        assert_eq!(others.len(), 16);
+        let kinds: [(&str, &[&str]); 2] =
+            [("203.0.113.0/24", &IPV4_KINDS), ("2001:db8:ffff::/48", &IPV6_KINDS)];
+        for table in [254, 1000] {
+            for (to, kinds) in kinds {
+                let mut machine = Machine::start(table);
+                for what in kinds {
+                    machine.want(to, what);
+                    machine.drain();
+                    let mut expected = others.clone();
+                    expected.insert(ours(to, what, table));
+                    assert_eq!(routes(), expected);
+                }
+                machine.withdraw(to);
+                machine.drain();
+                assert_eq!(routes(), others);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_strangers_route_with_our_metric_is_not_overwritten() {
+    with_links(|| {
+        for (to, gateway, what) in [
+            ("203.0.113.0/24", "192.0.2.9", IPV4_KINDS[1]),
+            ("2001:db8:ffff::/48", "2001:db8:a::5", IPV6_KINDS[3]),
+        ] {
+            ip(&format!("route add {to} via {gateway} dev west metric 82 proto 4"));
+            let others = routes();
+            let mut machine = Machine::start(254);
+            machine.want(to, what);
+            machine.drain();
+            assert_eq!(machine.refused[0].1.errno, libc::EEXIST);
+            assert_eq!(machine.refused[0].1.to_string(), "File exists (os error 17)");
+            for _ in 0..3 {
+                machine.mirror.handle_deadline(Instant::now() + Duration::from_secs(3600));
+                machine.drain();
+            }
+            assert_eq!(routes(), others);
+            ip(&format!("route del {to} metric 82"));
+            machine.mirror.handle_deadline(Instant::now() + Duration::from_secs(3600));
+            machine.drain();
+            assert_eq!(routes(), set([ours(to, what, 254)]));
+            machine.withdraw(to);
+            machine.drain();
+        }
+    });
+}
+
+#[test]
+fn refusals_in_a_batch_are_told_with_their_destination_and_the_rest_is_installed() {
+    with_links(|| {
+        let mut machine = Machine::start(254);
+        let mut expected = BTreeSet::new();
+        let mut unreachable = Vec::new();
+        for n in 0..3000_u32 {
+            let to = format!("10.{}.{}.0/24", n / 256, n % 256);
+            if n % 7 == 3 {
+                machine.want(&to, "via 203.0.113.1 dev west");
+                unreachable.push(to.parse::<Prefix>().unwrap());
+            } else {
+                machine.want(&to, "via 192.0.2.254 dev west");
+                expected.insert(ours(&to, "via 192.0.2.254 dev west", 254));
+            }
+        }
+        machine.drain();
+        let refused: Vec<Prefix> = machine.refused.iter().map(|(to, _)| *to).collect();
+        assert_eq!(refused, unreachable);
+        for (_, refusal) in &machine.refused {
+            assert_eq!(refusal.errno, libc::ENETUNREACH);
+            assert_eq!(refusal.to_string(), "Nexthop has invalid gateway");
+        }
+        assert_eq!(routes(), expected);
+        assert_eq!(machine.mirror.counts().failed, unreachable.len());
+    });
+}
+
+#[test]
+fn no_refusal_of_a_full_datagram_is_lost() {
+    with_links(|| {
+        let mut machine = Machine::start(254);
+        let ops = (0..5000_u32).map(|n| FibOp::Uninstall {
+            to: format!("10.{}.{}.0/24", n / 256, n % 256).parse().unwrap(),
+        });
+        let results = machine.carry_out(ops.collect());
+        assert_eq!(results.len(), 5000);
+        for (to, result) in results {
+            assert_eq!(result.unwrap_err().errno, libc::ESRCH, "{to}");
+        }
+    });
+}
+
+#[test]
+fn a_route_too_large_for_a_message_is_refused_and_its_neighbours_are_not() {
+    with_links(|| {
+        let mut machine = Machine::start(254);
+        machine.want("10.0.0.0/16", "dev west");
+        machine.want("10.1.0.0/16", "via 192.0.2.254 dev west");
+        let many = forwarding("via 192.0.2.254 dev west");
+        let rtmd::model::Forwarding::Unicast(hops) = many else { panic!() };
+        let many = rtmd::model::Forwarding::Unicast(vec![hops[0]; 1001].into());
+        machine.mirror.want("10.2.0.0/16".parse().unwrap(), Some(many.into()));
+        machine.want("10.3.0.0/16", "dev east");
+        machine.drain();
+        assert_eq!(machine.refused.len(), 1);
+        assert_eq!(machine.refused[0].1.errno, libc::EMSGSIZE);
+        assert_eq!(routes().len(), 3);
+    });
+}
+
+#[test]
+fn what_is_found_at_the_start_is_repaired_and_nothing_else_touched() {
+    with_links(|| {
+        for route in [
+            "route add 10.0.0.0/16 via 192.0.2.254 dev west metric 82 proto 82", // as wished
+            "route add 10.1.0.0/16 via 192.0.2.253 dev west metric 82 proto 82", // by another gateway
+            "route add blackhole 10.20.0.0/16 metric 82 proto 82",               // not wished
+            "route add 10.3.0.0/16 via 192.0.2.254 dev west metric 82 proto 82", // three times
+            "route append 10.3.0.0/16 via 192.0.2.253 dev west metric 82 proto 82",
+            "route append blackhole 10.3.0.0/16 metric 82 proto 82",
+            "route add 10.4.0.0/16 via 192.0.2.254 dev west metric 82 proto 82 mtu 1300", // another shape
+            "route add 10.5.0.0/16 via 203.0.113.1 dev west metric 82 proto 82 onlink",
+            "route add 2001:db8:1::/48 via 2001:db8:a::9 dev west metric 82 proto 82", // with a sibling
+            "route append 2001:db8:1::/48 via 2001:db8:b::9 dev east metric 82 proto 82",
+            "route add 2001:db8:2::/48 dev west metric 82 proto 82", // on two links
+            "route append 2001:db8:2::/48 dev east metric 82 proto 82",
+            "route add 10.1.0.0/16 via 192.0.2.7 dev west metric 5 proto 82", // not ours
+            "route add 10.2.0.0/16 via 192.0.2.7 dev west metric 82 proto 4",
+        ] {
+            ip(route);
+        }
+        let mut machine = Machine::before_dump(254);
+        let (v4, v6) = ("via 192.0.2.254 dev west", "via 2001:db8:a::9 dev west");
+        let wishes: BTreeMap<String, &str> = (0..6)
+            .filter(|n| *n != 2)
+            .map(|n| (format!("10.{n}.0.0/16"), v4))
+            .chain((1..3).map(|n| (format!("2001:db8:{n}::/48"), v6)))
+            .collect();
+        for (to, what) in &wishes {
+            machine.want(to, what);
+        }
+        machine.read_table();
+        machine.drain();
+        let mut expected: BTreeSet<String> =
+            wishes.iter().map(|(to, what)| ours(to, what, 254)).collect();
+        expected
+            .insert("10.1.0.0/16 via 192.0.2.7 dev west proto 82 metric 5 table 254".to_owned());
+        expected
+            .insert("10.2.0.0/16 via 192.0.2.7 dev west proto 4 metric 82 table 254".to_owned());
+        assert_eq!(routes(), expected);
+        let first = machine.refused.iter().find(|(_, refusal)| refusal.errno != libc::ESRCH);
+        assert_eq!(first, None);
+
+        let mut again = Machine::before_dump(254);
+        for (to, what) in &wishes {
+            again.want(to, what);
+        }
+        again.read_table();
+        again.drain();
+        assert_eq!(again.ops, 0, "what was repaired is left alone");
+    });
+}
+
+#[test]
+fn a_table_that_does_not_exist_is_empty() {
+    with_links(|| assert_eq!(dump(KernelTable(4_000_000_000)), []));
+}
+
+/// A generator that needs no crate: splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+#[test]
+fn after_a_storm_of_wishes_the_kernel_has_what_was_wished_last() {
+    with_links(|| {
+        let mut random = Random(82);
+        let mut machine = Machine::start(1000);
+        let mut wishes = BTreeMap::new();
+        // Reading a kind looks up its links, so it is done once.
+        let kinds = [IPV4_KINDS.as_slice(), &IPV6_KINDS].map(|kinds| {
+            let kinds = kinds.iter().map(|what| (*what, std::sync::Arc::new(forwarding(what))));
+            kinds.collect::<Vec<_>>()
+        });
+        for round in 0..60_000_u64 {
+            let number = random.below(20_000);
+            let (to, kinds) = if number.is_multiple_of(2) {
+                (format!("10.{}.{}.0/24", number / 256, number % 256), &kinds[0])
+            } else {
+                (format!("2001:{number:x}::/32"), &kinds[1])
+            };
+            let prefix: Prefix = to.parse().unwrap();
+            if random.below(4) == 0 {
+                machine.mirror.want(prefix, None);
+                wishes.remove(&to);
+            } else {
+                let (what, wish) =
+                    &kinds[usize::try_from(random.below(kinds.len() as u64)).unwrap()];
+                machine.mirror.want(prefix, Some(wish.clone()));
+                wishes.insert(to, *what);
+            }
+            if round % 7000 == 0 {
+                machine.drain();
+            }
+        }
+        machine.drain();
+        assert_eq!(machine.refused, []);
+        assert!(machine.mirror.is_settled());
+        let expected: BTreeSet<String> =
+            wishes.iter().map(|(to, what)| ours(to, what, 1000)).collect();
+        assert!(routes() == expected, "the kernel differs from the wishes");
+    });
+}
+
+/// The events up to the next one that this accepts.
+async fn events_until(watch: &mut Watch, last: impl Fn(&WatchEvent) -> bool) -> Vec<WatchEvent> {
+    let mut events = Vec::new();
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+        let event = event.unwrap_or_else(|_| panic!("no more events after {events:?}")).unwrap();
+        events.push(event);
+        if events.last().is_some_and(&last) {
+            return events;
+        }
+    }
+}
+
+#[test]
+fn links_and_addresses_are_told_at_the_start_and_when_they_change() {
+    with_links(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let west = index("west");
+            let name = "west".to_owned();
+            let link =
+                |state| WatchEvent::Link(LinkEvent::Set { index: west, name: name.clone(), state });
+            let address = "192.0.2.1".parse().unwrap();
+            let prefix: Prefix = "192.0.2.0/24".parse().unwrap();
+
+            let mut watch = Watch::start().unwrap();
+            let start = events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
+            assert!(start.contains(&link(LinkState::Up)), "{start:?}");
+            let added = WatchEvent::Address(AddressEvent::Added { index: west, address, prefix });
+            assert!(start.contains(&added), "{start:?}");
+
+            ip("link set west down");
+            events_until(&mut watch, |event| *event == link(LinkState::Down)).await;
+            ip("link set west up");
+            events_until(&mut watch, |event| *event == link(LinkState::Up)).await;
+            ip("link set east down"); // takes the carrier of its peer
+            events_until(&mut watch, |event| *event == link(LinkState::Down)).await;
+
+            ip("addr del 192.0.2.1/24 dev west");
+            let removed =
+                WatchEvent::Address(AddressEvent::Removed { index: west, address, prefix });
+            events_until(&mut watch, |event| *event == removed).await;
+            ip("addr add 192.0.2.1 peer 203.0.113.7/32 dev west");
+            let prefix = "203.0.113.7/32".parse().unwrap();
+            let added = WatchEvent::Address(AddressEvent::Added { index: west, address, prefix });
+            events_until(&mut watch, |event| *event == added).await;
+
+            ip("link del west");
+            let gone = WatchEvent::Link(LinkEvent::Gone { index: west });
+            events_until(&mut watch, |event| *event == gone).await;
+        });
+    });
+}
+
+#[test]
+fn after_an_overrun_everything_is_told_again() {
+    with_links(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut watch = Watch::start().unwrap();
+            events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
+            // Nothing reads meanwhile: this thread is the runtime's.
+            let commands: String = (0..30_000)
+                .map(|round| {
+                    format!("link set west {}\n", if round % 2 == 0 { "down" } else { "up" })
+                })
+                .collect();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), commands).unwrap();
+            ip(&format!("-batch {}", file.path().display()));
+            events_until(&mut watch, |event| *event == WatchEvent::Resync).await;
+            let again = events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
+            let (index, name) = (index("west"), "west".to_owned());
+            let up = WatchEvent::Link(LinkEvent::Set { index, name, state: LinkState::Up });
+            assert!(again.contains(&up), "{again:?}");
+        });
+    });
+}
+
+#[test]
+fn without_the_capability_the_missing_one_is_named() {
+    with_links(|| {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+        privilege::check().unwrap();
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).unwrap();
+        let error = privilege::check().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
+    });
+}
+
+/// Not a test of anything: how fast the mirror and the writer are together, for comparison.
+#[test]
+#[ignore = "takes its time, and is worth something in a release build only"]
+fn measure_writing() {
+    with_links(|| {
+        let mut random = Random(1);
+        let mut seen = BTreeSet::new();
+        while seen.len() < 200_000 {
+            let bits =
+                u32::try_from((random.below(223 - 11) + 11) << 24 | random.below(1 << 16) << 8);
+            let address = std::net::Ipv4Addr::from(bits.unwrap());
+            seen.insert((random.below(1 << 40), address));
+        }
+        let prefixes: BTreeSet<_> = seen.iter().map(|(_, address)| *address).collect();
+        let order: Vec<_> = seen
+            .into_iter()
+            .scan(prefixes, |left, (_, address)| Some(left.remove(&address).then_some(address)))
+            .flatten()
+            .map(|address| format!("{address}/24").parse::<Prefix>().unwrap())
+            .collect();
+        let mut machine = Machine::start(254);
+        println!("{} messages a send", machine.writer.most_messages());
+        for what in ["via 192.0.2.254 dev west", "via 192.0.2.253 dev west", ""] {
+            let wish = (!what.is_empty()).then(|| std::sync::Arc::new(forwarding(what)));
+            let start = Instant::now();
+            for to in &order {
+                machine.mirror.want(*to, wish.clone());
+            }
+            let wished = start.elapsed();
+            machine.drain();
+            let total = start.elapsed();
+            let rate = order.len() as f64 / total.as_secs_f64();
+            println!(
+                "{} routes \"{what}\": {total:.2?} ({rate:.0}/s), of it wishing {wished:.2?}",
+                order.len()
+            );
+        }
+        assert_eq!(machine.refused, []);
+    });
+}

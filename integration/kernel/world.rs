@@ -1,0 +1,243 @@
+//! A network namespace for one test: two veth links with addresses, and what `ip` says about it.
+//!
+//! The test runs on a thread of its own that leaves the process's namespace; sockets, threads and
+//! children made by it stay with it, and all of it is gone when they are.
+
+use std::{collections::BTreeSet, process::Command, thread};
+
+use nix::sched::{CloneFlags, unshare};
+use rtmd::{
+    fib::{FibOp, Mirror, Refusal},
+    kernel::{Batch, Dump, DumpNews, Outcome, Writer},
+    model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix, Weight},
+    netlink::{DumpRequest, Signature},
+};
+use serde_json::Value;
+use tokio::{runtime::Runtime, sync::mpsc::UnboundedReceiver};
+
+/// Runs a test where the links `west` (192.0.2.1/24, 2001:db8:a::1/64) and `east` (198.51.100.1/24,
+/// 2001:db8:b::1/64) are up. Without the right to make a namespace it says so and passes.
+pub(crate) fn with_links(test: impl FnOnce() + Send + 'static) {
+    let test = thread::spawn(|| {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            println!("skipped: no network namespace to be had ({error}), run as root");
+            return;
+        }
+        for command in [
+            "link set lo up",
+            "link add west type veth peer name east",
+            "addr add 192.0.2.1/24 dev west",
+            "addr add 198.51.100.1/24 dev east",
+            "addr add 2001:db8:a::1/64 dev west nodad",
+            "addr add 2001:db8:b::1/64 dev east nodad",
+            "link set west up",
+            "link set east up",
+        ] {
+            ip(command);
+        }
+        test();
+    });
+    if let Err(panic) = test.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Runs `ip`, and answers with what it printed.
+pub(crate) fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "ip {arguments}: {err}");
+    out.into_owned()
+}
+
+/// The number of a link.
+pub(crate) fn index(link: &str) -> InterfaceIndex {
+    let links: Value = serde_json::from_str(&ip(&format!("-j link show dev {link}"))).unwrap();
+    InterfaceIndex(u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap())
+}
+
+/// What rtmd uses by default.
+pub(crate) fn signature() -> Signature {
+    Signature { protocol: 82.try_into().unwrap(), metric: 82.try_into().unwrap() }
+}
+
+/// Reads `via ADDRESS dev LINK weight N` as often as `,` separates them, or another kind's name.
+pub(crate) fn forwarding(text: &str) -> Forwarding {
+    match text {
+        "blackhole" => Forwarding::Blackhole,
+        "unreachable" => Forwarding::Unreachable,
+        "prohibit" => Forwarding::Prohibit,
+        hops => Forwarding::Unicast(hops.split(", ").map(hop).collect()),
+    }
+}
+
+fn hop(text: &str) -> Hop {
+    let mut hop = Hop { gateway: None, interface: InterfaceIndex(0), weight: Weight::ONE };
+    let words: Vec<&str> = text.split(' ').collect();
+    for pair in words.chunks(2) {
+        match pair[0] {
+            "via" => hop.gateway = Some(pair[1].parse().unwrap()),
+            "dev" => hop.interface = index(pair[1]),
+            "weight" => hop.weight = Weight::new(pair[1].parse().unwrap()).unwrap(),
+            other => panic!("{other} in {text}"),
+        }
+    }
+    hop
+}
+
+/// The routes that `ip` knows in all tables, less the kernel's own, in the words of [`forwarding`].
+pub(crate) fn routes() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for family in ["-4", "-6"] {
+        let routes = ip(&format!("{family} -j -N route show table all"));
+        let routes: Vec<Value> = serde_json::from_str(&routes).unwrap();
+        for route in routes.iter().filter(|route| route["protocol"] != "2") {
+            let text = route_text(route, family);
+            assert!(found.insert(text.clone()), "{text} is there twice");
+        }
+    }
+    found
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn hop_text(hop: &Value) -> String {
+    let mut words = Vec::new();
+    if !hop["gateway"].is_null() {
+        words.push(format!("via {}", word(&hop["gateway"])));
+    }
+    if !hop["via"].is_null() {
+        words.push(format!("via {}", word(&hop["via"]["host"])));
+    }
+    words.push(format!("dev {}", word(&hop["dev"])));
+    if !hop["weight"].is_null() {
+        words.push(format!("weight {}", hop["weight"]));
+    }
+    words.join(" ")
+}
+
+fn route_text(route: &Value, family: &str) -> String {
+    let length = if family == "-4" { "/32" } else { "/128" };
+    let to = match word(&route["dst"]).as_str() {
+        "default" if family == "-4" => "0.0.0.0/0".to_owned(),
+        "default" => "::/0".to_owned(),
+        to if to.contains('/') => to.to_owned(),
+        to => format!("{to}{length}"),
+    };
+    let kind = match route["type"].as_str() {
+        Some("blackhole" | "6") => "blackhole".to_owned(),
+        Some("unreachable" | "7") => "unreachable".to_owned(),
+        Some("prohibit" | "8") => "prohibit".to_owned(),
+        _ => match route["nexthops"].as_array() {
+            Some(hops) => hops.iter().map(hop_text).collect::<Vec<_>>().join(", "),
+            None => hop_text(route),
+        },
+    };
+    let table = route["table"].as_str().unwrap_or("254");
+    let [protocol, metric] = ["protocol", "metric"].map(|key| word(&route[key]));
+    format!("{to} {kind} proto {protocol} metric {metric} table {table}")
+}
+
+/// What [`routes`] shows of one of ours.
+pub(crate) fn ours(to: &str, what: &str, table: u32) -> String {
+    format!("{to} {what} proto 82 metric 82 table {table}")
+}
+
+/// A mirror of one table with the kernel behind it.
+pub(crate) struct Machine {
+    pub(crate) mirror: Mirror,
+    pub(crate) table: KernelTable,
+    pub(crate) writer: Writer,
+    outcomes: UnboundedReceiver<Outcome>,
+    runtime: Runtime,
+    /// How many operations the kernel was asked for.
+    pub(crate) ops: usize,
+    /// The refusals so far.
+    pub(crate) refused: Vec<(Prefix, Refusal)>,
+}
+
+impl Machine {
+    /// As after a start: the table has been read.
+    pub(crate) fn start(table: u32) -> Self {
+        let mut machine = Self::before_dump(table);
+        machine.read_table();
+        machine
+    }
+
+    /// As at a start.
+    pub(crate) fn before_dump(table: u32) -> Self {
+        let (writer, outcomes) = Writer::start(signature()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self {
+            mirror: Mirror::new(),
+            table: KernelTable(table),
+            writer,
+            outcomes,
+            runtime,
+            ops: 0,
+            refused: Vec::new(),
+        }
+    }
+
+    pub(crate) fn read_table(&mut self) {
+        for (to, found) in dump(self.table) {
+            self.mirror.handle_dumped(to, found);
+        }
+        self.mirror.handle_dump_complete();
+    }
+
+    pub(crate) fn want(&mut self, to: &str, what: &str) {
+        self.mirror.want(to.parse().unwrap(), Some(forwarding(what).into()));
+    }
+
+    pub(crate) fn withdraw(&mut self, to: &str) {
+        self.mirror.want(to.parse().unwrap(), None);
+    }
+
+    /// Works until there is nothing left to do.
+    pub(crate) fn drain(&mut self) {
+        loop {
+            let ops: Vec<FibOp> = std::iter::from_fn(|| self.mirror.poll_op()).take(2000).collect();
+            if ops.is_empty() {
+                return;
+            }
+            for (to, result) in self.carry_out(ops) {
+                if let Err(refusal) = &result {
+                    self.refused.push((to, refusal.clone()));
+                }
+                self.mirror.handle_result(to, result, std::time::Instant::now());
+            }
+        }
+    }
+
+    /// One batch and what came of it.
+    pub(crate) fn carry_out(&mut self, ops: Vec<FibOp>) -> Vec<(Prefix, Result<(), Refusal>)> {
+        self.ops += ops.len();
+        let batch = Batch { table: self.table, ops };
+        self.runtime.block_on(async {
+            self.writer.write(batch).await.unwrap();
+            self.outcomes.recv().await.unwrap().results
+        })
+    }
+}
+
+/// What of ours is in a table.
+pub(crate) fn dump(table: KernelTable) -> Vec<(Prefix, Option<Forwarding>)> {
+    let mut found = Vec::new();
+    for family in Family::ALL {
+        let mut dump = Dump::start(DumpRequest { table, family, signature: signature() }).unwrap();
+        loop {
+            match dump.blocking_next().unwrap() {
+                DumpNews::Routes(routes) => found.extend(routes),
+                DumpNews::Restarted => panic!("restarted in a quiet namespace"),
+                DumpNews::Complete => break,
+                DumpNews::Failed(error) => panic!("{error}"),
+            }
+        }
+        assert!(dump.blocking_next().is_none());
+    }
+    found
+}

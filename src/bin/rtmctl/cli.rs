@@ -1,0 +1,122 @@
+//! The words of the command line.
+
+use clap::{Args, Parser, Subcommand};
+use rtmd::{
+    client::Bus,
+    model::prefix::{Family, Prefix},
+};
+
+use crate::{lookup, register, routes};
+
+/// Look into the routing table manager, and offer it routes.
+#[derive(Debug, Parser)]
+#[command(name = "rtmctl", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Where to look.
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The options that every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Scope {
+    /// The bus to find the service on: system, session, or a D-Bus address
+    #[arg(long, global = true, value_name = "BUS", default_value = "system")]
+    pub(crate) bus: Bus,
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The instance to look into [default: 0; for status: all]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) instance: Option<u32>,
+    /// Only IPv4
+    #[arg(short = '4', long, global = true, conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    /// Only IPv6
+    #[arg(short = '6', long, global = true)]
+    pub(crate) ipv6: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show how the service and its tables are doing
+    Status,
+    /// List who is registered
+    Entities,
+    /// List routes
+    Routes(routes::Arguments),
+    /// Show what is known of the way to an address or prefix
+    Lookup(lookup::Arguments),
+    /// Register, and offer the routes read from standard input for as long as this runs
+    #[command(after_long_help = register::LINES_HELP)]
+    Register(register::Arguments),
+}
+
+impl Scope {
+    /// The family asked for, if only one is.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => Some(Family::Ipv4),
+            (_, true) => Some(Family::Ipv6),
+            _ => None,
+        }
+    }
+
+    /// The families to show: both, unless one was asked for.
+    pub(crate) fn families(&self) -> &'static [Family] {
+        match self.family() {
+            Some(Family::Ipv4) => &[Family::Ipv4],
+            Some(Family::Ipv6) => &[Family::Ipv6],
+            None => &Family::ALL,
+        }
+    }
+}
+
+/// Reads a prefix of the command line, where `default` needs `-4` or `-6`.
+pub(crate) fn parse_prefix(text: &str, scope: &Scope) -> Result<Prefix, String> {
+    let prefix = crate::lines::parse_prefix(text, scope.family())?;
+    match scope.family() {
+        Some(family) if family != prefix.family() => {
+            Err(format!("{prefix} is not of the family asked for, {family}"))
+        }
+        _ => Ok(prefix),
+    }
+}
+
+const AFTER_HELP: &str = "\
+Exit status:
+   0  done
+   1  something was refused or not found
+   2  the command line was wrong
+  69  the service or its bus is not available
+  77  permission denied";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_scope_may_stand_before_or_after_the_command() {
+        for words in [["rtmctl", "-4", "routes"], ["rtmctl", "routes", "-4"]] {
+            let cli = Cli::try_parse_from(words).unwrap();
+            assert_eq!(cli.scope.families(), [Family::Ipv4]);
+        }
+    }
+
+    #[test]
+    fn without_a_family_both_are_shown_on_the_system_bus() {
+        let cli = Cli::try_parse_from(["rtmctl", "status"]).unwrap();
+        assert_eq!((cli.scope.families(), cli.scope.bus), (&Family::ALL[..], Bus::System));
+    }
+}

@@ -1,0 +1,160 @@
+//! `rtmctl register`: offers the routes that it reads, for as long as it runs.
+//!
+//! The command is three things at once: the loader that turns lines into calls, the user who may
+//! end it, and the service that may go away. Whichever of them comes first decides.
+
+mod events;
+mod input;
+mod loader;
+mod session;
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use rtmd::{
+    bus::wire::SERVICE,
+    client::{self, Failure},
+    model::Protocol,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use zbus::{Connection, fdo::DBusProxy};
+
+use crate::context::{Context, Exit, Problem, number};
+use events::{Events, InStep};
+use input::Input;
+use loader::Loader;
+
+/// What `register` takes.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// The protocol to register as: a name such as static or bgp, or a number
+    #[arg(long, value_name = "NAME|NUMBER", value_parser = parse_protocol)]
+    protocol: Protocol,
+    /// Which of several of that protocol
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    protocol_instance: u32,
+    /// What to be called in lists
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// End with the input, when the kernel has taken the routes, instead of staying
+    #[arg(long)]
+    exit_at_eof: bool,
+}
+
+/// The help on the input.
+pub(crate) const LINES_HELP: &str = "\
+The input, a line for each change, in the words of ip route:
+  add PREFIX via ADDRESS [dev NAME] [weight N]
+  add PREFIX dev NAME
+  add PREFIX nexthop via ADDRESS [dev NAME] [weight N] nexthop ...
+  add blackhole|unreachable|prohibit PREFIX
+  del PREFIX
+  # a comment
+After any add: [metric N] [preference N] [views unicast|multicast|both].
+PREFIX is address/length, an address alone, or default. A line that is wrong or refused is
+reported with its number, and the next one is read.
+
+Routes live as long as the registration: after the end of the input the command stays until it
+is interrupted (exit status 0) or the service goes away (69).";
+
+/// Loads, then stays.
+pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
+    let connection = context.manager.inner().connection().clone();
+    let mut events = Events::new(context.scope.json);
+    let mut loader = Loader::new(context, &arguments);
+    let mut ending = Box::pin(ending(&connection));
+    // Whatever is wrong with the service should be said before the user types a line.
+    context.manager.version().await.map_err(Failure::from)?;
+    let mut input = Input::start();
+
+    let loading = async {
+        loader.load(&mut input, &mut events, &mut context.out).await?;
+        let in_step = wait_for_kernel(&loader, events.started()).await?;
+        events.in_step(&mut context.out, loader.totals(), in_step)
+    };
+    let end = tokio::select! {
+        end = &mut ending => Some(end?),
+        loaded = loading => loaded.map(|()| None)?,
+    };
+    let end = match end {
+        None if arguments.exit_at_eof => {
+            loader.deregister().await?;
+            let refused = loader.totals().refused > 0;
+            return Ok(if refused { Exit::Refused } else { Exit::Done });
+        }
+        None => ending.await?,
+        Some(end) => end,
+    };
+    match end {
+        End::Interrupted => {
+            loader.deregister().await?;
+            Ok(Exit::Done)
+        }
+        End::Lost => {
+            events.lost(&mut context.out)?;
+            Ok(Exit::Unavailable)
+        }
+    }
+}
+
+/// Why not to stay any longer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// The user, or who stops services, said so.
+    Interrupted,
+    /// The service went away, and the routes with it.
+    Lost,
+}
+
+/// Waits for a reason to end.
+async fn ending(connection: &Connection) -> Result<End, Problem> {
+    let no_signals = |error| Problem::Local(format!("cannot wait for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let bus = DBusProxy::new(connection).await?;
+    let mut owners = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(End::Interrupted),
+            _ = terminate.recv() => return Ok(End::Interrupted),
+            change = owners.next() => match change {
+                // The stream ends with the connection.
+                None => return Ok(End::Lost),
+                // A service that only now comes to life was not lost.
+                Some(change) if change.args()?.old_owner().is_some() => return Ok(End::Lost),
+                Some(_) => {}
+            },
+        }
+    }
+}
+
+/// Waits until the kernel has what was offered, or has stopped making progress.
+async fn wait_for_kernel(loader: &Loader, started: Instant) -> Result<InStep, Problem> {
+    let mut best = u64::MAX;
+    let mut progress = Instant::now();
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let (mut pending, mut failed) = (0, 0);
+        for table in loader.tables() {
+            let counters = client::properties(table.inner()).await?;
+            pending += number(&counters, "FibPending").unwrap_or_default();
+            failed += number(&counters, "FibFailed").unwrap_or_default();
+        }
+        if pending < best {
+            best = pending;
+            progress = Instant::now();
+        }
+        if pending == 0 || progress.elapsed() > PATIENCE {
+            return Ok(InStep { elapsed: started.elapsed(), pending, failed });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(160));
+    }
+}
+
+fn parse_protocol(text: &str) -> Result<Protocol, String> {
+    Protocol::parse(text).ok_or_else(|| "neither a known protocol nor a number".into())
+}
+
+/// How long the kernel may take over nothing before it counts as behind.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,293 @@
+//! The interfaces of `org.rtmd1`, member by member.
+//!
+//! Every property is declared as one that changes without a signal, which keeps zbus from caching
+//! it. `Next` of an enumeration answers with no more items than asked for and whether that was all.
+
+use zbus::{OwnedObjectPath, proxy};
+
+use crate::bus::wire::{
+    DestinationInfo, Details, EntityInfo, ItemError, NextHopInfo, Profile, RouteInfo, RouteItem,
+};
+
+/// The root object: registration, tables, preferences.
+#[proxy(
+    interface = "org.rtmd1.Manager",
+    default_service = "org.rtmd1",
+    default_path = "/org/rtmd1"
+)]
+pub trait Manager {
+    /// Registers a client as an entity of a table; the answer is its object and its profile.
+    fn register_entity(
+        &self,
+        instance: u32,
+        family: &str,
+        protocol: u32,
+        protocol_instance: u32,
+        options: &Details,
+    ) -> zbus::Result<(OwnedObjectPath, Profile)>;
+
+    /// The entities of a table, the service's own included.
+    fn get_registered_entities(&self, instance: u32, family: &str)
+    -> zbus::Result<Vec<EntityInfo>>;
+
+    /// The object of a table.
+    fn get_table(&self, instance: u32, family: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Protocol, its name, and the level its routes get.
+    fn get_preferences(&self) -> zbus::Result<Vec<(u32, String, u32)>>;
+
+    /// Sets a protocol's level, if asked to also for the routes that are there already.
+    fn set_preference(&self, protocol: u32, preference: u32, reapply: bool) -> zbus::Result<()>;
+
+    /// The service's version.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// New whenever the service lost what clients offered.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn epoch(&self) -> zbus::Result<u64>;
+
+    /// The configured instances.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn instances(&self) -> zbus::Result<Vec<u32>>;
+
+    /// `synced`, `syncing` or `degraded`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_state(&self) -> zbus::Result<String>;
+
+    /// Sizes that the service does not go beyond, by name.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn limits(&self) -> zbus::Result<std::collections::BTreeMap<String, u32>>;
+}
+
+/// All destinations of one family in one instance, for reading.
+#[proxy(interface = "org.rtmd1.Table", default_service = "org.rtmd1")]
+pub trait Table {
+    /// The destination of this very prefix.
+    fn get_exact_match_destination(
+        &self,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+    ) -> zbus::Result<DestinationInfo>;
+
+    /// The longest prefix that covers this one.
+    fn get_most_specific_destination(
+        &self,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+    ) -> zbus::Result<DestinationInfo>;
+
+    /// The longest prefix that covers this one and is shorter.
+    fn get_less_specific_destination(
+        &self,
+        prefix: &str,
+        protocol: u32,
+        views: u32,
+    ) -> zbus::Result<DestinationInfo>;
+
+    /// All candidates for a prefix, best first.
+    fn get_routes(&self, prefix: &str) -> zbus::Result<Vec<RouteInfo>>;
+
+    /// A route by its id.
+    fn get_route_info(&self, id: u64) -> zbus::Result<RouteInfo>;
+
+    /// A next hop by its id.
+    fn get_next_hop_info(&self, id: u64) -> zbus::Result<NextHopInfo>;
+
+    /// The views in which the route is the best.
+    fn is_best_route(&self, route: u64) -> zbus::Result<u32>;
+
+    /// Starts a walk over routes.
+    fn create_route_enumeration(
+        &self,
+        views: u32,
+        flags: u32,
+        prefix: &str,
+        matching: u32,
+        criteria: &Details,
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    /// Starts a walk over destinations.
+    fn create_destination_enumeration(
+        &self,
+        views: u32,
+        flags: u32,
+        prefix: &str,
+        protocol: u32,
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    /// An entity came.
+    #[zbus(signal)]
+    fn entity_registered(&self, entity: EntityInfo) -> zbus::Result<()>;
+
+    /// An entity went.
+    #[zbus(signal)]
+    fn entity_deregistered(&self, entity: EntityInfo) -> zbus::Result<()>;
+
+    /// The instance it belongs to.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn instance(&self) -> zbus::Result<u32>;
+
+    /// `ipv4` or `ipv6`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn family(&self) -> zbus::Result<String>;
+
+    /// The kernel's number of the table that is kept equal to this one.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn kernel_table(&self) -> zbus::Result<u32>;
+
+    /// The views it supports.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn views(&self) -> zbus::Result<u32>;
+
+    /// How many entities are registered.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn entities(&self) -> zbus::Result<u32>;
+
+    /// How many destinations there are.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn destinations(&self) -> zbus::Result<u64>;
+
+    /// How many routes there are.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn routes(&self) -> zbus::Result<u64>;
+
+    /// How many next hops there are.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn next_hops(&self) -> zbus::Result<u64>;
+
+    /// How many destinations the kernel has as wished.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_installed(&self) -> zbus::Result<u64>;
+
+    /// How many are on their way to the kernel.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_pending(&self) -> zbus::Result<u64>;
+
+    /// How many the kernel refused.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn fib_failed(&self) -> zbus::Result<u64>;
+}
+
+/// A registration, for writing; only its owner may call it.
+#[proxy(interface = "org.rtmd1.Entity", default_service = "org.rtmd1")]
+pub trait Entity {
+    /// Ends the registration and withdraws its routes.
+    fn deregister(&self, options: &Details) -> zbus::Result<()>;
+
+    /// Adds a next hop, or finds the one of this address and interface.
+    fn add_next_hop(
+        &self,
+        address: &str,
+        interface: u32,
+        options: &Details,
+    ) -> zbus::Result<(u64, u32)>;
+
+    /// The caller's next hop of this address and interface.
+    fn find_next_hop(&self, address: &str, interface: u32) -> zbus::Result<NextHopInfo>;
+
+    /// Deletes a next hop.
+    fn delete_next_hop(&self, id: u64) -> zbus::Result<()>;
+
+    /// Deletes the next hop of this address and interface.
+    fn delete_next_hop_by_address(&self, address: &str, interface: u32) -> zbus::Result<()>;
+
+    /// Offers a route, or changes the one offered before.
+    fn add_route(
+        &self,
+        destination: &str,
+        route: &Details,
+        change_flags: u32,
+    ) -> zbus::Result<(u64, u32)>;
+
+    /// Offers many routes; an id for each, 0 for those refused, and why.
+    fn add_routes(
+        &self,
+        routes: &[RouteItem],
+        change_flags: u32,
+    ) -> zbus::Result<(Vec<u64>, Vec<ItemError>)>;
+
+    /// Offers the same route to many destinations; answers like `AddRoutes`.
+    fn add_prefixes(
+        &self,
+        destinations: &[&str],
+        route: &Details,
+        change_flags: u32,
+    ) -> zbus::Result<(Vec<u64>, Vec<ItemError>)>;
+
+    /// Takes a route back.
+    fn delete_route(&self, id: u64) -> zbus::Result<u32>;
+
+    /// Takes many routes back; answers with those that could not be.
+    fn delete_routes(&self, ids: &[u64]) -> zbus::Result<Vec<ItemError>>;
+
+    /// Its id.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn id(&self) -> zbus::Result<u64>;
+
+    /// The instance it works in.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn instance(&self) -> zbus::Result<u32>;
+
+    /// `ipv4` or `ipv6`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn family(&self) -> zbus::Result<String>;
+
+    /// Its protocol's number.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn protocol(&self) -> zbus::Result<u32>;
+
+    /// Which of several of that protocol.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn protocol_instance(&self) -> zbus::Result<u32>;
+
+    /// What it calls itself.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn label(&self) -> zbus::Result<String>;
+
+    /// The connection that holds it.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn bus_name(&self) -> zbus::Result<String>;
+
+    /// The user it belongs to.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn uid(&self) -> zbus::Result<u32>;
+
+    /// `active`, `lingering` or `builtin`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn state(&self) -> zbus::Result<String>;
+
+    /// The level its routes get.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn preference(&self) -> zbus::Result<u32>;
+
+    /// How many routes it offers.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn routes(&self) -> zbus::Result<u64>;
+
+    /// How many next hops it has.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn next_hops(&self) -> zbus::Result<u64>;
+}
+
+/// A walk over routes.
+#[proxy(interface = "org.rtmd1.RouteEnumeration", default_service = "org.rtmd1")]
+pub trait RouteEnumeration {
+    /// The next routes, and whether they were the last.
+    fn next(&self, max: u32) -> zbus::Result<(Vec<RouteInfo>, bool)>;
+
+    /// Ends the walk.
+    fn close(&self) -> zbus::Result<()>;
+}
+
+/// A walk over destinations.
+#[proxy(interface = "org.rtmd1.DestinationEnumeration", default_service = "org.rtmd1")]
+pub trait DestinationEnumeration {
+    /// The next destinations, and whether they were the last.
+    fn next(&self, max: u32) -> zbus::Result<(Vec<DestinationInfo>, bool)>;
+
+    /// Ends the walk.
+    fn close(&self) -> zbus::Result<()>;
+}

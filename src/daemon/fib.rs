@@ -1,0 +1,284 @@
+//! Between the RIB and the kernel: effects in, operations out, results back.
+//!
+//! Destinations wait in the RIB, where they coalesce, and are taken only as fast as the kernel
+//! takes them; so neither a flood of changes nor a slow kernel fills any queue here.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    time::{Duration, Instant},
+};
+
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+
+use crate::{
+    bus::{FibState, Service},
+    fib::{Mirror, Settled},
+    kernel::{Batch, Dump, DumpNews, Outcome, Writer},
+    model::{Family, KernelTable, Prefix, TableId},
+    netlink::{DumpRequest, Signature},
+    rib::{Effect, FibCounts},
+    shared::SharedRib,
+};
+
+/// How many effects are taken under one lock.
+const SLICE: usize = 512;
+
+/// With this many operations waiting, further effects wait in the RIB.
+const ENOUGH: usize = 4096;
+
+/// How often the state is announced at most.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
+
+/// Keeps the kernel equal to the best routes; returns why it cannot any more.
+pub(super) async fn keep(rib: &SharedRib, signature: Signature, service: &Service) -> io::Error {
+    let mirrors = Mirrors::new(rib);
+    let (writer, outcomes) = match Writer::start(signature) {
+        Ok(started) => started,
+        Err(error) => return error,
+    };
+    let mut keeper = Keeper { rib, mirrors, announced: Announced::default() };
+    for (id, table) in rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>()) {
+        let request = DumpRequest { table, family: id.family, signature };
+        keeper.read_table(id, request).await;
+    }
+    match keeper.run(&writer, outcomes, service).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+#[derive(Debug)]
+struct Keeper<'r> {
+    rib: &'r SharedRib,
+    mirrors: Mirrors,
+    announced: Announced,
+}
+
+/// The mirrors of all tables that go to the kernel.
+#[derive(Debug)]
+struct Mirrors {
+    by_id: BTreeMap<TableId, (KernelTable, Mirror)>,
+    /// No two instances share a kernel table, so its results have one place to go.
+    by_table: BTreeMap<(KernelTable, Family), TableId>,
+}
+
+/// What the world was told last, and when.
+#[derive(Debug)]
+struct Announced {
+    ready: bool,
+    at: Option<Instant>,
+    state: FibState,
+}
+
+impl Mirrors {
+    fn new(rib: &SharedRib) -> Self {
+        let tables: Vec<_> = rib.with(|rib| rib.kernel_tables().collect());
+        let by_table = tables.iter().map(|(id, table)| ((*table, id.family), *id)).collect();
+        let by_id = tables.into_iter().map(|(id, table)| (id, (table, Mirror::new()))).collect();
+        Self { by_id, by_table }
+    }
+
+    fn get_mut(&mut self, id: TableId) -> Option<&mut Mirror> {
+        self.by_id.get_mut(&id).map(|(_, mirror)| mirror)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Mirror> {
+        self.by_id.values().map(|(_, mirror)| mirror)
+    }
+
+    fn pending(&self) -> usize {
+        self.iter().map(|mirror| mirror.counts().pending).sum()
+    }
+
+    fn state(&self) -> FibState {
+        if !self.iter().all(Mirror::is_settled) {
+            FibState::Syncing
+        } else if self.iter().any(|mirror| mirror.counts().failed > 0) {
+            FibState::Degraded
+        } else {
+            FibState::Synced
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.iter().filter_map(Mirror::poll_deadline).min()
+    }
+
+    /// The next operations for one table, `count` at most.
+    fn next_batch(&mut self, count: usize) -> Option<Batch> {
+        self.by_id.values_mut().find_map(|(table, mirror)| {
+            let ops: Vec<_> = std::iter::from_fn(|| mirror.poll_op()).take(count).collect();
+            (!ops.is_empty()).then_some(Batch { table: *table, ops })
+        })
+    }
+}
+
+impl Keeper<'_> {
+    /// Finds out what of ours is in the kernel, as often as it takes.
+    async fn read_table(&mut self, id: TableId, request: DumpRequest) {
+        loop {
+            match self.try_read_table(id, request).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(table = %id, %error, "reading the kernel's table failed, again in a second");
+                    if let Some(mirror) = self.mirrors.get_mut(id) {
+                        mirror.handle_dump_restarted();
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_read_table(&mut self, id: TableId, request: DumpRequest) -> io::Result<()> {
+        let Some(mirror) = self.mirrors.get_mut(id) else { return Ok(()) };
+        let mut dump = Dump::start(request)?;
+        while let Some(news) = dump.next().await {
+            match news {
+                DumpNews::Routes(routes) => {
+                    for (to, found) in routes {
+                        // Nothing is wished for yet, so nothing can be settled by it.
+                        let _ = mirror.handle_dumped(to, found);
+                    }
+                }
+                DumpNews::Restarted => mirror.handle_dump_restarted(),
+                DumpNews::Failed(error) => return Err(error),
+                DumpNews::Complete => {
+                    mirror.handle_dump_complete();
+                    return Ok(());
+                }
+            }
+        }
+        Err(io::Error::other("the dump ended early"))
+    }
+
+    async fn run(
+        &mut self,
+        writer: &Writer,
+        mut outcomes: mpsc::UnboundedReceiver<Outcome>,
+        service: &Service,
+    ) -> io::Result<Infallible> {
+        // What is left over from an earlier life may have to go.
+        let mut may_have_work = true;
+        self.report(&[]);
+        loop {
+            let wants_more = self.mirrors.pending() < ENOUGH;
+            let deadline = self.mirrors.next_deadline();
+            let announcement = self.announced.due(self.mirrors.state());
+            tokio::select! {
+                biased;
+                outcome = outcomes.recv() => {
+                    self.take_in(outcome.ok_or_else(|| io::Error::other("the writer has ended"))?);
+                    may_have_work = true;
+                }
+                room = writer.room(), if may_have_work => {
+                    let most = writer.most_messages();
+                    match self.mirrors.next_batch(most) {
+                        Some(batch) => room?.send(batch),
+                        None => may_have_work = false,
+                    }
+                }
+                () = self.rib.woken(), if wants_more => {
+                    self.take_effects();
+                    may_have_work = true;
+                }
+                () = until(deadline), if deadline.is_some() => {
+                    let now = Instant::now();
+                    self.mirrors.by_id.values_mut().for_each(|(_, mirror)| mirror.handle_deadline(now));
+                    may_have_work = true;
+                }
+                () = until(announcement), if announcement.is_some() => self.announce(service).await,
+            }
+        }
+    }
+
+    /// Takes some effects from the RIB into the mirrors.
+    fn take_effects(&mut self) {
+        let effects = self.rib.with(|rib| rib.poll_effects(SLICE));
+        let mut settled = Vec::new();
+        for Effect { table, to, forwarding } in effects {
+            let Some(mirror) = self.mirrors.get_mut(table) else { continue };
+            settled.extend(mirror.want(to, forwarding).map(|settled| (table, to, settled)));
+        }
+        self.report(&settled);
+    }
+
+    /// Takes the kernel's answers in.
+    fn take_in(&mut self, outcome: Outcome) {
+        let now = Instant::now();
+        let mut settled = Vec::new();
+        for (to, result) in outcome.results {
+            let Some(id) = self.mirrors.by_table.get(&(outcome.table, to.family())).copied() else {
+                continue;
+            };
+            if let Err(refusal) = &result {
+                tracing::debug!(table = %id, %to, %refusal, "the kernel refused");
+            }
+            let Some(mirror) = self.mirrors.get_mut(id) else { continue };
+            settled.extend(mirror.handle_result(to, result, now).map(|settled| (id, to, settled)));
+        }
+        self.report(&settled);
+    }
+
+    /// Tells the RIB what came to rest, and how many destinations are how far.
+    fn report(&self, settled: &[(TableId, Prefix, Settled)]) {
+        self.rib.with(|rib| {
+            for (id, to, Settled { status, error }) in settled {
+                let words = error.as_ref().map(ToString::to_string);
+                rib.handle_fib(*id, *to, *status, words);
+            }
+            for (id, (_, mirror)) in &self.mirrors.by_id {
+                let counts = mirror.counts();
+                let counts = FibCounts {
+                    installed: counts.installed,
+                    pending: counts.pending,
+                    failed: counts.failed,
+                };
+                rib.handle_fib_counts(*id, counts);
+            }
+        });
+    }
+
+    /// Tells the world where the kernel stands.
+    async fn announce(&mut self, service: &Service) {
+        let state = self.mirrors.state();
+        if state != FibState::Syncing && !self.announced.ready {
+            self.announced.ready = true;
+            tracing::info!(state = state.name(), "the kernel is in step");
+            super::notify(&[NotifyState::Ready]);
+        }
+        let installed: usize = self.mirrors.iter().map(|mirror| mirror.counts().installed).sum();
+        let status = format!("{installed} routes in the kernel, {}", state.name());
+        super::notify(&[NotifyState::Status(&status)]);
+        service.announce(state).await;
+        self.announced.state = state;
+        self.announced.at = Some(Instant::now());
+    }
+}
+
+impl Default for Announced {
+    fn default() -> Self {
+        // What the service says of itself from the beginning.
+        Self { ready: false, at: None, state: FibState::Syncing }
+    }
+}
+
+impl Announced {
+    /// When to announce this state, if it is not the one announced.
+    fn due(&self, state: FibState) -> Option<Instant> {
+        if self.state == state {
+            return None;
+        }
+        Some(self.at.map_or_else(Instant::now, |at| at + ANNOUNCE_EVERY))
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,199 @@
+//! The service as a whole: the only place that knows all its parts.
+//!
+//! The order of the start is what a reader would get wrong. Nothing in the kernel is touched before
+//! the name on the bus is ours, because a second rtmd would otherwise take the first one's routes
+//! for leftovers; the links are known before the name is ours, because the first client may name
+//! one; and the service manager hears "ready" only when the kernel is in step.
+
+mod fib;
+mod links;
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    bus::{Facts, Service, StartError, address::Bus},
+    config::{Config, ConfigError},
+    kernel::{Watch, privilege},
+    netlink::Signature,
+    rib::{Instance, Rib},
+    shared::SharedRib,
+};
+
+/// How to run the service.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The bus to be on.
+    pub bus: Bus,
+    /// The configuration file; a missing one means all defaults.
+    pub config: PathBuf,
+    /// For what must survive a restart of the service and not one of the machine.
+    pub runtime_directory: PathBuf,
+    /// For what must survive a restart of the machine.
+    pub state_directory: PathBuf,
+}
+
+/// Why the service does not run any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is unusable.
+    #[error("{}: {}", .0.display(), .1)]
+    Config(PathBuf, ConfigError),
+    /// A directory cannot be used.
+    #[error("{}: {}", .0.display(), .1)]
+    Directory(PathBuf, io::Error),
+    /// Another one runs with the same directories.
+    #[error("another rtmd is running: it holds {}", .0.display())]
+    AlreadyRunning(PathBuf),
+    /// The kernel does not let us write routes.
+    #[error("{0}")]
+    Privilege(io::Error),
+    /// The kernel does not let us talk to it.
+    #[error("cannot talk to the kernel: {0}")]
+    Kernel(io::Error),
+    /// The bus does not have us.
+    #[error("{0}")]
+    Start(#[from] StartError),
+    /// The bus is gone.
+    #[error(
+        "the connection to the bus is lost; the routes stay in the kernel, and clients register \
+         again when the service is back"
+    )]
+    BusLost,
+}
+
+impl Failure {
+    /// The exit status that tells it to scripts and service managers, as in sysexits(3).
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Config(..) => 78,
+            Self::Directory(..) => 73,
+            Self::Kernel(_) => 71,
+            Self::Privilege(_) => 77,
+            Self::AlreadyRunning(_) | Self::Start(_) | Self::BusLost => 69,
+        }
+    }
+}
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or cannot go on.
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let config = Config::load(&options.config)
+        .map_err(|error| Failure::Config(options.config.clone(), error))?;
+    report_broken_instances(&config);
+    let _lock = lock(&options.runtime_directory)?;
+    make_directory(&options.state_directory)?;
+
+    let signature = signature(&config)?;
+    let rib = SharedRib::new(Rib::new(config.policy));
+    if rib.with(|rib| rib.kernel_tables().next().is_some()) {
+        privilege::check().map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Failure::Privilege(error),
+            _ => Failure::Kernel(error),
+        })?;
+    }
+    let mut watch = Watch::start().map_err(Failure::Kernel)?;
+    links::learn(&mut watch, &rib).await.map_err(Failure::Kernel)?;
+
+    let facts = Facts {
+        epoch: new_epoch(),
+        fib_protocol: signature.protocol.get(),
+        fib_metric: signature.metric.get(),
+    };
+    let service = Service::start(&options.bus, rib.clone(), facts).await?;
+    service.take_name().await?;
+    tracing::info!(bus = %options.bus, epoch = facts.epoch, "on the bus");
+
+    let ended = tokio::select! {
+        ended = service.run() => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the bus failed");
+            }
+            Err(Failure::BusLost)
+        }
+        error = fib::keep(&rib, signature, &service) => Err(Failure::Kernel(error)),
+        error = links::follow(&mut watch, &rib) => Err(Failure::Kernel(error)),
+        name = stop_signal() => {
+            tracing::info!(signal = name, "stopping; the routes stay in the kernel");
+            Ok(())
+        }
+    };
+    notify(&[NotifyState::Stopping]);
+    if ended.is_ok() {
+        service.stop().await;
+    }
+    ended
+}
+
+/// What marks our routes, from a configuration that has checked both numbers.
+fn signature(config: &Config) -> Result<Signature, Failure> {
+    let numbers = config.fib_protocol.try_into().ok().zip(config.fib_metric.try_into().ok());
+    numbers
+        .map(|(protocol, metric)| Signature { protocol, metric })
+        .ok_or_else(|| Failure::Kernel(io::Error::other("a protocol or metric of 0")))
+}
+
+fn report_broken_instances(config: &Config) {
+    for (id, instance) in &config.policy.instances {
+        if let Instance::Broken(fault) = instance {
+            tracing::error!(
+                instance = id.0,
+                fault,
+                "this instance is misconfigured and not served"
+            );
+        }
+    }
+}
+
+/// Makes sure that no other rtmd has the directory; the lock ends with the process.
+fn lock(directory: &Path) -> Result<File, Failure> {
+    make_directory(directory)?;
+    let path = directory.join("lock");
+    let file =
+        File::create(&path).map_err(|error| Failure::Directory(directory.to_owned(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::AlreadyRunning(path)),
+        Err(TryLockError::Error(error)) => Err(Failure::Directory(path, error)),
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory)
+        .map_err(|error| Failure::Directory(directory.to_owned(), error))
+}
+
+/// A number that no earlier start had: the time, in microseconds.
+fn new_epoch() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn stop_signal() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be handled, they will end the service at once");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Tells the service manager; without one there is nobody to tell.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}

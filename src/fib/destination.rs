@@ -1,0 +1,197 @@
+//! One destination of the mirror: what is wished, what the kernel has, and how far apart they are.
+//!
+//! [`State`] is what the rules work on; [`Destination`] is how it rests in the map, 16 bytes for the
+//! states a million prefixes can be in at once and a box for those few thousand can. Nobody but the
+//! two conversions here knows which is which.
+
+use std::{mem, sync::Arc, time::Instant};
+
+use super::Refusal;
+use crate::model::Forwarding;
+
+/// A destination at rest. `Unsettled` is for what the other variants cannot say.
+#[derive(Debug, Default)]
+pub(super) enum Destination {
+    /// Nothing wished, nothing there: not kept in the map.
+    #[default]
+    Nothing,
+    /// The kernel has what is wished.
+    Settled(Arc<Forwarding>),
+    /// Wished, queued, and nothing of ours there.
+    Wished(Arc<Forwarding>),
+    /// There, queued, and not wished.
+    Unwanted(Arc<Forwarding>),
+    /// Anything else.
+    Unsettled(Box<State>),
+}
+
+/// A destination under the rules.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) wish: Option<Arc<Forwarding>>,
+    pub(super) fact: Fact,
+    pub(super) stage: Stage,
+    /// How often the kernel has refused in a row, since the wish last changed.
+    pub(super) refusals: u8,
+}
+
+/// What the kernel has of ours at a destination, as far as results and dumps tell.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// Nothing.
+    Absent,
+    /// Exactly this.
+    Present(Arc<Forwarding>),
+    /// One route of ours or none, of an unclear version: a replacement or a removal failed.
+    Stale,
+    /// None, one or several, and perhaps a stranger with our metric in the way: only taking away
+    /// until the kernel has no more makes it clear.
+    Unclear,
+}
+
+/// What is being done about a destination.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Nothing: wish and fact agree.
+    Idle,
+    /// It waits for its turn, with one entry in the queue (or will get one when the dump is complete).
+    Queued,
+    /// The kernel is at it.
+    InFlight {
+        action: Action,
+        /// The wish it was meant for: if that has changed when the result comes, it is planned again.
+        tried: Option<Arc<Forwarding>>,
+    },
+    /// It was refused and will be tried again.
+    Waiting { due: Instant },
+}
+
+/// The kinds of [`super::FibOp`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Action {
+    Install,
+    Replace,
+    Uninstall,
+}
+
+/// What the counts tell apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Class {
+    Nothing,
+    Installed,
+    Pending,
+    Failed,
+}
+
+impl State {
+    /// The next step from fact to wish, or `None` when they agree.
+    pub(super) fn plan(&self) -> Option<Action> {
+        match (&self.wish, &self.fact) {
+            (None, Fact::Absent) => None,
+            (Some(wish), Fact::Present(fact)) if wish == fact => None,
+            (Some(_), Fact::Absent) => Some(Action::Install),
+            (Some(_), Fact::Present(_) | Fact::Stale) => Some(Action::Replace),
+            (Some(_), Fact::Unclear) | (None, _) => Some(Action::Uninstall),
+        }
+    }
+
+    /// Notes what a finished action means for the fact. `Err` when it was a refusal in earnest.
+    pub(super) fn conclude(
+        &mut self,
+        action: Action,
+        tried: Option<Arc<Forwarding>>,
+        result: Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let before = mem::replace(&mut self.fact, Fact::Unclear);
+        match (action, result) {
+            (Action::Install | Action::Replace, Ok(())) => {
+                // `tried` is what was sent; a wish to put something there is never `None`.
+                self.fact = tried.map_or(Fact::Unclear, Fact::Present);
+            }
+            (Action::Uninstall, Ok(())) => {
+                // The kernel takes away one route a request: where there were several, go on until it has no more.
+                self.fact = match before {
+                    Fact::Unclear => Fact::Unclear,
+                    _ => Fact::Absent,
+                };
+            }
+            (Action::Uninstall, Err(refusal)) if refusal.errno == libc::ESRCH => {
+                self.fact = Fact::Absent; // what was to go is gone
+            }
+            (action, Err(refusal)) => {
+                self.fact = match (action, before) {
+                    // Someone is there, or nobody knows: if it is ours, it has to go first.
+                    (Action::Install, _) if is_doubtful(&refusal) => Fact::Unclear,
+                    (Action::Install, before) => before,
+                    (Action::Replace, _) if refusal.errno == libc::EEXIST => Fact::Unclear,
+                    (_, Fact::Present(_)) => Fact::Stale,
+                    (_, before) => before,
+                };
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a refused installation leaves open if there is a route of ours.
+fn is_doubtful(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, libc::EEXIST | libc::ENOBUFS)
+}
+
+impl Destination {
+    /// Which count it is in.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Nothing => Class::Nothing,
+            Self::Settled(_) => Class::Installed,
+            Self::Wished(_) | Self::Unwanted(_) => Class::Pending,
+            Self::Unsettled(state) => match state.stage {
+                Stage::Waiting { .. } => Class::Failed,
+                Stage::Idle | Stage::Queued | Stage::InFlight { .. } => Class::Pending,
+            },
+        }
+    }
+}
+
+impl From<Destination> for State {
+    fn from(destination: Destination) -> Self {
+        let (wish, fact, stage) = match destination {
+            Destination::Nothing => (None, Fact::Absent, Stage::Idle),
+            Destination::Settled(wish) => (Some(wish.clone()), Fact::Present(wish), Stage::Idle),
+            Destination::Wished(wish) => (Some(wish), Fact::Absent, Stage::Queued),
+            Destination::Unwanted(found) => (None, Fact::Present(found), Stage::Queued),
+            Destination::Unsettled(state) => return *state,
+        };
+        Self { wish, fact, stage, refusals: 0 }
+    }
+}
+
+impl From<State> for Destination {
+    fn from(state: State) -> Self {
+        match state {
+            State { wish: None, fact: Fact::Absent, stage: Stage::Idle, .. } => Self::Nothing,
+            // The wish is kept, not the equal fact: it is shared with whoever wished.
+            State { wish: Some(wish), fact: Fact::Present(_), stage: Stage::Idle, .. } => {
+                Self::Settled(wish)
+            }
+            State { wish: Some(wish), fact: Fact::Absent, stage: Stage::Queued, refusals: 0 } => {
+                Self::Wished(wish)
+            }
+            State { wish: None, fact: Fact::Present(found), stage: Stage::Queued, refusals: 0 } => {
+                Self::Unwanted(found)
+            }
+            state => Self::Unsettled(Box::new(state)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_at_rest_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Destination>(), 16);
+    }
+}

@@ -1,0 +1,311 @@
+//! The mirror of one kernel table: wishes against facts, and the fewest operations between them.
+//!
+//! Wishes for one destination coalesce: it waits in the queue once however often it changes, has at
+//! most one operation in flight, and when that returns only the difference to the last wish is left.
+//! What a reader would get wrong: a refusal is not "nothing happened" (see [`super::FibOp`]), and
+//! nothing at all is written before the kernel's table has been read once.
+
+use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
+
+use super::{
+    FibOp, Refusal,
+    destination::{Action, Class, Destination, Fact, Stage, State},
+    retry::Retries,
+};
+use crate::model::{FibStatus, Forwarding, Hop, Prefix, PrefixMap, Weight};
+
+/// One kernel table, wished and found. Both families fit in one mirror; the order of work is then
+/// common to them.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    destinations: PrefixMap<Destination>,
+    /// Destinations to plan, oldest first; each one in [`Stage::Queued`] exactly once, no other.
+    /// Empty until the dump is complete.
+    queue: VecDeque<Prefix>,
+    retries: Retries,
+    dump: Dump,
+    counts: Counts,
+}
+
+/// Whether the table has been read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Dump {
+    #[default]
+    Awaited,
+    Complete,
+}
+
+/// What there is to show about a destination after it came to rest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settled {
+    /// `Installed`, `None`, or `Failed` (which is tried again by itself).
+    pub status: FibStatus,
+    /// Why it failed.
+    pub error: Option<Refusal>,
+}
+
+/// How many destinations are in which condition.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// The kernel has what is wished.
+    pub installed: usize,
+    /// Queued or in flight, removals included.
+    pub pending: usize,
+    /// Refused, waiting to be tried again.
+    pub failed: usize,
+}
+
+impl Mirror {
+    /// A mirror of a table that has not been read yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wishes for a destination; `None` wishes that nothing of ours be there.
+    ///
+    /// Answers at once when nothing has to be written for it, otherwise the result will. A
+    /// destination that waits after a refusal is tried again, whatever the wish.
+    pub fn want(&mut self, to: Prefix, wish: Option<Arc<Forwarding>>) -> Option<Settled> {
+        self.update(to, |mirror, state| {
+            state.wish = wish.map(as_the_kernel_tells);
+            match state.stage {
+                Stage::InFlight { .. } => return None, // planned again when its result comes
+                Stage::Waiting { due } => {
+                    mirror.retries.cancel(to, due);
+                    state.refusals = 0;
+                    mirror.plan(to, state);
+                }
+                Stage::Idle => mirror.plan(to, state),
+                Stage::Queued => mirror.replan_queued(state),
+            }
+            settled(state)
+        })
+    }
+
+    /// A dump begins again from the start: what it has told so far is void. Only before
+    /// [`Self::handle_dump_complete`].
+    pub fn handle_dump_restarted(&mut self) {
+        debug_assert_eq!(self.dump, Dump::Awaited, "a dump of a mirror in use is another matter");
+        if self.dump == Dump::Complete {
+            return;
+        }
+        let known: Vec<Prefix> = self.destinations.keys().collect();
+        for to in known {
+            self.update(to, |mirror, state| {
+                state.fact = Fact::Absent;
+                mirror.plan(to, state);
+            });
+        }
+    }
+
+    /// The kernel has a route of ours; `None` for one in a shape that the mirror never writes (a
+    /// metric of TCP, a preferred source, a next-hop object), which is repaired.
+    ///
+    /// Only before [`Self::handle_dump_complete`]. A second route to one destination makes it unclear
+    /// and is repaired as well. Answers when the wish is already there.
+    pub fn handle_dumped(&mut self, to: Prefix, found: Option<Forwarding>) -> Option<Settled> {
+        debug_assert_eq!(self.dump, Dump::Awaited, "a dump of a mirror in use is another matter");
+        if self.dump == Dump::Complete {
+            return None;
+        }
+        self.update(to, |mirror, state| {
+            state.fact = match (&state.fact, found) {
+                (Fact::Absent, Some(found)) => Fact::Present(Arc::new(found)),
+                _ => Fact::Unclear,
+            };
+            mirror.plan(to, state);
+            settled(state)
+        })
+    }
+
+    /// The table has been read: from here on there is work, beginning with what is to go or to change.
+    pub fn handle_dump_complete(&mut self) {
+        if mem::replace(&mut self.dump, Dump::Complete) == Dump::Awaited {
+            let unsettled = self.destinations.iter();
+            self.queue = unsettled
+                .filter(|(_, destination)| destination.class() == Class::Pending)
+                .map(|(to, _)| to)
+                .collect();
+        }
+    }
+
+    /// The kernel did what [`Self::poll_op`] handed out, or refused.
+    ///
+    /// Answers what to show, unless there is more to write for the destination first. `ESRCH` for a
+    /// removal is success. Results nobody waits for are ignored.
+    pub fn handle_result(
+        &mut self,
+        to: Prefix,
+        result: Result<(), Refusal>,
+        now: Instant,
+    ) -> Option<Settled> {
+        self.update(to, |mirror, state| {
+            let (action, tried) = match mem::replace(&mut state.stage, Stage::Idle) {
+                Stage::InFlight { action, tried } => (action, tried),
+                other => {
+                    state.stage = other;
+                    return None;
+                }
+            };
+            let renewed = state.wish != tried;
+            if renewed {
+                state.refusals = 0;
+            }
+            match state.conclude(action, tried, result) {
+                Err(refusal) if !renewed => {
+                    state.refusals = state.refusals.saturating_add(1);
+                    let due = mirror.retries.schedule(to, state.refusals, now);
+                    state.stage = Stage::Waiting { due };
+                    Some(Settled { status: FibStatus::Failed, error: Some(refusal) })
+                }
+                // A refusal of what nobody wishes any more is no news.
+                Ok(()) | Err(_) => {
+                    mirror.plan(to, state);
+                    settled(state)
+                }
+            }
+        })
+    }
+
+    /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.
+    pub fn handle_deadline(&mut self, now: Instant) {
+        while let Some(to) = self.retries.poll_due(now) {
+            self.update(to, |mirror, state| mirror.plan(to, state));
+        }
+    }
+
+    /// The next operation for the kernel, oldest wish first. [`Self::handle_result`] has to follow.
+    pub fn poll_op(&mut self) -> Option<FibOp> {
+        while let Some(to) = self.queue.pop_front() {
+            let op = self.update(to, |_, state| {
+                let Some(action) = state.plan() else {
+                    state.stage = Stage::Idle; // it changed back while it waited
+                    state.refusals = 0;
+                    return None;
+                };
+                let wish = state.wish.clone();
+                state.stage = Stage::InFlight { action, tried: wish.clone() };
+                Some(match (action, wish) {
+                    (Action::Install, Some(forwarding)) => FibOp::Install { to, forwarding },
+                    (Action::Replace, Some(forwarding)) => FibOp::Replace { to, forwarding },
+                    (_, _) => FibOp::Uninstall { to },
+                })
+            });
+            if op.is_some() {
+                return op;
+            }
+        }
+        self.queue = VecDeque::new(); // a load of a million leaves 20 MB of room behind
+        None
+    }
+
+    /// When to call [`Self::handle_deadline`], if anything waits.
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        self.retries.next_due()
+    }
+
+    /// How many destinations are in which condition.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether nothing is queued or in flight; what was refused may still wait.
+    pub fn is_settled(&self) -> bool {
+        self.dump == Dump::Complete && self.counts.pending == 0
+    }
+
+    /// Puts a destination that is not in the queue where it belongs.
+    fn plan(&mut self, to: Prefix, state: &mut State) {
+        if state.plan().is_none() {
+            state.stage = Stage::Idle;
+            state.refusals = 0;
+        } else {
+            state.stage = Stage::Queued;
+            if self.dump == Dump::Complete {
+                self.queue.push_back(to);
+            }
+        }
+    }
+
+    /// Looks again at a destination that is `Queued`: once it has an entry in the queue it keeps it,
+    /// or a flapping wish would fill the queue.
+    fn replan_queued(&self, state: &mut State) {
+        if self.dump == Dump::Awaited && state.plan().is_none() {
+            state.stage = Stage::Idle;
+        }
+        state.refusals = 0;
+    }
+
+    /// Changes one destination, and keeps the counts and the map true.
+    fn update<T>(&mut self, to: Prefix, change: impl FnOnce(&mut Self, &mut State) -> T) -> T {
+        let resting = self.destinations.get_mut(&to).map(mem::take);
+        let known = resting.is_some();
+        let resting = resting.unwrap_or_default();
+        self.counts.leave(resting.class());
+
+        let mut state = State::from(resting);
+        let answer = change(self, &mut state);
+
+        let resting = Destination::from(state);
+        self.counts.enter(resting.class());
+        match (known, resting) {
+            (false, Destination::Nothing) => {}
+            (true, Destination::Nothing) => {
+                self.destinations.remove(&to);
+            }
+            (_, resting) => {
+                self.destinations.insert(to, resting);
+            }
+        }
+        answer
+    }
+}
+
+impl Counts {
+    fn enter(&mut self, class: Class) {
+        if let Some(count) = self.of(class) {
+            *count += 1;
+        }
+    }
+
+    fn leave(&mut self, class: Class) {
+        if let Some(count) = self.of(class) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn of(&mut self, class: Class) -> Option<&mut usize> {
+        match class {
+            Class::Nothing => None,
+            Class::Installed => Some(&mut self.installed),
+            Class::Pending => Some(&mut self.pending),
+            Class::Failed => Some(&mut self.failed),
+        }
+    }
+}
+
+/// The same forwarding without what the kernel does not keep, so that a dump can equal it: the weight
+/// of an only hop.
+fn as_the_kernel_tells(wish: Arc<Forwarding>) -> Arc<Forwarding> {
+    match wish.as_ref() {
+        Forwarding::Unicast(hops) => match hops.as_ref() {
+            [only] if only.weight != Weight::ONE => {
+                Arc::new(Forwarding::Unicast([Hop { weight: Weight::ONE, ..*only }].into()))
+            }
+            _ => wish,
+        },
+        Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => wish,
+    }
+}
+
+/// What to show of a destination whose wish and fact agree.
+fn settled(state: &State) -> Option<Settled> {
+    if state.plan().is_some() {
+        return None;
+    }
+    let status = if state.wish.is_some() { FibStatus::Installed } else { FibStatus::None };
+    Some(Settled { status, error: None })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,540 @@
+//! The mirror against a kernel of its own that keeps Linux's rules: one route for each key unless
+//! appended, `EEXIST`, `ESRCH`, one removal a request, replacing only the first.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::model::InterfaceIndex;
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+/// `via N`: a gateway that ends in N; `blackhole`.
+fn forwarding(text: &str) -> Arc<Forwarding> {
+    Arc::new(match text.strip_prefix("via ") {
+        None => Forwarding::Blackhole,
+        Some(last) => Forwarding::Unicast(
+            [Hop {
+                gateway: Some(format!("192.0.2.{last}").parse().unwrap()),
+                interface: InterfaceIndex(2),
+                weight: Weight::ONE,
+            }]
+            .into(),
+        ),
+    })
+}
+
+fn show(op: &FibOp) -> String {
+    match op {
+        FibOp::Install { to, forwarding } => format!("install {to} {forwarding}"),
+        FibOp::Replace { to, forwarding } => format!("replace {to} {forwarding}"),
+        FibOp::Uninstall { to } => format!("uninstall {to}"),
+    }
+}
+
+fn refused(errno: i32) -> Result<(), Refusal> {
+    Err(Refusal { errno, message: String::new() })
+}
+
+/// A mirror, and the time.
+struct Case {
+    mirror: Mirror,
+    now: Instant,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self { mirror: Mirror::new(), now: Instant::now() }
+    }
+
+    /// A mirror that has read a table with these routes.
+    fn after_dump<const N: usize>(found: [(&str, &str); N]) -> Self {
+        let mut case = Self::new();
+        for (to, what) in found {
+            case.dumped(to, what);
+        }
+        case.mirror.handle_dump_complete();
+        case
+    }
+
+    fn dumped(&mut self, to: &str, what: &str) -> Option<FibStatus> {
+        let found = forwarding(what).as_ref().clone();
+        self.mirror.handle_dumped(prefix(to), Some(found)).map(|settled| settled.status)
+    }
+
+    fn want(&mut self, to: &str, what: &str) -> Option<FibStatus> {
+        self.mirror.want(prefix(to), Some(forwarding(what))).map(|settled| settled.status)
+    }
+
+    fn withdraw(&mut self, to: &str) -> Option<FibStatus> {
+        self.mirror.want(prefix(to), None).map(|settled| settled.status)
+    }
+
+    fn op(&mut self) -> String {
+        self.mirror.poll_op().as_ref().map_or_else(|| "nothing".to_owned(), show)
+    }
+
+    fn done(&mut self, to: &str) -> Option<FibStatus> {
+        self.mirror.handle_result(prefix(to), Ok(()), self.now).map(|settled| settled.status)
+    }
+
+    fn refused(&mut self, to: &str, errno: i32) -> Option<FibStatus> {
+        let settled = self.mirror.handle_result(prefix(to), refused(errno), self.now);
+        settled.map(|settled| settled.status)
+    }
+
+    /// Lets a second pass.
+    fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.mirror.handle_deadline(self.now);
+    }
+}
+
+#[test]
+fn a_wish_is_installed_and_shown_when_the_kernel_has_it() {
+    let mut case = Case::after_dump([]);
+    assert_eq!(case.want("10.0.0.0/8", "via 1"), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.op(), "nothing");
+    assert!(!case.mirror.is_settled());
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+    assert!(case.mirror.is_settled());
+    assert_eq!(case.mirror.counts(), Counts { installed: 1, pending: 0, failed: 0 });
+}
+
+#[test]
+fn a_wish_that_equals_the_fact_writes_nothing() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    assert_eq!(case.want("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
+    assert_eq!(case.op(), "nothing");
+    assert_eq!(case.withdraw("11.0.0.0/8"), Some(FibStatus::None));
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn nothing_is_written_before_the_table_has_been_read() {
+    let mut case = Case::new();
+    case.want("10.0.0.0/8", "via 1");
+    case.dumped("11.0.0.0/8", "via 1");
+    assert_eq!(case.op(), "nothing");
+    assert!(!case.mirror.is_settled());
+    case.mirror.handle_dump_complete();
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.op(), "uninstall 11.0.0.0/8");
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn a_dump_that_equals_the_wish_plans_nothing_whichever_comes_first() {
+    let mut case = Case::new();
+    assert_eq!(case.want("10.0.0.0/8", "via 1"), None);
+    assert_eq!(case.dumped("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
+    assert_eq!(case.dumped("11.0.0.0/8", "blackhole"), None);
+    assert_eq!(case.want("11.0.0.0/8", "blackhole"), Some(FibStatus::Installed));
+    case.mirror.handle_dump_complete();
+    assert_eq!(case.op(), "nothing");
+    assert!(case.mirror.is_settled());
+}
+
+#[test]
+fn a_dump_that_differs_is_replaced() {
+    let mut case = Case::new();
+    case.want("10.0.0.0/8", "via 1");
+    assert_eq!(case.dumped("10.0.0.0/8", "via 2"), None);
+    case.mirror.handle_dump_complete();
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
+}
+
+#[test]
+fn a_dump_that_begins_again_is_not_taken_for_duplicates() {
+    let mut case = Case::new();
+    case.want("10.0.0.0/8", "via 1");
+    case.dumped("10.0.0.0/8", "via 1");
+    case.dumped("11.0.0.0/8", "via 1");
+    case.mirror.handle_dump_restarted();
+    assert_eq!(case.dumped("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
+    case.mirror.handle_dump_complete();
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn several_routes_to_one_destination_are_cleared_before_the_wish_is_installed() {
+    let mut case = Case::after_dump([
+        ("10.0.0.0/8", "via 1"),
+        ("10.0.0.0/8", "via 2"),
+        ("10.0.0.0/8", "via 3"),
+    ]);
+    case.want("10.0.0.0/8", "via 1");
+    for _ in 0..3 {
+        assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+        assert_eq!(case.done("10.0.0.0/8"), None);
+    }
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    assert_eq!(case.refused("10.0.0.0/8", libc::ESRCH), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+}
+
+#[test]
+fn a_found_route_of_a_shape_never_written_is_repaired() {
+    let mut case = Case::new();
+    case.want("10.0.0.0/8", "via 1");
+    assert_eq!(case.mirror.handle_dumped(prefix("10.0.0.0/8"), None), None);
+    case.mirror.handle_dump_complete();
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+}
+
+#[test]
+fn many_changes_while_one_waits_are_one_operation() {
+    let mut case = Case::after_dump([]);
+    for round in 0..1000 {
+        case.want("10.0.0.0/8", &format!("via {}", round % 7));
+    }
+    case.want("11.0.0.0/8", "via 1");
+    assert_eq!(case.mirror.queue.len(), 2);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.5 dev 2");
+    assert_eq!(case.op(), "install 11.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn a_change_that_is_taken_back_in_the_queue_writes_nothing() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    case.want("10.0.0.0/8", "via 1");
+    case.want("10.0.0.0/8", "via 2");
+    assert_eq!(case.want("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
+    assert_eq!(case.op(), "nothing");
+    assert_eq!(case.mirror.counts().installed, 1);
+}
+
+#[test]
+fn a_destination_has_one_operation_in_flight_and_the_rest_follows_its_result() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.want("10.0.0.0/8", "via 2"), None);
+    assert_eq!(case.want("10.0.0.0/8", "via 3"), None);
+    assert_eq!(case.op(), "nothing");
+    assert_eq!(case.done("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.3 dev 2");
+    case.want("10.0.0.0/8", "via 1");
+    case.want("10.0.0.0/8", "via 3");
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn a_refused_destination_is_tried_again_after_a_growing_wait() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+        assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), Some(FibStatus::Failed));
+        assert_eq!(case.mirror.counts().failed, 1);
+        assert_eq!(case.mirror.poll_deadline(), Some(case.now + Duration::from_secs(wait)));
+        case.wait(wait - 1);
+        assert_eq!(case.op(), "nothing");
+        case.wait(1);
+    }
+    case.op();
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+    assert_eq!(case.mirror.poll_deadline(), None);
+}
+
+#[test]
+fn a_new_wish_ends_the_wait_and_starts_it_over() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    case.op();
+    case.refused("10.0.0.0/8", libc::ENETUNREACH);
+    case.want("10.0.0.0/8", "via 2");
+    assert_eq!(case.mirror.poll_deadline(), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.2 dev 2");
+    case.refused("10.0.0.0/8", libc::ENETUNREACH);
+    assert_eq!(case.mirror.poll_deadline(), Some(case.now + Duration::from_secs(1)));
+    assert_eq!(case.withdraw("10.0.0.0/8"), Some(FibStatus::None));
+    assert_eq!(case.mirror.poll_deadline(), None);
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn a_refusal_of_what_is_no_longer_wished_is_not_shown() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    case.op();
+    case.want("10.0.0.0/8", "via 2");
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.2 dev 2");
+}
+
+#[test]
+fn a_refused_replacement_is_still_uninstalled_when_withdrawn() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    case.want("10.0.0.0/8", "via 2");
+    case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), Some(FibStatus::Failed));
+    assert_eq!(case.withdraw("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    assert_eq!(case.refused("10.0.0.0/8", libc::ESRCH), Some(FibStatus::None));
+    assert_eq!(case.mirror.counts(), Counts::default());
+    assert!(case.mirror.destinations.is_empty());
+}
+
+#[test]
+fn an_installation_without_an_answer_is_still_uninstalled_when_withdrawn() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    case.op();
+    case.refused("10.0.0.0/8", libc::ENOBUFS);
+    assert_eq!(case.withdraw("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+}
+
+#[test]
+fn what_the_kernel_calls_existing_is_removed_if_it_is_ours_and_then_installed() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::EEXIST), Some(FibStatus::Failed));
+    case.wait(1);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    assert_eq!(case.refused("10.0.0.0/8", libc::ESRCH), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.refused("10.0.0.0/8", libc::EEXIST), Some(FibStatus::Failed));
+    assert_eq!(case.mirror.poll_deadline(), Some(case.now + Duration::from_secs(2)));
+}
+
+#[test]
+fn the_weight_of_an_only_hop_makes_no_difference() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    let Forwarding::Unicast(mut hops) = forwarding("via 1").as_ref().clone() else { panic!() };
+    hops[0].weight = Weight::new(7).unwrap();
+    let settled = case.mirror.want(prefix("10.0.0.0/8"), Some(Forwarding::Unicast(hops).into()));
+    assert_eq!(settled.map(|settled| settled.status), Some(FibStatus::Installed));
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn a_result_that_nobody_waits_for_changes_nothing() {
+    let mut case = Case::after_dump([]);
+    assert_eq!(case.done("10.0.0.0/8"), None);
+    case.want("10.0.0.0/8", "via 1");
+    assert_eq!(case.done("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+}
+
+/// A kernel table: to each prefix the routes with our metric, each with whether it is ours.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Kernel(BTreeMap<Prefix, Vec<(Arc<Forwarding>, Owner)>>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Owner {
+    Us,
+    Stranger,
+}
+
+/// What goes wrong with one operation.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    Nothing,
+    /// Refused, nothing changed.
+    Refused,
+    /// Refused, and the old route is gone.
+    RefusedHalfway,
+    /// Done, but the answer was lost.
+    AnswerLost,
+    /// Not done, and the answer was lost.
+    RequestLost,
+}
+
+impl Kernel {
+    fn carry_out(&mut self, op: &FibOp, mishap: Mishap) -> Result<(), Refusal> {
+        match mishap {
+            Mishap::Nothing => self.apply(op),
+            Mishap::Refused => refused(libc::ENETUNREACH),
+            Mishap::RefusedHalfway => {
+                if let FibOp::Replace { to, .. } = op {
+                    self.0.entry(*to).or_default().retain(|(_, owner)| *owner == Owner::Stranger);
+                }
+                refused(libc::ENETUNREACH)
+            }
+            Mishap::AnswerLost => {
+                let _ = self.apply(op);
+                refused(libc::ENOBUFS)
+            }
+            Mishap::RequestLost => refused(libc::ENOBUFS),
+        }
+    }
+
+    fn apply(&mut self, op: &FibOp) -> Result<(), Refusal> {
+        let routes = self.0.entry(op.to()).or_default();
+        match op {
+            FibOp::Install { .. } if !routes.is_empty() => return refused(libc::EEXIST),
+            FibOp::Install { forwarding, .. } => routes.push((forwarding.clone(), Owner::Us)),
+            FibOp::Replace { forwarding, .. } => match routes.first_mut() {
+                Some(first) => {
+                    assert_eq!(first.1, Owner::Us, "{op:?} overwrites a stranger's route");
+                    first.0 = forwarding.clone();
+                }
+                None => routes.push((forwarding.clone(), Owner::Us)),
+            },
+            FibOp::Uninstall { .. } => {
+                let ours = routes.iter().position(|(_, owner)| *owner == Owner::Us);
+                match ours {
+                    Some(index) => drop(routes.remove(index)),
+                    None => return refused(libc::ESRCH),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is of this owner, without empty destinations.
+    fn of(&self, wanted: Owner) -> Vec<(Prefix, Vec<Arc<Forwarding>>)> {
+        let routes = |routes: &Vec<(Arc<Forwarding>, Owner)>| -> Vec<Arc<Forwarding>> {
+            let ours = routes.iter().filter(|(_, owner)| *owner == wanted);
+            ours.map(|(forwarding, _)| forwarding.clone()).collect()
+        };
+        let all = self.0.iter().map(|(to, found)| (*to, routes(found)));
+        all.filter(|(_, found)| !found.is_empty()).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Want(u8, Option<u8>),
+    /// Hand out up to so many operations.
+    Send(u8),
+    /// The oldest or the newest operation in flight returns.
+    Answer(Mishap, bool),
+    Wait,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let mishap = prop_oneof![
+        4 => Just(Mishap::Nothing),
+        1 => Just(Mishap::Refused),
+        1 => Just(Mishap::RefusedHalfway),
+        1 => Just(Mishap::AnswerLost),
+        1 => Just(Mishap::RequestLost),
+    ];
+    let step = prop_oneof![
+        4 => (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(to, wish)| Step::Want(to, wish)),
+        2 => (1..4_u8).prop_map(Step::Send),
+        4 => (mishap, any::<bool>()).prop_map(|(mishap, oldest)| Step::Answer(mishap, oldest)),
+        1 => Just(Step::Wait),
+    ];
+    vec(step, 0..120)
+}
+
+/// Some routes to the first destinations at start: ours once or several times, or a stranger's.
+fn found() -> impl Strategy<Value = Vec<(u8, u8, bool)>> {
+    vec((0..6_u8, 0..3_u8, prop::bool::weighted(0.2)), 0..10)
+}
+
+fn nth_prefix(index: u8) -> Prefix {
+    prefix(&format!("10.{index}.0.0/16"))
+}
+
+fn nth_forwarding(index: u8) -> Arc<Forwarding> {
+    forwarding(if index == 0 { "blackhole" } else { ["", "via 1", "via 2"][usize::from(index)] })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn draining_all_work_makes_the_kernel_equal_to_the_wishes(
+        found in found(), early in vec((0..6_u8, 0..3_u8), 0..4), steps in steps(),
+    ) {
+        let mut kernel = Kernel::default();
+        for (to, what, foreign) in found {
+            let routes = kernel.0.entry(nth_prefix(to)).or_default();
+            // With a stranger's route in the way ours cannot have come to be, nor the other way round.
+            let owner = if foreign { Owner::Stranger } else { Owner::Us };
+            if routes.is_empty() || !foreign && routes.iter().all(|(_, there)| *there == owner) {
+                routes.push((nth_forwarding(what), owner));
+            }
+        }
+        let strangers = kernel.of(Owner::Stranger);
+
+        let mut now = Instant::now();
+        let mut mirror = Mirror::new();
+        let mut wishes = BTreeMap::new();
+        for (to, wish) in early {
+            mirror.want(nth_prefix(to), Some(nth_forwarding(wish)));
+            wishes.insert(nth_prefix(to), nth_forwarding(wish));
+        }
+        for (to, routes) in kernel.of(Owner::Us) {
+            for route in routes {
+                mirror.handle_dumped(to, Some(route.as_ref().clone()));
+            }
+        }
+        mirror.handle_dump_complete();
+
+        let mut in_flight: VecDeque<FibOp> = VecDeque::new();
+        for step in steps {
+            match step {
+                Step::Want(to, wish) => {
+                    let to = nth_prefix(to);
+                    match wish.map(nth_forwarding) {
+                        Some(wish) => {
+                            mirror.want(to, Some(wish.clone()));
+                            wishes.insert(to, wish);
+                        }
+                        None => {
+                            mirror.want(to, None);
+                            wishes.remove(&to);
+                        }
+                    }
+                }
+                Step::Send(number) => {
+                    for _ in 0..number {
+                        if let Some(op) = mirror.poll_op() {
+                            prop_assert!(in_flight.iter().all(|other| other.to() != op.to()));
+                            in_flight.push_back(op);
+                        }
+                    }
+                }
+                Step::Answer(mishap, oldest) => {
+                    let op = if oldest { in_flight.pop_front() } else { in_flight.pop_back() };
+                    if let Some(op) = op {
+                        let result = kernel.carry_out(&op, mishap);
+                        mirror.handle_result(op.to(), result, now);
+                    }
+                }
+                Step::Wait => {
+                    now += Duration::from_secs(60);
+                    mirror.handle_deadline(now);
+                }
+            }
+            let counts = mirror.counts();
+            prop_assert_eq!(
+                counts.installed + counts.pending + counts.failed,
+                mirror.destinations.len()
+            );
+        }
+
+        // The world comes to its senses: strangers stay, everything else works.
+        for _ in 0..8 {
+            while let Some(op) = in_flight.pop_front().or_else(|| mirror.poll_op()) {
+                let result = kernel.carry_out(&op, Mishap::Nothing);
+                mirror.handle_result(op.to(), result, now);
+            }
+            now += Duration::from_secs(60);
+            mirror.handle_deadline(now);
+        }
+        prop_assert_eq!(kernel.of(Owner::Stranger), strangers.clone());
+        let blocked = |to: &Prefix| strangers.iter().any(|(other, _)| other == to);
+        let wished: Vec<_> = wishes
+            .into_iter()
+            .filter(|(to, _)| !blocked(to))
+            .map(|(to, wish)| (to, vec![wish]))
+            .collect();
+        prop_assert_eq!(mirror.counts().installed, wished.len());
+        prop_assert_eq!(kernel.of(Owner::Us), wished);
+    }
+}

@@ -1,0 +1,241 @@
+//! Writing routes: many messages a send, one acknowledgement for all of them.
+//!
+//! The kernel goes on after a message it refuses and answers every refused one unasked, so only the last
+//! of a datagram asks for an acknowledgement (`NLM_F_ACK`): when that is there, so is every refusal, and
+//! the sequence number says whose it is. That is twice as fast as an acknowledgement for each.
+//!
+//! What a reader would get wrong: each answer takes 832 bytes of the receive buffer however short it is.
+//! A datagram must not hold more messages than the buffer holds answers, or refusals get lost.
+
+use std::{io, ops::Range, thread};
+
+use tokio::sync::mpsc;
+
+use super::socket::RouteSocket;
+use crate::{
+    fib::{FibOp, Refusal},
+    model::{KernelTable, Prefix},
+    netlink::{RouteChange, RouteRequest, Signature, frame},
+};
+
+/// What one answer costs in the receive buffer: the least memory Linux accounts for a datagram.
+const REPLY_COST: usize = 832;
+
+/// The most messages a datagram holds, however large the buffers: more gains nothing and takes longer
+/// than the 5 ms after which a withdrawal should have its turn.
+const MOST_MESSAGES: usize = 1024;
+
+/// How many batches wait in front of the thread.
+const QUEUE: usize = 2;
+
+/// Operations for one table, at most one for a destination.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The table.
+    pub table: KernelTable,
+    /// What to do, in this order.
+    pub ops: Vec<FibOp>,
+}
+
+/// What came of a batch.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The table.
+    pub table: KernelTable,
+    /// What came of each operation, in the batch's order. A [`Refusal`] with `ENOBUFS` says that the
+    /// answer was lost and the operation may have been done or not.
+    pub results: Vec<(Prefix, Result<(), Refusal>)>,
+}
+
+/// The way to the thread that writes. It ends after its last batch when this is dropped.
+#[derive(Debug)]
+pub struct Writer {
+    batches: mpsc::Sender<Batch>,
+    most_messages: usize,
+}
+
+impl Writer {
+    /// Starts a thread that writes routes with this signature into the tables of this thread's network
+    /// namespace; outcomes come in the order of the batches, and end if the thread does.
+    ///
+    /// # Errors
+    /// No socket or no thread to be had.
+    pub fn start(signature: Signature) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
+        let mut exchange = Exchange::open(signature)?;
+        let most_messages = exchange.most_messages;
+        let (batches, mut queue) = mpsc::channel(QUEUE);
+        // Bounded by what is in flight, which the mirror keeps to one operation for a destination. A
+        // bounded one could block this thread while the daemon waits for room in the queue.
+        let (outcomes, results) = mpsc::unbounded_channel();
+        thread::Builder::new().name("rtmd-writer".to_owned()).spawn(move || {
+            while let Some(batch) = queue.blocking_recv() {
+                if outcomes.send(exchange.write(&batch)).is_err() {
+                    break; // nobody is left to tell
+                }
+            }
+        })?;
+        Ok((Self { batches, most_messages }, results))
+    }
+
+    /// Hands a batch over, as soon as there is room in the queue.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub async fn write(&self, batch: Batch) -> io::Result<()> {
+        self.batches.send(batch).await.map_err(|_| thread_ended())
+    }
+
+    /// Waits until there is room in the queue, for a caller that fills its batch only then and so has
+    /// the newest wishes in it. Cancelling loses nothing.
+    ///
+    /// # Errors
+    /// The thread has ended.
+    pub async fn room(&self) -> io::Result<mpsc::Permit<'_, Batch>> {
+        self.batches.reserve().await.map_err(|_| thread_ended())
+    }
+
+    /// How many operations go to the kernel at once; a larger batch is taken in parts.
+    pub fn most_messages(&self) -> usize {
+        self.most_messages
+    }
+}
+
+fn thread_ended() -> io::Error {
+    io::Error::other("the thread that writes routes has ended")
+}
+
+/// The thread's socket, and how much it can take.
+#[derive(Debug)]
+struct Exchange {
+    socket: RouteSocket,
+    signature: Signature,
+    most_messages: usize,
+    most_bytes: usize,
+    datagram: Vec<u8>,
+    /// The sequence number of the next batch's first message.
+    sequence: u32,
+}
+
+impl Exchange {
+    fn open(signature: Signature) -> io::Result<Self> {
+        let socket = RouteSocket::open()?;
+        socket.enlarge_buffers();
+        let most_messages = (socket.receive_buffer()? / REPLY_COST).clamp(1, MOST_MESSAGES);
+        let most_bytes = socket.send_buffer()?.saturating_sub(32); // what netlink_sendmsg() keeps back
+        tracing::debug!(most_messages, most_bytes, "ready to write routes");
+        Ok(Self { socket, signature, most_messages, most_bytes, datagram: Vec::new(), sequence: 1 })
+    }
+
+    /// Carries out a batch, in as many datagrams as it takes.
+    fn write(&mut self, batch: &Batch) -> Outcome {
+        let mut results: Vec<_> = batch.ops.iter().map(|op| (op.to(), Ok(()))).collect();
+        let mut start = 0;
+        while start < batch.ops.len() {
+            let (end, last) = self.fill(batch, start, &mut results);
+            if let Some(last) = last
+                && let Err(error) = self.send_and_hear(start..last + 1, &mut results)
+            {
+                tracing::warn!(%error, messages = last + 1 - start, "writing routes failed");
+                fill_in(&mut results[start..=last], &error);
+            }
+            start = end;
+        }
+        self.sequence = self.sequence_of(batch.ops.len());
+        Outcome { table: batch.table, results }
+    }
+
+    /// Fills the datagram with operations from the nth on; answers with where to go on, and which is
+    /// the last one in it, if any.
+    fn fill(
+        &mut self,
+        batch: &Batch,
+        start: usize,
+        results: &mut [(Prefix, Result<(), Refusal>)],
+    ) -> (usize, Option<usize>) {
+        self.datagram.clear();
+        let mut last = None;
+        let mut end = start;
+        for (index, op) in batch.ops.iter().enumerate().skip(start).take(self.most_messages) {
+            let begin = self.datagram.len();
+            let request = request(batch.table, self.signature, op);
+            match request.encode(self.sequence_of(index), &mut self.datagram) {
+                Ok(()) if begin > 0 && self.datagram.len() > self.most_bytes => {
+                    self.datagram.truncate(begin);
+                    break;
+                }
+                Ok(()) => last = Some((index, begin)),
+                Err(error) => {
+                    let refusal = Refusal { errno: libc::EMSGSIZE, message: error.to_string() };
+                    results[index].1 = Err(refusal);
+                }
+            }
+            end = index + 1;
+        }
+        if let Some((_, begin)) = last {
+            frame::request_acknowledgement(&mut self.datagram[begin..]);
+        }
+        (end, last.map(|(index, _)| index))
+    }
+
+    /// Sends the datagram, and notes what the kernel says about these operations of the batch.
+    fn send_and_hear(
+        &mut self,
+        ops: Range<usize>,
+        results: &mut [(Prefix, Result<(), Refusal>)],
+    ) -> io::Result<()> {
+        self.socket.send(&self.datagram)?;
+        let first = self.sequence_of(ops.start);
+        loop {
+            let datagram = match self.socket.receive() {
+                Ok(datagram) => datagram,
+                Err(error) => {
+                    self.socket.drain(); // or they are in the way of the next answers
+                    return Err(match error.kind() {
+                        io::ErrorKind::WouldBlock => io::Error::from_raw_os_error(libc::ENOBUFS),
+                        _ => error,
+                    });
+                }
+            };
+            for frame in frame::frames(datagram) {
+                // An answer to an earlier datagram, given up meanwhile, has another number.
+                let nth = usize::try_from(frame.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
+                let index = ops.start.saturating_add(nth);
+                if !ops.contains(&index) {
+                    continue;
+                }
+                let Some(reply) = frame.reply() else { continue };
+                if reply.errno != 0 {
+                    let refusal = Refusal { errno: reply.errno, message: reply.message };
+                    results[index].1 = Err(refusal);
+                }
+                if index + 1 == ops.end {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The sequence number of the nth message of the batch.
+    fn sequence_of(&self, index: usize) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
+        self.sequence.wrapping_add(index as u32)
+    }
+}
+
+/// An operation in the words of rtnetlink.
+fn request(table: KernelTable, signature: Signature, op: &FibOp) -> RouteRequest<'_> {
+    let change = match op {
+        FibOp::Install { forwarding, .. } => RouteChange::Add(forwarding),
+        FibOp::Replace { forwarding, .. } => RouteChange::Replace(forwarding),
+        FibOp::Uninstall { .. } => RouteChange::Delete,
+    };
+    RouteRequest { table, signature, to: op.to(), change }
+}
+
+/// Refuses what the kernel has not refused itself, after an exchange that failed: none of it is certain.
+fn fill_in(results: &mut [(Prefix, Result<(), Refusal>)], error: &io::Error) {
+    for (_, result) in results.iter_mut().filter(|(_, result)| result.is_ok()) {
+        let message = format!("no answer from the kernel: {error}");
+        *result = Err(Refusal { errno: libc::ENOBUFS, message });
+    }
+}

@@ -1,0 +1,27 @@
+//! The language: rtnetlink messages to and from our words.
+//!
+//! Pure: bytes in, values out, and the other way round; sockets are `kernel`'s. What a reader would get
+//! wrong: numbers in a netlink message are in the machine's byte order, addresses in the network's, and
+//! decoders here meet bytes from anyone, so they answer `None` or an error and never panic.
+
+pub mod error;
+pub mod frame;
+pub mod route;
+
+use std::num::{NonZeroU8, NonZeroU32};
+
+pub use error::Reply;
+pub use frame::{Frame, frames};
+pub use route::{DumpRequest, DumpedRoute, RouteChange, RouteRequest, TooLong};
+
+/// What tells our routes in the kernel from everyone else's: its protocol and its metric.
+///
+/// Neither can be 0, which the kernel takes for "any" when it looks for a route to delete, and the
+/// metric for 1024 when it adds an IPv6 one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Signature {
+    /// `rtm_protocol`, see rtnetlink(7) and `/etc/iproute2/rt_protos`.
+    pub protocol: NonZeroU8,
+    /// `RTA_PRIORITY`, what `ip route` calls metric.
+    pub metric: NonZeroU32,
+}

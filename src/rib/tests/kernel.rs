@@ -1,0 +1,123 @@
+use super::super::{
+    FibCounts,
+    testing::{TestRib, table},
+};
+use crate::model::{Family, FibStatus};
+
+fn status(test: &TestRib, prefix: &str) -> (FibStatus, Option<String>) {
+    let routes = test.rib.routes(table(Family::Ipv4), prefix.parse().unwrap()).unwrap();
+    (routes[0].fib, routes[0].fib_error.map(ToOwned::to_owned))
+}
+
+#[test]
+fn a_flood_of_changes_to_one_destination_is_one_effect() {
+    let mut test = TestRib::with_entities(["static"]);
+    for metric in 0..100 {
+        let (id, _) =
+            test.add(&format!("static: 10.0.0.0/8 via 192.0.2.1 metric {metric}")).unwrap();
+        test.delete("static", id).unwrap();
+    }
+    assert_eq!(test.effects(), ["10.0.0.0/8 -"]);
+}
+
+#[test]
+fn only_the_unicast_view_reaches_the_kernel() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1 views 2").unwrap();
+    assert_eq!(test.effects(), [""; 0]);
+}
+
+#[test]
+fn a_change_of_a_route_that_is_not_best_reaches_nobody() {
+    let mut test = TestRib::with_entities(["static", "rip"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.effects();
+    test.add("rip: 10.0.0.0/8 via 192.0.2.2").unwrap();
+    test.add("rip: 10.0.0.0/8 via 192.0.2.3").unwrap();
+    assert_eq!(test.effects(), [""; 0]);
+}
+
+#[test]
+fn flags_become_what_the_kernel_does() {
+    let mut test = TestRib::with_entities(["static"]);
+    for flags in [2, 4, 1] {
+        test.add(&format!("static: 10.{flags}.0.0/16 flags {flags}")).unwrap();
+    }
+    test.add("static: 10.8.0.0/16 via 192.0.2.1 flags 8").unwrap();
+    assert_eq!(
+        test.effects(),
+        [
+            "10.2.0.0/16 blackhole",
+            "10.4.0.0/16 unreachable",
+            "10.1.0.0/16 prohibit",
+            "10.8.0.0/16 -"
+        ]
+    );
+    assert_eq!(status(&test, "10.8.0.0/16").0, FibStatus::Suppressed);
+}
+
+#[test]
+fn a_route_tells_how_far_it_is() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    assert_eq!(status(&test, "10.0.0.0/8"), (FibStatus::Pending, None));
+    test.effects();
+    let to = "10.0.0.0/8".parse().unwrap();
+    let words = Some("Network is unreachable".to_owned());
+    test.rib.handle_fib(table(Family::Ipv4), to, FibStatus::Failed, words.clone());
+    assert_eq!(status(&test, "10.0.0.0/8"), (FibStatus::Failed, words));
+    test.rib.handle_fib(table(Family::Ipv4), to, FibStatus::Installed, None);
+    assert_eq!(status(&test, "10.0.0.0/8"), (FibStatus::Installed, None));
+}
+
+#[test]
+fn an_answer_to_an_old_wish_does_not_settle_a_new_one() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.effects();
+    test.add("static: 10.0.0.0/8 via 192.0.2.2").unwrap();
+    let to = "10.0.0.0/8".parse().unwrap();
+    test.rib.handle_fib(table(Family::Ipv4), to, FibStatus::Installed, None);
+    assert_eq!(status(&test, "10.0.0.0/8").0, FibStatus::Pending);
+}
+
+#[test]
+fn without_a_way_out_a_route_is_ineligible() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 203.0.113.1").unwrap();
+    test.effects();
+    let to = "10.0.0.0/8".parse().unwrap();
+    test.rib.handle_fib(table(Family::Ipv4), to, FibStatus::None, None);
+    assert_eq!(status(&test, "10.0.0.0/8").0, FibStatus::Ineligible);
+}
+
+#[test]
+fn what_is_taken_counts_as_pending_until_the_kernels_counts_include_it() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.add("static: 11.0.0.0/8 via 192.0.2.1").unwrap();
+    let pending = |test: &TestRib| test.rib.fib_counts(table(Family::Ipv4)).pending;
+    assert_eq!(pending(&test), 2);
+    test.rib.poll_effects(1);
+    assert_eq!(pending(&test), 2);
+    let counts = FibCounts { installed: 0, pending: 1, failed: 0 };
+    test.rib.handle_fib_counts(table(Family::Ipv4), counts);
+    assert_eq!(pending(&test), 2);
+    test.rib.poll_effects(1);
+    let counts = FibCounts { installed: 2, pending: 0, failed: 0 };
+    test.rib.handle_fib_counts(table(Family::Ipv4), counts);
+    assert_eq!(test.rib.fib_counts(table(Family::Ipv4)), counts);
+}
+
+#[test]
+fn an_instance_kept_out_of_the_kernel_has_no_effects() {
+    let mut policy = super::super::Policy::standard();
+    let settings = super::super::InstanceSettings { kernel_table: None, ..Default::default() };
+    policy.instances =
+        [(crate::model::InstanceId(0), super::super::Instance::Ready(settings))].into();
+    let mut test = TestRib::new(policy);
+    test.register("static", Family::Ipv4).unwrap();
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    assert_eq!(test.effects(), [""; 0]);
+    assert_eq!(status(&test, "10.0.0.0/8").0, FibStatus::None);
+}

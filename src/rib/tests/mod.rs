@@ -1,0 +1,8 @@
+//! The rules, one claim for each test, through the core's public methods.
+
+mod best;
+mod kernel;
+mod next_hops;
+mod registration;
+mod routes;
+mod walks;

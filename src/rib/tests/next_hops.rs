@@ -1,0 +1,144 @@
+use super::super::{
+    NextHopOffer,
+    testing::{TestRib, table},
+};
+use crate::model::{
+    ErrorKind, Family, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight,
+};
+
+fn key(address: &str, interface: u32) -> NextHopKey {
+    NextHopKey { address: address.parse().ok(), interface: InterfaceIndex(interface) }
+}
+
+fn offer(address: &str, interface: u32, weight: u32) -> NextHopOffer {
+    let weight = Weight::new(weight).unwrap();
+    NextHopOffer { key: key(address, interface), flags: NextHopFlags::default(), weight }
+}
+
+#[test]
+fn the_same_address_and_interface_are_the_same_next_hop() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let ospf = test.entity("ospf");
+    let (first, new) = test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap();
+    assert!(new);
+    assert_eq!(test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 5)).unwrap(), (first, false));
+    let (other, new) = test.rib.add_next_hop(ospf, offer("192.0.2.1", 1, 1)).unwrap();
+    assert!(new && other != first, "another interface makes another next hop");
+}
+
+#[test]
+fn a_new_weight_reaches_the_routes() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1 via 198.51.100.1").unwrap();
+    test.effects();
+    let ospf = test.entity("ospf");
+    test.rib.add_next_hop(ospf, offer("198.51.100.1", 0, 3)).unwrap();
+    assert_eq!(
+        test.effects(),
+        ["10.0.0.0/8 via 192.0.2.1 dev 1 weight 1 via 198.51.100.1 dev 2 weight 3"]
+    );
+}
+
+#[test]
+fn a_deleted_next_hop_is_not_used_any_more_and_its_key_is_free() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let ospf = test.entity("ospf");
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1 via 198.51.100.1").unwrap();
+    test.effects();
+    let id = test.rib.find_next_hop(ospf, key("192.0.2.1", 0)).unwrap().id;
+    test.rib.delete_next_hop(ospf, id).unwrap();
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 198.51.100.1 dev 2"]);
+    let deleted = test.rib.next_hop_in(table(Family::Ipv4), id).expect("a route still has it");
+    assert!(deleted.next_hop.deleted);
+    assert_eq!(test.rib.delete_next_hop(ospf, id).unwrap_err().kind, ErrorKind::NotFound);
+    let (again, new) = test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap();
+    assert!(new && again != id);
+}
+
+#[test]
+fn the_last_route_takes_an_inline_next_hop_along_but_not_an_explicit_one() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let ospf = test.entity("ospf");
+    test.rib.add_next_hop(ospf, offer("198.51.100.1", 0, 1)).unwrap();
+    let (id, _) = test.add("ospf: 10.0.0.0/8 via 192.0.2.1 via 198.51.100.1").unwrap();
+    assert_eq!(test.rib.next_hop_count(ospf), 2);
+    test.delete("ospf", id).unwrap();
+    assert_eq!(test.rib.next_hop_count(ospf), 1);
+    assert!(test.rib.find_next_hop(ospf, key("198.51.100.1", 0)).is_ok());
+}
+
+#[test]
+fn next_hops_are_private() {
+    let mut test = TestRib::with_entities(["ospf", "rip"]);
+    let (ospf, rip) = (test.entity("ospf"), test.entity("rip"));
+    let (id, _) = test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap();
+    assert_eq!(test.rib.delete_next_hop(rip, id).unwrap_err().kind, ErrorKind::AccessDenied);
+    let missing = test.rib.find_next_hop(rip, key("192.0.2.1", 0)).unwrap_err();
+    assert_eq!(missing.kind, ErrorKind::NotFound);
+    let unknown = NextHopId(99.try_into().unwrap());
+    assert_eq!(test.rib.delete_next_hop(ospf, unknown).unwrap_err().kind, ErrorKind::InvalidHandle);
+}
+
+#[test]
+fn an_id_of_the_other_familys_table_is_no_handle_here() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let ospf = test.entity("ospf");
+    let (id, _) = test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap();
+    let refusal = test.rib.next_hop_in(table(Family::Ipv6), id).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::InvalidHandle);
+}
+
+#[test]
+fn without_an_interface_the_most_specific_connected_network_decides() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    test.rib.handle_address(
+        InterfaceIndex(2),
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/25".parse().unwrap(),
+    );
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 2"]);
+    test.rib.handle_address_gone(
+        InterfaceIndex(2),
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/25".parse().unwrap(),
+    );
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 1"]);
+}
+
+#[test]
+fn two_names_of_one_way_add_their_shares() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1 via 192.0.2.1@1 via 198.51.100.1").unwrap();
+    assert_eq!(
+        test.effects(),
+        ["10.0.0.0/8 via 192.0.2.1 dev 1 weight 2 via 198.51.100.1 dev 2 weight 1"]
+    );
+}
+
+#[test]
+fn an_entity_has_a_bounded_number_of_next_hops() {
+    let mut policy = super::super::Policy::standard();
+    policy.limits.next_hops = 1;
+    let mut test = TestRib::new(policy);
+    let ospf = test.register("ospf", Family::Ipv4).unwrap();
+    test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap();
+    let refusal = test.rib.add_next_hop(ospf, offer("192.0.2.2", 0, 1)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
+    let inline = test.add("ospf: 10.0.0.0/8 via 192.0.2.2").unwrap_err();
+    assert_eq!(inline.kind, ErrorKind::NotEnoughMemory);
+}
+
+#[test]
+fn both_families_take_the_same_path() {
+    let mut test = TestRib::with_entities([]);
+    test.register("ospf", Family::Ipv6).unwrap();
+    test.add("ospf: 2001:db8:100::/48 via 2001:db8:3::1").unwrap();
+    test.add("ospf: ::/0 via fe80::1@3").unwrap();
+    assert_eq!(
+        test.effects(),
+        ["2001:db8:100::/48 via 2001:db8:3::1 dev 3", "::/0 via fe80::1 dev 3"]
+    );
+    let refusal = test.add("ospf: ::/0 via 192.0.2.1").unwrap_err();
+    assert!(refusal.message.contains("an IPv4 address in an IPv6 table"), "{refusal}");
+}

@@ -1,0 +1,142 @@
+use super::super::{
+    Policy, Registration, Tenure,
+    testing::{TestRib, table},
+};
+use crate::model::{Caller, EntityKey, ErrorKind, Family, Protocol, TableId, Timestamp};
+
+fn caller(bus_name: &str, uid: u32) -> Caller {
+    Caller { bus_name: bus_name.to_owned(), uid }
+}
+
+fn registration(table: TableId, protocol_instance: u32, tenure: Tenure) -> Registration {
+    let key = EntityKey { table, protocol: Protocol::OSPF, protocol_instance };
+    Registration { key, label: String::new(), tenure }
+}
+
+#[test]
+fn the_same_four_values_register_once() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let refusal = test.register("ospf", Family::Ipv4).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::AlreadyExists);
+    assert_eq!(refusal.message, "entity ospf/0 in table 0/ipv4 is already registered");
+    test.register("ospf", Family::Ipv6).expect("another family is another table");
+}
+
+#[test]
+fn another_protocol_instance_registers_beside_the_first() {
+    let mut test = TestRib::with_entities([]);
+    for instance in 0..2 {
+        let wanted = registration(table(Family::Ipv4), instance, Tenure::Connection);
+        test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap();
+    }
+    assert_eq!(test.rib.registered_entities(table(Family::Ipv4)).unwrap().count(), 2);
+}
+
+#[test]
+fn the_profile_tells_the_configured_limits() {
+    let mut policy = Policy::standard();
+    (policy.limits.next_hops_per_route, policy.limits.handles) = (7, 99);
+    let mut test = TestRib::new(policy);
+    let wanted = registration(table(Family::Ipv4), 0, Tenure::Connection);
+    let profile = test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap();
+    assert_eq!((profile.max_next_hops, profile.max_handles, profile.views.0), (7, 99, 3));
+    assert_eq!(profile.preference.0, 110);
+}
+
+#[test]
+fn an_unknown_instance_is_not_found() {
+    let mut test = TestRib::with_entities([]);
+    let wanted = registration(TableId::new(5, Family::Ipv4).unwrap(), 0, Tenure::Connection);
+    let refusal = test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::FileNotFound);
+}
+
+#[test]
+fn a_label_that_could_garble_a_terminal_is_bad_data() {
+    let mut test = TestRib::with_entities([]);
+    for label in ["\x1b[31m".to_owned(), "x".repeat(65)] {
+        let wanted =
+            Registration { label, ..registration(table(Family::Ipv4), 0, Tenure::Connection) };
+        let refusal = test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::InvalidData);
+    }
+}
+
+#[test]
+fn one_client_cannot_take_all_registrations() {
+    let mut policy = Policy::standard();
+    (policy.limits.entities, policy.limits.entities_per_client) = (3, 2);
+    let mut test = TestRib::new(policy);
+    let mut register = |who: &str, instance| {
+        let wanted = registration(table(Family::Ipv4), instance, Tenure::Connection);
+        test.rib.register(wanted, caller(who, 0), Timestamp(0)).map_err(|error| error.kind).err()
+    };
+    assert_eq!([register(":1", 1), register(":1", 2)], [None, None]);
+    assert_eq!(register(":1", 3), Some(ErrorKind::NoSystemResources));
+    assert_eq!(register(":2", 4), None);
+    assert_eq!(register(":3", 5), Some(ErrorKind::NoSystemResources), "the limit of all");
+}
+
+#[test]
+fn only_the_connection_that_registered_may_speak_for_the_entity() {
+    let mut test = TestRib::with_entities([]);
+    let wanted = registration(table(Family::Ipv4), 0, Tenure::Connection);
+    let id = test.rib.register(wanted, caller(":1", 7), Timestamp(0)).unwrap().id;
+    assert!(test.rib.authorize(id, &caller(":1", 7)).is_ok());
+    let refusal = test.rib.authorize(id, &caller(":2", 7)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::AccessDenied);
+    assert_eq!(refusal.message, "entity 1 belongs to connection :1, not to :2");
+}
+
+#[test]
+fn a_shared_registration_belongs_to_the_user_and_outlives_the_connection() {
+    let mut test = TestRib::with_entities([]);
+    let wanted = registration(table(Family::Ipv4), 0, Tenure::User);
+    let id = test.rib.register(wanted, caller(":1", 7), Timestamp(0)).unwrap().id;
+    assert!(test.rib.authorize(id, &caller(":2", 7)).is_ok());
+    assert_eq!(test.rib.authorize(id, &caller(":2", 8)).unwrap_err().kind, ErrorKind::AccessDenied);
+    assert_eq!(test.rib.handle_client_gone(":1"), []);
+    assert!(test.rib.entity(id).is_ok());
+}
+
+#[test]
+fn deregistration_withdraws_everything_and_frees_the_key_at_once() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1 from 192.0.2.7 how 2").unwrap();
+    let old = test.entity("ospf");
+    test.rib.deregister(old).unwrap();
+    assert_eq!(test.rib.entity(old).unwrap_err().kind, ErrorKind::InvalidHandle);
+    let new = test.register("ospf", Family::Ipv4).expect("the key is free already");
+    assert!(test.rib.withdraw(old, 1, Timestamp(0)).is_none(), "one of two routes is left");
+    assert_eq!(test.rib.withdraw(old, 9, Timestamp(0)).unwrap().id, old);
+    assert_eq!(test.rib.route_count(table(Family::Ipv4)), 0);
+    assert_eq!(test.rib.next_hop_count(old), 0);
+    assert_ne!(old, new);
+}
+
+#[test]
+fn a_client_that_is_gone_leaves_nothing() {
+    let mut test = TestRib::with_entities(["ospf", "static"]);
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.add("static: 10.0.0.0/8 via 192.0.2.2").unwrap();
+    for id in test.rib.handle_client_gone(":static") {
+        while test.rib.withdraw(id, 1, Timestamp(0)).is_none() {}
+    }
+    assert_eq!(test.best("10.0.0.0/8"), "ospf");
+    let gone = test.entity("static");
+    assert!(test.rib.registered_entities(table(Family::Ipv4)).unwrap().all(|e| e.id != gone));
+}
+
+#[test]
+fn this_protocol_is_the_callers_own() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let own = |test: &TestRib, name| test.rib.own_protocol(table(Family::Ipv4), name);
+    assert_eq!(own(&test, ":ospf"), Ok(Protocol::OSPF));
+    assert_eq!(own(&test, ":nobody").unwrap_err().kind, ErrorKind::InvalidParameter);
+    let key =
+        EntityKey { table: table(Family::Ipv4), protocol: Protocol::RIP, protocol_instance: 0 };
+    let second = Registration { key, label: String::new(), tenure: Tenure::Connection };
+    test.rib.register(second, caller(":ospf", 0), Timestamp(0)).unwrap();
+    assert_eq!(own(&test, ":ospf").unwrap_err().kind, ErrorKind::InvalidParameter);
+}

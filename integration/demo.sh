@@ -243,7 +243,7 @@ eventually 'the routes of the dynamic router are in the kernel' installed uplink
 ping_through uplink-b
 
 step 'Both are known, one is best'
-show "$programs/rtmctl" routes
+show in_router "$programs/rtmctl" routes
 
 step "Kill the winner's program"
 say "\$ kill -KILL $(cat "$state/dynamic-router.pid")"
@@ -259,7 +259,7 @@ step 'The tables at the end'
 for words in 'routes' 'routes --best'; do
     say "\$ rtmctl $words"
     # shellcheck disable=SC2086 # the words are arguments
-    show "$programs/rtmctl" $words
+    show in_router "$programs/rtmctl" $words
 done
 for family in 4 6; do
     say "\$ ip -$family route"

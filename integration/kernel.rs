@@ -8,6 +8,8 @@ mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -317,7 +319,7 @@ fn after_a_storm_of_wishes_the_kernel_has_what_was_wished_last() {
         let mut wishes = BTreeMap::new();
         // Reading a kind looks up its links, so it is done once.
         let kinds = [IPV4_KINDS.as_slice(), &IPV6_KINDS].map(|kinds| {
-            let kinds = kinds.iter().map(|what| (*what, std::sync::Arc::new(forwarding(what))));
+            let kinds = kinds.iter().map(|what| (*what, Arc::new(forwarding(what))));
             kinds.collect::<Vec<_>>()
         });
         for round in 0..60_000_u64 {
@@ -444,42 +446,58 @@ fn without_the_capability_the_missing_one_is_named() {
     });
 }
 
-/// Not a test of anything: how fast the mirror and the writer are together, for comparison.
+/// 200 000 of the /24s in 10.0.0.0 to 21.255.255.0.
+fn shuffled_prefixes() -> Vec<Prefix> {
+    let mut random = Random(1);
+    let mut order: Vec<u32> = (10 << 16..22 << 16).collect();
+    for last in (1..order.len()).rev() {
+        order.swap(last, usize::try_from(random.below(last as u64 + 1)).unwrap());
+    }
+    let prefix = |bits: u32| Prefix::new(Ipv4Addr::from_bits(bits << 8).into(), 24).unwrap();
+    order.into_iter().take(200_000).map(prefix).collect()
+}
+
+/// Not a test of anything: how fast the mirror and the writer are together, for comparison. The
+/// destinations come from the file that `RTMD_PREFIXES` names, one a line, if it names one.
 #[test]
 #[ignore = "takes its time, and is worth something in a release build only"]
 fn measure_writing() {
     with_links(|| {
-        let mut random = Random(1);
-        let mut seen = BTreeSet::new();
-        while seen.len() < 200_000 {
-            let bits =
-                u32::try_from((random.below(223 - 11) + 11) << 24 | random.below(1 << 16) << 8);
-            let address = std::net::Ipv4Addr::from(bits.unwrap());
-            seen.insert((random.below(1 << 40), address));
-        }
-        let prefixes: BTreeSet<_> = seen.iter().map(|(_, address)| *address).collect();
-        let order: Vec<_> = seen
-            .into_iter()
-            .scan(prefixes, |left, (_, address)| Some(left.remove(&address).then_some(address)))
-            .flatten()
-            .map(|address| format!("{address}/24").parse::<Prefix>().unwrap())
-            .collect();
+        let prefixes: Vec<Prefix> = match std::env::var("RTMD_PREFIXES") {
+            Ok(file) => {
+                let text = std::fs::read_to_string(file).unwrap();
+                text.lines().map(|line| line.parse().unwrap()).collect()
+            }
+            Err(_) => shuffled_prefixes(),
+        };
         let mut machine = Machine::start(254);
         println!("{} messages a send", machine.writer.most_messages());
         for what in ["via 192.0.2.254 dev west", "via 192.0.2.253 dev west", ""] {
-            let wish = (!what.is_empty()).then(|| std::sync::Arc::new(forwarding(what)));
+            let wish = (!what.is_empty()).then(|| Arc::new(forwarding(what)));
             let start = Instant::now();
-            for to in &order {
+            for to in &prefixes {
                 machine.mirror.want(*to, wish.clone());
             }
             let wished = start.elapsed();
             machine.drain();
             let total = start.elapsed();
-            let rate = order.len() as f64 / total.as_secs_f64();
-            println!(
-                "{} routes \"{what}\": {total:.2?} ({rate:.0}/s), of it wishing {wished:.2?}",
-                order.len()
-            );
+            #[expect(clippy::cast_precision_loss, reason = "a rate to be read by people")]
+            let rate = prefixes.len() as f64 / total.as_secs_f64();
+            let number = prefixes.len();
+            println!("{number} \"{what}\": {total:.2?} ({rate:.0}/s), of it wishing {wished:.2?}");
+        }
+        let wish = Arc::new(forwarding("via 192.0.2.254 dev west"));
+        for step in ["install", "replace", "uninstall"] {
+            let ops = prefixes.iter().map(|&to| match step {
+                "install" => FibOp::Install { to, forwarding: wish.clone() },
+                "replace" => FibOp::Replace { to, forwarding: wish.clone() },
+                _ => FibOp::Uninstall { to },
+            });
+            let ops: Vec<FibOp> = ops.collect();
+            let start = Instant::now();
+            let results = machine.carry_out(ops);
+            println!("the writer alone, {step}: {:.2?}", start.elapsed());
+            assert!(results.iter().all(|(_, result)| result.is_ok()));
         }
         assert_eq!(machine.refused, []);
     });

@@ -59,7 +59,7 @@ pub(crate) fn index(link: &str) -> InterfaceIndex {
 
 /// What rtmd uses by default.
 pub(crate) fn signature() -> Signature {
-    Signature { protocol: 82.try_into().unwrap(), metric: 82.try_into().unwrap() }
+    Signature::default()
 }
 
 /// Reads `via ADDRESS dev LINK weight N` as often as `,` separates them, or another kind's name.
@@ -197,14 +197,24 @@ impl Machine {
         self.mirror.want(to.parse().unwrap(), None);
     }
 
-    /// Works until there is nothing left to do.
+    /// Works until there is nothing left to do, with the next batch under way while one is evaluated.
     pub(crate) fn drain(&mut self) {
+        let mut in_flight = 0;
         loop {
-            let ops: Vec<FibOp> = std::iter::from_fn(|| self.mirror.poll_op()).take(2000).collect();
-            if ops.is_empty() {
+            while in_flight < 2 {
+                let next = std::iter::from_fn(|| self.mirror.poll_op());
+                let ops: Vec<FibOp> = next.take(self.writer.most_messages()).collect();
+                if ops.is_empty() {
+                    break;
+                }
+                self.send(ops);
+                in_flight += 1;
+            }
+            if in_flight == 0 {
                 return;
             }
-            for (to, result) in self.carry_out(ops) {
+            in_flight -= 1;
+            for (to, result) in self.outcome() {
                 if let Err(refusal) = &result {
                     self.refused.push((to, refusal.clone()));
                 }
@@ -215,12 +225,18 @@ impl Machine {
 
     /// One batch and what came of it.
     pub(crate) fn carry_out(&mut self, ops: Vec<FibOp>) -> Vec<(Prefix, Result<(), Refusal>)> {
+        self.send(ops);
+        self.outcome()
+    }
+
+    fn send(&mut self, ops: Vec<FibOp>) {
         self.ops += ops.len();
         let batch = Batch { table: self.table, ops };
-        self.runtime.block_on(async {
-            self.writer.write(batch).await.unwrap();
-            self.outcomes.recv().await.unwrap().results
-        })
+        self.runtime.block_on(self.writer.write(batch)).unwrap();
+    }
+
+    fn outcome(&mut self) -> Vec<(Prefix, Result<(), Refusal>)> {
+        self.outcomes.blocking_recv().unwrap().results
     }
 }
 

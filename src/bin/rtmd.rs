@@ -1,6 +1,6 @@
 //! The service: arguments, logging, start.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use rtmd::{
@@ -39,7 +39,15 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter =
         EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // The journal has the time and the program's name already.
+    match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => log.without_time().with_target(false).init(),
+        None => log.with_target(false).init(),
+    }
     let options = Options {
         bus: arguments.bus,
         config: arguments.config,

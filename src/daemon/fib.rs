@@ -29,8 +29,8 @@ const SLICE: usize = 512;
 /// With this many operations waiting, further effects wait in the RIB.
 const ENOUGH: usize = 4096;
 
-/// How often the state is announced at most.
-const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
+/// Work that is done sooner is not announced: a single route is in the kernel in microseconds.
+const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
 pub(super) async fn keep(rib: &SharedRib, signature: Signature, service: &Service) -> io::Error {
@@ -65,12 +65,13 @@ struct Mirrors {
     by_table: BTreeMap<(KernelTable, Family), TableId>,
 }
 
-/// What the world was told last, and when.
+/// What the world was told last.
 #[derive(Debug)]
 struct Announced {
     ready: bool,
-    at: Option<Instant>,
     state: FibState,
+    /// Since when there is work that the world does not know of.
+    busy_since: Option<Instant>,
 }
 
 impl Mirrors {
@@ -255,24 +256,29 @@ impl Keeper<'_> {
         super::notify(&[NotifyState::Status(&status)]);
         service.announce(state).await;
         self.announced.state = state;
-        self.announced.at = Some(Instant::now());
     }
 }
 
 impl Default for Announced {
     fn default() -> Self {
         // What the service says of itself from the beginning.
-        Self { ready: false, at: None, state: FibState::Syncing }
+        Self { ready: false, state: FibState::Syncing, busy_since: None }
     }
 }
 
 impl Announced {
     /// When to announce this state, if it is not the one announced.
-    fn due(&self, state: FibState) -> Option<Instant> {
-        if self.state == state {
-            return None;
+    fn due(&mut self, state: FibState) -> Option<Instant> {
+        if state != FibState::Syncing {
+            self.busy_since = None;
         }
-        Some(self.at.map_or_else(Instant::now, |at| at + ANNOUNCE_EVERY))
+        match state {
+            _ if state == self.state => None,
+            FibState::Syncing => {
+                Some(*self.busy_since.get_or_insert_with(Instant::now) + WORTH_ANNOUNCING)
+            }
+            FibState::Synced | FibState::Degraded => Some(Instant::now()),
+        }
     }
 }
 

@@ -19,6 +19,13 @@ use crate::model::{FibStatus, Forwarding, Hop, Prefix, PrefixMap, Weight};
 #[derive(Debug, Default)]
 pub struct Mirror {
     destinations: PrefixMap<Destination>,
+    work: Work,
+}
+
+/// What is to be done about the destinations, and how many there are of which kind. Apart from the
+/// map, so that a rule can plan while it holds a destination.
+#[derive(Debug, Default)]
+struct Work {
     /// Destinations to plan, oldest first; each one in [`Stage::Queued`] exactly once, no other.
     /// Empty until the dump is complete.
     queue: VecDeque<Prefix>,
@@ -66,17 +73,17 @@ impl Mirror {
     /// Answers at once when nothing has to be written for it, otherwise the result will. A
     /// destination that waits after a refusal is tried again, whatever the wish.
     pub fn want(&mut self, to: Prefix, wish: Option<Arc<Forwarding>>) -> Option<Settled> {
-        self.update(to, |mirror, state| {
+        self.update(to, |work, state| {
             state.wish = wish.map(as_the_kernel_tells);
             match state.stage {
                 Stage::InFlight { .. } => return None, // planned again when its result comes
                 Stage::Waiting { due } => {
-                    mirror.retries.cancel(to, due);
+                    work.retries.cancel(to, due);
                     state.refusals = 0;
-                    mirror.plan(to, state);
+                    work.plan(to, state);
                 }
-                Stage::Idle => mirror.plan(to, state),
-                Stage::Queued => mirror.replan_queued(state),
+                Stage::Idle => work.plan(to, state),
+                Stage::Queued => work.replan_queued(state),
             }
             settled(state)
         })
@@ -85,15 +92,19 @@ impl Mirror {
     /// A dump begins again from the start: what it has told so far is void. Only before
     /// [`Self::handle_dump_complete`].
     pub fn handle_dump_restarted(&mut self) {
-        debug_assert_eq!(self.dump, Dump::Awaited, "a dump of a mirror in use is another matter");
-        if self.dump == Dump::Complete {
+        debug_assert_eq!(
+            self.work.dump,
+            Dump::Awaited,
+            "a dump of a mirror in use is another matter"
+        );
+        if self.work.dump == Dump::Complete {
             return;
         }
         let known: Vec<Prefix> = self.destinations.keys().collect();
         for to in known {
-            self.update(to, |mirror, state| {
+            self.update(to, |work, state| {
                 state.fact = Fact::Absent;
-                mirror.plan(to, state);
+                work.plan(to, state);
             });
         }
     }
@@ -104,25 +115,29 @@ impl Mirror {
     /// Only before [`Self::handle_dump_complete`]. A second route to one destination makes it unclear
     /// and is repaired as well. Answers when the wish is already there.
     pub fn handle_dumped(&mut self, to: Prefix, found: Option<Forwarding>) -> Option<Settled> {
-        debug_assert_eq!(self.dump, Dump::Awaited, "a dump of a mirror in use is another matter");
-        if self.dump == Dump::Complete {
+        debug_assert_eq!(
+            self.work.dump,
+            Dump::Awaited,
+            "a dump of a mirror in use is another matter"
+        );
+        if self.work.dump == Dump::Complete {
             return None;
         }
-        self.update(to, |mirror, state| {
+        self.update(to, |work, state| {
             state.fact = match (&state.fact, found) {
                 (Fact::Absent, Some(found)) => Fact::Present(Arc::new(found)),
                 _ => Fact::Unclear,
             };
-            mirror.plan(to, state);
+            work.plan(to, state);
             settled(state)
         })
     }
 
-    /// The table has been read: from here on there is work, beginning with what is to go or to change.
+    /// The table has been read, in each family that is wished for: from here on there is work, beginning with what is to go or to change.
     pub fn handle_dump_complete(&mut self) {
-        if mem::replace(&mut self.dump, Dump::Complete) == Dump::Awaited {
+        if mem::replace(&mut self.work.dump, Dump::Complete) == Dump::Awaited {
             let unsettled = self.destinations.iter();
-            self.queue = unsettled
+            self.work.queue = unsettled
                 .filter(|(_, destination)| destination.class() == Class::Pending)
                 .map(|(to, _)| to)
                 .collect();
@@ -139,7 +154,7 @@ impl Mirror {
         result: Result<(), Refusal>,
         now: Instant,
     ) -> Option<Settled> {
-        self.update(to, |mirror, state| {
+        self.update(to, |work, state| {
             let (action, tried) = match mem::replace(&mut state.stage, Stage::Idle) {
                 Stage::InFlight { action, tried } => (action, tried),
                 other => {
@@ -154,13 +169,13 @@ impl Mirror {
             match state.conclude(action, tried, result) {
                 Err(refusal) if !renewed => {
                     state.refusals = state.refusals.saturating_add(1);
-                    let due = mirror.retries.schedule(to, state.refusals, now);
+                    let due = work.retries.schedule(to, state.refusals, now);
                     state.stage = Stage::Waiting { due };
                     Some(Settled { status: FibStatus::Failed, error: Some(refusal) })
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
-                    mirror.plan(to, state);
+                    work.plan(to, state);
                     settled(state)
                 }
             }
@@ -169,14 +184,14 @@ impl Mirror {
 
     /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.
     pub fn handle_deadline(&mut self, now: Instant) {
-        while let Some(to) = self.retries.poll_due(now) {
-            self.update(to, |mirror, state| mirror.plan(to, state));
+        while let Some(to) = self.work.retries.poll_due(now) {
+            self.update(to, |work, state| work.plan(to, state));
         }
     }
 
     /// The next operation for the kernel, oldest wish first. [`Self::handle_result`] has to follow.
     pub fn poll_op(&mut self) -> Option<FibOp> {
-        while let Some(to) = self.queue.pop_front() {
+        while let Some(to) = self.work.queue.pop_front() {
             let op = self.update(to, |_, state| {
                 let Some(action) = state.plan() else {
                     state.stage = Stage::Idle; // it changed back while it waited
@@ -195,25 +210,44 @@ impl Mirror {
                 return op;
             }
         }
-        self.queue = VecDeque::new(); // a load of a million leaves 20 MB of room behind
+        self.work.queue = VecDeque::new(); // a load of a million leaves 20 MB of room behind
         None
     }
 
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub fn poll_deadline(&self) -> Option<Instant> {
-        self.retries.next_due()
+        self.work.retries.next_due()
     }
 
     /// How many destinations are in which condition.
     pub fn counts(&self) -> Counts {
-        self.counts
+        self.work.counts
     }
 
     /// Whether nothing is queued or in flight; what was refused may still wait.
     pub fn is_settled(&self) -> bool {
-        self.dump == Dump::Complete && self.counts.pending == 0
+        self.work.dump == Dump::Complete && self.work.counts.pending == 0
     }
 
+    /// Changes one destination, and keeps the counts and the map true.
+    fn update<T>(&mut self, to: Prefix, change: impl FnOnce(&mut Work, &mut State) -> T) -> T {
+        let resting = self.destinations.entry(to).or_default();
+        self.work.counts.leave(resting.class());
+
+        let mut state = State::from(mem::take(resting));
+        let answer = change(&mut self.work, &mut state);
+
+        *resting = Destination::from(state);
+        let class = resting.class();
+        self.work.counts.enter(class);
+        if class == Class::Nothing {
+            self.destinations.remove(&to);
+        }
+        answer
+    }
+}
+
+impl Work {
     /// Puts a destination that is not in the queue where it belongs.
     fn plan(&mut self, to: Prefix, state: &mut State) {
         if state.plan().is_none() {
@@ -234,30 +268,6 @@ impl Mirror {
             state.stage = Stage::Idle;
         }
         state.refusals = 0;
-    }
-
-    /// Changes one destination, and keeps the counts and the map true.
-    fn update<T>(&mut self, to: Prefix, change: impl FnOnce(&mut Self, &mut State) -> T) -> T {
-        let resting = self.destinations.get_mut(&to).map(mem::take);
-        let known = resting.is_some();
-        let resting = resting.unwrap_or_default();
-        self.counts.leave(resting.class());
-
-        let mut state = State::from(resting);
-        let answer = change(self, &mut state);
-
-        let resting = Destination::from(state);
-        self.counts.enter(resting.class());
-        match (known, resting) {
-            (false, Destination::Nothing) => {}
-            (true, Destination::Nothing) => {
-                self.destinations.remove(&to);
-            }
-            (_, resting) => {
-                self.destinations.insert(to, resting);
-            }
-        }
-        answer
     }
 }
 

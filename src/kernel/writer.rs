@@ -239,3 +239,43 @@ fn fill_in(results: &mut [(Prefix, Result<(), Refusal>)], error: &io::Error) {
         *result = Err(Refusal { errno: libc::ENOBUFS, message });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    #[test]
+    fn when_answers_are_lost_the_rest_is_uncertain_and_the_next_batch_is_not() {
+        let test = thread::spawn(|| {
+            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+                println!("skipped: no network namespace to be had ({error}), run as root");
+                return;
+            }
+            let batch = |number: u32| {
+                let ops = (0..number).map(|n| FibOp::Uninstall {
+                    to: Prefix::host(std::net::Ipv4Addr::from_bits(n + (10 << 24)).into()),
+                });
+                Batch { table: KernelTable(1000), ops: ops.collect() }
+            };
+            let count = |outcome: &Outcome, errno| {
+                let with = |(_, result): &&(Prefix, Result<(), Refusal>)| {
+                    result.as_ref().is_err_and(|refusal| refusal.errno == errno)
+                };
+                outcome.results.iter().filter(with).count()
+            };
+            let mut exchange = Exchange::open(Signature::default()).unwrap();
+            let room = exchange.socket.receive_buffer().unwrap() / REPLY_COST;
+
+            exchange.most_messages = 2 * room;
+            let lost = exchange.write(&batch(u32::try_from(2 * room).unwrap()));
+            assert_eq!(count(&lost, libc::ESRCH) + count(&lost, libc::ENOBUFS), 2 * room);
+            assert!(count(&lost, libc::ENOBUFS) > 0);
+
+            let heard = exchange.write(&batch(100));
+            assert_eq!(count(&heard, libc::ESRCH), 100);
+        });
+        test.join().unwrap();
+    }
+}

@@ -25,3 +25,13 @@ pub struct Signature {
     /// `RTA_PRIORITY`, what `ip route` calls metric.
     pub metric: NonZeroU32,
 }
+
+/// 82 for both: free in `rt_protos`, and between what people and what daemons use as a metric.
+impl Default for Signature {
+    fn default() -> Self {
+        Self {
+            protocol: NonZeroU8::MIN.saturating_add(81),
+            metric: NonZeroU32::MIN.saturating_add(81),
+        }
+    }
+}

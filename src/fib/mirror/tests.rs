@@ -194,7 +194,7 @@ fn many_changes_while_one_waits_are_one_operation() {
         case.want("10.0.0.0/8", &format!("via {}", round % 7));
     }
     case.want("11.0.0.0/8", "via 1");
-    assert_eq!(case.mirror.queue.len(), 2);
+    assert_eq!(case.mirror.work.queue.len(), 2);
     assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.5 dev 2");
     assert_eq!(case.op(), "install 11.0.0.0/8 via 192.0.2.1 dev 2");
     assert_eq!(case.op(), "nothing");

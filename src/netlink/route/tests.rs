@@ -7,7 +7,7 @@ use super::*;
 use crate::netlink::frames;
 
 fn signature() -> Signature {
-    Signature { protocol: 82.try_into().unwrap(), metric: 82.try_into().unwrap() }
+    Signature::default()
 }
 
 fn hop(gateway: &str, interface: u32, weight: u32) -> Hop {

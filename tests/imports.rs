@@ -24,11 +24,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("journal", &["model", "rib", "shared"]),
     ("feed", &["model", "rib", "shared", "netlink"]),
     ("bus", &["model", "rib", "shared"]),
-    ("client", &["model", "bus::wire"]),
+    // What the service and its clients have to agree on, and nothing of the service itself.
+    ("client", &["model", "bus::address", "bus::wire"]),
     ("daemon", &[""]),
     ("lib", &[""]),
     ("bin/rtmd", &[""]),
-    ("bin/rtmctl", &["model", "client", "bus::wire"]),
+    ("bin/rtmctl", &["model", "client", "bus::address", "bus::wire"]),
 ];
 
 /// Crates that only some rooms may name, by how their names begin.

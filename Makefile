@@ -1,0 +1,39 @@
+# The one list of tasks; `make` prints it.
+
+# rustup's home, for shells that have not read the profile.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export KEEP
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test verify fmt deps clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## Build rtmd and rtmctl (target/debug)
+	cargo build --locked --quiet
+
+demo: build ## Show two programs compete for routes in network namespaces (root; KEEP=1 leaves it running)
+	integration/demo.sh
+
+test: deps verify ## Run everything: checks, all tests, the integration scripts, the demo
+	integration/run-tests
+
+verify: ## Check formatting, lints, documentation, shell scripts
+	cargo fmt --check
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --quiet --no-deps --document-private-items
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck $(SCRIPTS); \
+	else echo 'skip: shellcheck is not installed'; fi
+
+fmt: ## Format the source
+	cargo fmt
+
+deps: ## Install the Debian packages that building and testing need, those that are missing (root)
+	@integration/deps
+
+clean: ## Remove what was built
+	cargo clean --quiet
+
+# Every shell script of the project.
+SCRIPTS = .ci/run examples/*.sh integration/*.sh integration/deps integration/private-bus integration/run-tests

@@ -1,0 +1,142 @@
+//! What surrounds the program: the bus policy, the activation file and the unit agree with each
+//! other, with the program, and with the tools that read them.
+#![allow(clippy::print_stdout, reason = "the reason of a skip has to be seen")]
+
+use std::{
+    fs, io,
+    path::Path,
+    process::{Command, Output},
+};
+
+use rtmd::bus::wire::SERVICE;
+
+#[test]
+fn the_bus_policy_is_well_formed() {
+    for file in files("dbus", "conf") {
+        // The doctype's address is never fetched.
+        let Some(output) = run("xmllint", &["--nonet", "--noout", &file]) else { return };
+        assert_clean(&file, &output, |_| false);
+    }
+}
+
+#[test]
+fn the_bus_policy_allows_the_name_to_be_owned_and_called() {
+    let policy = read(&format!("dbus/{SERVICE}.conf"));
+    for user in ["root", "rtmd"] {
+        let section = policy
+            .split(&format!("<policy user=\"{user}\">"))
+            .nth(1)
+            .and_then(|rest| rest.split("</policy>").next())
+            .unwrap_or_else(|| panic!("no policy for {user}"));
+        assert!(section.contains(&format!("<allow own=\"{SERVICE}\"/>")), "{user}: {section}");
+    }
+    let everyone = policy.split("<policy context=\"default\">").nth(1).expect("a default policy");
+    assert!(everyone.contains(&format!("<allow send_destination=\"{SERVICE}\"/>")));
+    assert!(!everyone.contains("own="), "only the service's user and root may be the service");
+}
+
+#[test]
+fn activation_starts_the_unit_under_the_service_name() {
+    let activation = read(&format!("dbus/{SERVICE}.service"));
+    assert_eq!(values(&activation, "Name"), [SERVICE]);
+    let unit = values(&activation, "SystemdService");
+    let unit = read(&format!("systemd/{}", unit.first().expect("a unit to start")));
+    assert_eq!(values(&unit, "BusName"), [SERVICE]);
+    assert_eq!(values(&unit, "Type"), ["notify"], "ready when the kernel is in step");
+}
+
+#[test]
+fn the_unit_runs_as_the_user_that_sysusers_makes_and_the_policy_names() {
+    let unit = read("systemd/rtmd.service");
+    let user = values(&unit, "User");
+    let user = user.first().expect("a user");
+    let sysusers = read("systemd/rtmd.sysusers.conf");
+    assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} "))), "{sysusers}");
+    let policy = read(&format!("dbus/{SERVICE}.conf"));
+    assert!(policy.contains(&format!("<policy user=\"{user}\">")));
+}
+
+#[test]
+fn the_unit_holds_one_capability_and_stays_down_when_starting_again_cannot_help() {
+    let unit = read("systemd/rtmd.service");
+    assert_eq!(values(&unit, "CapabilityBoundingSet"), ["CAP_NET_ADMIN"]);
+    assert_eq!(values(&unit, "AmbientCapabilities"), ["CAP_NET_ADMIN"]);
+    assert_eq!(values(&unit, "RestrictAddressFamilies"), ["AF_UNIX AF_NETLINK"]);
+    assert_eq!(values(&unit, "RuntimeDirectoryPreserve"), ["restart"], "the journal is kept");
+    let prevented = values(&unit, "RestartPreventExitStatus").join(" ");
+    assert!(prevented.split(' ').any(|status| status == "78"), "EX_CONFIG: {prevented}");
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    for file in files("systemd", "service") {
+        let Some(output) = run("systemd-analyze", &["verify", "--man=no", &file]) else { return };
+        // It is checked before it is installed, and other packages' units are theirs.
+        let name = Path::new(&file).file_name().expect("a name").to_string_lossy().into_owned();
+        assert_clean(&file, &output, |line| {
+            !line.contains(&name) || line.contains("is not executable")
+        });
+    }
+}
+
+#[test]
+fn the_sandbox_is_tight() {
+    let arguments =
+        ["security", "--no-pager", "--offline=true", "--threshold=20", "systemd/rtmd.service"];
+    let Some(output) = run("systemd-analyze", &arguments) else { return };
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let verdict = table.lines().last().unwrap_or_default();
+    assert!(output.status.success(), "more exposed than 2.0: {verdict}");
+}
+
+/// Runs a tool in the project's folder; nothing, with the reason printed, where it is missing.
+fn run(tool: &str, arguments: &[&str]) -> Option<Output> {
+    let output = Command::new(tool)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("LC_ALL", "C")
+        .output();
+    match output {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            println!("skip: {tool} is not installed");
+            None
+        }
+        Err(error) => panic!("{tool}: {error}"),
+    }
+}
+
+/// Fails on any complaint that is not `excused`: systemd-analyze complains and exits 0.
+fn assert_clean(file: &str, output: &Output, excused: impl Fn(&str) -> bool) {
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<&str> = complaints.lines().filter(|line| !excused(line)).collect();
+    assert!(ours.is_empty(), "{file}:\n{}", ours.join("\n"));
+}
+
+/// The files of a folder with this ending; at least one.
+fn files(folder: &str, ending: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files: Vec<String> = fs::read_dir(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .map(|entry| entry.expect("a readable folder").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name.ends_with(&format!(".{ending}")))
+        .map(|name| format!("{folder}/{name}"))
+        .collect();
+    assert!(!files.is_empty(), "no *.{ending} in {folder}");
+    files
+}
+
+/// A file of the project.
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a unit file sets `key` to, in order.
+fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
+    unit.lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| *name == key)
+        .map(|(_, value)| value)
+        .collect()
+}

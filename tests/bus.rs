@@ -228,7 +228,7 @@ async fn a_client_that_dies_takes_its_routes_along() {
         dying.add(&format!("10.{n}.0.0/16"), "127.0.0.2").await.unwrap();
     }
     let (id, path) = (dying.id, dying.entity.inner().path().to_owned());
-    dying.connection.clone().graceful_shutdown().await;
+    dying.connection.clone().close().await.unwrap();
     drop(dying);
     let info = gone.next().await.unwrap().args().unwrap().entity;
     assert_eq!((info.id, info.label.as_str()), (id, "client-13"));
@@ -252,7 +252,7 @@ async fn no_call_of_a_dead_client_takes_effect_later() {
             let sent = dying.entity.inner().call_with_flags::<_, _, ()>("AddRoute", flags, &body);
             sent.await.unwrap();
         }
-        dying.connection.clone().graceful_shutdown().await;
+        dying.connection.clone().close().await.unwrap();
         drop(dying);
         eventually("the dead client's registration goes", async || {
             watcher.manager.get_registered_entities(0, "ipv4").await.unwrap().len() == 1

@@ -358,12 +358,17 @@ impl Rib {
             .filter(|(_, route)| sets.binary_search(&route.next_hops).is_ok())
             .map(|(slot, _)| slot)
             .collect();
-        for slot in users {
-            let Some(route) = self.routes.get_mut(slot) else { continue };
+        // All of them first: an election in between would see routes that are not viable any more.
+        for slot in &users {
+            let Some(route) = self.routes.get_mut(*slot) else { continue };
             let set = self.next_hops.set(route.next_hops);
             route.viable =
                 route.flags.is_special() || set.is_some_and(|set| set.forwarding.is_some());
-            let (id, to, is_best) = (route.table, route.to, route.best_in.contains(View::UNICAST));
+        }
+        for slot in users {
+            let Some(route) = self.routes.get(slot) else { continue };
+            let (id, to) = (route.table, route.to);
+            let is_best = route.best_in.contains(View::UNICAST);
             let changed = self.destination(id, to).map_or_else(Timestamp::default, |d| d.changed);
             self.elect(id, to, changed);
             if is_best {

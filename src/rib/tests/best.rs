@@ -177,3 +177,14 @@ fn any_view_tells_of_none_and_all_views_in_ascending_order() {
     assert_eq!(views(0), [0; 0]);
     assert_eq!(views(u32::MAX), [0, 1]);
 }
+
+#[test]
+fn routes_that_lose_their_link_together_keep_their_incumbent() {
+    let mut test = TestRib::with_entities(["static"]);
+    let (first, _) = test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.add("static: 10.0.0.0/8 via 192.0.2.1 how 2").unwrap();
+    test.rib.handle_link(InterfaceIndex(1), "up1", false);
+    let routes = test.rib.routes(table(Family::Ipv4), "10.0.0.0/8".parse().unwrap()).unwrap();
+    assert_eq!(routes[0].id, first);
+    assert!(routes[0].route.best_in.contains(View::UNICAST));
+}

@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export KEEP
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test verify fmt deps clean
+.PHONY: help build demo test bench verify fmt deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ fmt: ## Format the source
 
 deps: ## Install the Debian packages that building and testing need, those that are missing (root)
 	@integration/deps
+
+bench: ## Measure the whole way of a route: load, memory, latency (root)
+	cargo build --locked --quiet --release --examples
+	cargo bench --locked --quiet --bench system
 
 clean: ## Remove what was built
 	cargo clean --quiet

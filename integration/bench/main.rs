@@ -1,0 +1,315 @@
+//! The whole way of a route, measured: `make bench` (root; some tens of seconds).
+//!
+//! In a network namespace of its own, alternating in one run so that both sides meet the same
+//! machine:
+//!
+//! * **load**: `rtmctl register` with a table like the Internet's, over D-Bus and through the RIB
+//!   into the kernel, against the batch writer alone with the same routes prepared in memory, which
+//!   is what the kernel can take;
+//! * **memory**: resident bytes of the service for each route, with the table loaded;
+//! * **latency**: from the call of `AddRoute` to the kernel's own notification seen by another
+//!   socket, with the table loaded.
+//!
+//! `--routes N` (default 200 000), `--rounds N` (default 5), `--samples N` (default 2000), `--json`.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write as _},
+    net::IpAddr,
+    process::{Command, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sched::{CloneFlags, unshare};
+use rtmd::{
+    fib::FibOp,
+    kernel::{Batch, Writer},
+    model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix, Weight},
+    netlink::{DumpedRoute, Signature, frame},
+};
+use serde_json::{Value, json};
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use support::{Client, PrivateBus, route};
+
+struct Settings {
+    routes: usize,
+    rounds: usize,
+    samples: usize,
+    json: bool,
+}
+
+/// Seconds of each round, fastest first.
+struct Times(Vec<f64>);
+
+fn main() {
+    let settings = settings();
+    if let Err(error) = thread::spawn(move || run(&settings)).join() {
+        std::panic::resume_unwind(error);
+    }
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings { routes: 200_000, rounds: 5, samples: 2000, json: false };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
+        match argument.as_str() {
+            "--routes" => settings.routes = number(),
+            "--rounds" => settings.rounds = number(),
+            "--samples" => settings.samples = number(),
+            "--json" => settings.json = true,
+            "--bench" => {} // cargo's own
+            other => panic!("{other} is not --routes, --rounds, --samples or --json"),
+        }
+    }
+    settings
+}
+
+fn run(settings: &Settings) {
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+        println!("skip: no network namespace to be had ({error}), run as root");
+        return;
+    }
+    for command in [
+        "link set lo up",
+        "link add west type veth peer name east",
+        "addr add 192.0.2.1/24 dev west",
+        "link set west up",
+        "link set east up",
+    ] {
+        let status = Command::new("ip").args(command.split(' ')).status().expect("ip");
+        assert!(status.success(), "ip {command}");
+    }
+    let prefixes = table(settings.routes);
+    let bus = PrivateBus::start();
+    let service = bus.serve("");
+    let lines = bus.path("routes");
+    let mut file = File::create(&lines).unwrap();
+    for prefix in &prefixes {
+        writeln!(file, "add {prefix} via 192.0.2.2").unwrap();
+    }
+
+    let (mut alone, mut whole) = (Times(Vec::new()), Times(Vec::new()));
+    let before = resident(service.pid());
+    let mut loaded = before;
+    for round in 1..=settings.rounds {
+        eprint!("\rround {round} of {} ", settings.rounds);
+        alone.0.push(writer_alone(&prefixes));
+        let loading = load(&bus, &lines);
+        whole.0.push(loading.seconds);
+        loaded = resident(service.pid());
+        drop(loading);
+        until_empty(&bus);
+    }
+    eprint!("\rlatency          ");
+    let loading = load(&bus, &lines);
+    let latency = Times(latency(&bus, settings.samples));
+    drop(loading);
+    eprint!("\r                 \r");
+    report(settings, &alone, &whole, loaded - before, &latency);
+}
+
+/// Prefixes with the lengths and the neighbourhoods of the public table.
+fn table(count: usize) -> Vec<Prefix> {
+    let program = env!("CARGO_BIN_EXE_rtmd").replace("/rtmd", "/examples/global-table");
+    let output = Command::new(&program)
+        .args(["--ipv4", &count.to_string(), "--seed", "7", "--via4", "192.0.2.2"])
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; build it with --examples"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
+}
+
+/// Writes the routes without bus and RIB, and takes them away again; the seconds of the writing.
+fn writer_alone(prefixes: &[Prefix]) -> f64 {
+    let index = std::fs::read_to_string("/sys/class/net/west/ifindex");
+    let index = match index {
+        Ok(text) => text.trim().parse().unwrap(),
+        // /sys shows the namespace it was mounted in, which is another one.
+        Err(_) => west(),
+    };
+    let gateway: IpAddr = "192.0.2.2".parse().unwrap();
+    let hop =
+        Hop { gateway: Some(gateway), interface: InterfaceIndex(index), weight: Weight::ONE };
+    let forwarding = Arc::new(Forwarding::Unicast([hop].into()));
+    let install = |to: &Prefix| FibOp::Install { to: *to, forwarding: Arc::clone(&forwarding) };
+    let installs: Vec<FibOp> = prefixes.iter().map(install).collect();
+    let removals = prefixes.iter().map(|to| FibOp::Uninstall { to: *to }).collect();
+    let (writer, mut outcomes) = Writer::start(Signature::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut write = |ops: Vec<FibOp>| {
+        let began = Instant::now();
+        runtime.block_on(async {
+            writer.write(Batch { table: KernelTable::MAIN, ops }).await.unwrap();
+            let outcome = outcomes.recv().await.unwrap();
+            assert!(outcome.results.iter().all(|(_, result)| result.is_ok()));
+        });
+        began.elapsed().as_secs_f64()
+    };
+    let seconds = write(installs);
+    write(removals);
+    seconds
+}
+
+fn west() -> u32 {
+    let output = Command::new("ip").args(["-j", "link", "show", "dev", "west"]).output().unwrap();
+    let links: Value = serde_json::from_slice(&output.stdout).unwrap();
+    u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap()
+}
+
+/// A loaded table, until it is dropped.
+struct Loading {
+    child: std::process::Child,
+    seconds: f64,
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Loads the file with rtmctl; the seconds from its start until it says that the kernel is in step.
+fn load(bus: &PrivateBus, lines: &std::path::Path) -> Loading {
+    let began = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+        .args(["--bus", &bus.address(), "--json", "register", "--protocol", "bgp"])
+        .stdin(File::open(lines).unwrap())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let in_step = said.any(|line| {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_ne!(event["event"], "refused", "{event}");
+        event["event"] == "in-step"
+    });
+    assert!(in_step, "rtmctl ended early");
+    Loading { child, seconds: began.elapsed().as_secs_f64() }
+}
+
+fn until_empty(bus: &PrivateBus) {
+    let count = |property: &str| {
+        let path = "/org/rtmd1/table/0/ipv4";
+        let arguments = ["get-property", "org.rtmd1", path, "org.rtmd1.Table", property];
+        String::from_utf8(bus.busctl(&arguments).stdout).unwrap()
+    };
+    while count("FibInstalled") != "t 0\n" || count("FibPending") != "t 0\n" {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Resident bytes of a process.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Seconds from the call to the kernel's notification, for single routes.
+fn latency(bus: &PrivateBus, samples: usize) -> Vec<f64> {
+    let (notify, notified) = mpsc::channel();
+    let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.bind(&SocketAddr::new(0, 0)).unwrap();
+    socket.add_membership(libc::RTNLGRP_IPV4_ROUTE).unwrap();
+    let watched: Prefix = "198.51.100.0/24".parse().unwrap();
+    thread::spawn(move || {
+        loop {
+            let (datagram, _) = socket.recv_from_full().unwrap();
+            let at = Instant::now();
+            for message in frame::frames(&datagram) {
+                let route = DumpedRoute::decode(message.payload).ok().flatten();
+                let ours = route.is_some_and(|route| route.to == watched);
+                if ours && notify.send((message.kind, at)).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let next = |kind: u16| {
+        let (seen, at) = notified.recv_timeout(Duration::from_secs(5)).expect("a notification");
+        assert_eq!(seen, kind);
+        at
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::register(bus, Family::Ipv4, 10006).await;
+        let via = route("192.0.2.2", []);
+        let mut times = Vec::with_capacity(samples);
+        for _ in 0..samples {
+            let called = Instant::now();
+            let (id, _) = client.entity.add_route("198.51.100.0/24", &via, 0).await.unwrap();
+            times.push(next(libc::RTM_NEWROUTE).duration_since(called).as_secs_f64());
+            client.entity.delete_route(id).await.unwrap();
+            next(libc::RTM_DELROUTE);
+        }
+        times
+    })
+}
+
+impl Times {
+    /// The value that this share of the values does not exceed.
+    fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "a place among a few thousand values"
+        )]
+        let place = (share * (sorted.len() - 1) as f64).round() as usize;
+        sorted[place]
+    }
+
+    fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+}
+
+fn report(settings: &Settings, alone: &Times, whole: &Times, grown: u64, latency: &Times) {
+    #[expect(clippy::cast_precision_loss, reason = "figures to be read by people")]
+    let (routes, grown) = (settings.routes as f64, grown as f64);
+    let rate = |times: &Times| (routes / times.median()).round();
+    let bytes = (grown / routes).round();
+    let micros = |share: f64| (latency.quantile(share) * 1e6).round();
+    if settings.json {
+        let figures = json!({
+            "routes": settings.routes,
+            "writer-alone": { "seconds": alone.0, "routes-per-second": rate(alone) },
+            "rtmctl-register": { "seconds": whole.0, "routes-per-second": rate(whole) },
+            "ratio": alone.median() / whole.median(),
+            "resident-bytes-per-route": bytes,
+            "latency-us": { "p50": micros(0.5), "p99": micros(0.99), "samples": latency.0.len() },
+        });
+        println!("{figures}");
+        return;
+    }
+    let line = |what: &str, times: &Times| {
+        println!(
+            "{what:<28} {:>6.2} s ({:.2} to {:.2})  {:>8} routes/s",
+            times.median(),
+            times.quantile(0.0),
+            times.quantile(1.0),
+            rate(times)
+        );
+    };
+    println!("{} IPv4 routes, {} rounds, medians", settings.routes, settings.rounds);
+    line("batch writer alone", alone);
+    line("rtmctl register, in step", whole);
+    println!("ratio                        {:>6.2}", alone.median() / whole.median());
+    println!("resident memory              {bytes:>6} bytes a route");
+    println!(
+        "AddRoute to notification     {:>6} µs p50, {} µs p99 ({} samples, table loaded)",
+        micros(0.5),
+        micros(0.99),
+        latency.0.len()
+    );
+}

@@ -135,8 +135,7 @@ fn writer_alone(prefixes: &[Prefix]) -> f64 {
         Err(_) => west(),
     };
     let gateway: IpAddr = "192.0.2.2".parse().unwrap();
-    let hop =
-        Hop { gateway: Some(gateway), interface: InterfaceIndex(index), weight: Weight::ONE };
+    let hop = Hop { gateway: Some(gateway), interface: InterfaceIndex(index), weight: Weight::ONE };
     let forwarding = Arc::new(Forwarding::Unicast([hop].into()));
     let install = |to: &Prefix| FibOp::Install { to: *to, forwarding: Arc::clone(&forwarding) };
     let installs: Vec<FibOp> = prefixes.iter().map(install).collect();

@@ -7,11 +7,17 @@
 use std::num::NonZeroU64;
 
 /// Values under ids.
+///
+/// Kept in chunks, so that growing moves nothing: a table of a million routes would otherwise stand
+/// still while all of them are copied, and keep room for a million more.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
-    slots: Vec<Entry<T>>,
+    chunks: Vec<Vec<Entry<T>>>,
     free: Vec<u32>,
 }
+
+/// Entries in a chunk.
+const CHUNK: usize = 4096;
 
 /// A value's place: the short form of its id, valid while the value is there.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -25,25 +31,30 @@ struct Entry<T> {
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { chunks: Vec::new(), free: Vec::new() }
     }
 }
 
 impl<T> Arena<T> {
     /// Keeps the value; `None` when all 2³² - 1 slots are taken.
     pub(super) fn insert(&mut self, value: T) -> Option<Slot> {
-        if let Some(slot) = self.free.pop() {
-            self.slots.get_mut(slot as usize)?.value = Some(value);
-            return Some(Slot(slot));
+        if let Some(slot) = self.free.pop().map(Slot) {
+            self.entry_mut(slot)?.value = Some(value);
+            return Some(slot);
         }
-        let slot = u32::try_from(self.slots.len()).ok().filter(|slot| *slot < u32::MAX)?;
-        self.slots.push(Entry { generation: 0, value: Some(value) });
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let full = self.chunks.len().saturating_sub(1) * CHUNK;
+        let chunk = self.chunks.last_mut()?;
+        let slot = u32::try_from(full + chunk.len()).ok().filter(|slot| *slot < u32::MAX)?;
+        chunk.push(Entry { generation: 0, value: Some(value) });
         Some(Slot(slot))
     }
 
     /// Takes the value out; its id is spent.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
-        let entry = self.slots.get_mut(slot.0 as usize)?;
+        let entry = self.entry_mut(slot)?;
         let value = entry.value.take()?;
         if let Some(next) = entry.generation.checked_add(1) {
             entry.generation = next;
@@ -53,44 +64,55 @@ impl<T> Arena<T> {
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&T> {
-        self.slots.get(slot.0 as usize)?.value.as_ref()
+        self.entry(slot)?.value.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.slots.get_mut(slot.0 as usize)?.value.as_mut()
+        self.entry_mut(slot)?.value.as_mut()
+    }
+
+    fn entry(&self, slot: Slot) -> Option<&Entry<T>> {
+        let place = slot.0 as usize;
+        self.chunks.get(place / CHUNK)?.get(place % CHUNK)
+    }
+
+    fn entry_mut(&mut self, slot: Slot) -> Option<&mut Entry<T>> {
+        let place = slot.0 as usize;
+        self.chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
     }
 
     /// The id of the value in the slot.
     pub(super) fn id(&self, slot: Slot) -> Option<NonZeroU64> {
-        let entry = self.slots.get(slot.0 as usize)?;
+        let entry = self.entry(slot)?;
         NonZeroU64::new((u64::from(entry.generation) << 32) + u64::from(slot.0) + 1)
     }
 
     /// The slot of the value with this id, if it is still there.
     pub(super) fn find(&self, id: NonZeroU64) -> Option<Slot> {
         let (slot, generation) = parts(id)?;
-        let entry = self.slots.get(slot as usize)?;
-        (entry.generation == generation && entry.value.is_some()).then_some(Slot(slot))
+        let entry = self.entry(slot)?;
+        (entry.generation == generation && entry.value.is_some()).then_some(slot)
     }
 
     /// Whether the id was given out before, and its value is gone.
     pub(super) fn is_spent(&self, id: NonZeroU64) -> bool {
         let Some((slot, generation)) = parts(id) else { return false };
-        self.slots.get(slot as usize).is_some_and(|entry| {
+        self.entry(slot).is_some_and(|entry| {
             generation < entry.generation || generation == u32::MAX && entry.value.is_none()
         })
     }
 
     /// The values, by slot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        (0..).zip(&self.slots).filter_map(|(slot, entry)| Some((Slot(slot), entry.value.as_ref()?)))
+        let entries = (0..).zip(self.chunks.iter().flatten());
+        entries.filter_map(|(slot, entry)| Some((Slot(slot), entry.value.as_ref()?)))
     }
 }
 
-fn parts(id: NonZeroU64) -> Option<(u32, u32)> {
+fn parts(id: NonZeroU64) -> Option<(Slot, u32)> {
     let low = u32::try_from(id.get() & u64::from(u32::MAX)).ok()?;
     let generation = u32::try_from(id.get() >> 32).ok()?;
-    Some((low.checked_sub(1)?, generation))
+    Some((Slot(low.checked_sub(1)?), generation))
 }
 
 #[cfg(test)]
@@ -118,6 +140,17 @@ mod tests {
         assert!(arena.is_spent(old));
         assert_ne!(arena.id(second), Some(old));
         assert_eq!(arena.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn values_stay_in_their_slots_over_many_chunks() {
+        let mut arena = Arena::default();
+        let slots: Vec<Slot> = (0..3 * CHUNK).map(|value| arena.insert(value).unwrap()).collect();
+        for (value, slot) in slots.iter().enumerate() {
+            assert_eq!(arena.get(*slot), Some(&value));
+            assert_eq!(arena.find(arena.id(*slot).unwrap()), Some(*slot));
+        }
+        assert_eq!(arena.iter().count(), slots.len());
     }
 
     #[test]

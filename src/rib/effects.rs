@@ -67,6 +67,10 @@ impl Rib {
             report.taken += 1;
             effects.push(Effect { table, to, forwarding });
         }
+        if self.waiting.is_empty() {
+            // A load of a million leaves room for as many behind.
+            self.waiting.shrink_to(count);
+        }
         effects
     }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The bus policy means what it says, on dbus-daemon and on dbus-broker: only root and the service's
-# user may be the service, everybody may call it, and it may call its clients back.
+# user may be the service, everybody may look, only root and the clients' group may register, and the
+# service may call its clients back.
 set -eu
 
 here=$(dirname "$(realpath "$0")")
@@ -33,10 +34,16 @@ eventually() {
 
 as_root() { "$@"; }
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+# The group of the clients is not there on every machine; `games` (60) is, and stands for it.
+as_member() { setpriv --reuid=65534 --regid=65534 --groups=60 "$@"; }
+sed 's/group="rtmd-clients"/group="games"/' "$here/../dbus/org.rtmd1.conf" >"$state/policy.conf"
+chmod 644 "$state/policy.conf"
+export POLICY="$state/policy.conf"
 
-# call USER DESTINATION INTERFACE: nobody there ever answers, so what is allowed runs out of time.
+# call USER DESTINATION INTERFACE [MEMBER]: nobody there ever answers, so what is allowed runs out of
+# time.
 call() {
-    "as_$1" busctl --timeout=0.3 call "$2" /org/rtmd1 "$3" Anything 2>&1 || true
+    "as_$1" busctl --timeout=0.3 call "$2" /org/rtmd1 "$3" "${4:-Anything}" 2>&1 || true
 }
 
 # own USER
@@ -92,8 +99,14 @@ for bus in dbus-daemon dbus-broker; do
     eventually grep -q '^:' "$state/$bus.client.log"
     client=$(cat "$state/$bus.client.log")
 
-    for interface in Manager Table Entity DestinationEnumeration; do
+    for interface in Manager Table DestinationEnumeration; do
         expect allowed "anybody calls $interface" "$(call nobody org.rtmd1 "org.rtmd1.$interface")"
+    done
+    for user in nobody member root; do
+        [ "$user" = nobody ] && answer=refused || answer=allowed
+        expect "$answer" "$user registers" \
+            "$(call "$user" org.rtmd1 org.rtmd1.Manager RegisterEntity)"
+        expect "$answer" "$user calls an entity" "$(call "$user" org.rtmd1 org.rtmd1.Entity)"
     done
     expect allowed 'anybody looks around' \
         "$(call nobody org.rtmd1 org.freedesktop.DBus.Introspectable)"

@@ -18,8 +18,8 @@ use rtmd::{
         RouteFlags, RouteId, TableId, Timestamp, View, ViewSet, Weight,
     },
     rib::{
-        Best, Match, NextHopOffer, Offer, OfferedNextHops, Policy, Registration, Rib, Start,
-        Tenure, WalkSettings,
+        Best, LookUp, Match, NextHopOffer, Offer, OfferedNextHops, Policy, Registration, Rib,
+        Start, Tenure, WalkSettings,
     },
 };
 
@@ -572,7 +572,7 @@ impl Pair {
             assert_eq!(view.next_hops, naive.next_hops);
             assert_eq!(view.route.neighbour, naive.neighbour);
         }
-        let found = self.rib.exact_match(table, to, Best::Overall, ViewSet(1));
+        let found = self.rib.look_up(table, to, LookUp::Exact, Best::Overall, ViewSet(1));
         let seen = naive.iter().any(|route| route.views & 1 == 1);
         assert_eq!(found.is_ok(), seen);
     }

@@ -15,8 +15,8 @@ use super::{
     wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{ErrorKind, Prefix, Protocol, Result, RouteId, TableId, ViewSet},
-    rib::{Best, DestinationView, Rib},
+    model::{ErrorKind, Protocol, Result, RouteId, TableId, ViewSet},
+    rib::{Best, LookUp, Rib},
 };
 
 /// The object of one table.
@@ -25,9 +25,6 @@ pub(super) struct Table {
     context: Arc<Context>,
     id: TableId,
 }
-
-/// One of the three look-ups.
-type LookUp = fn(&Rib, TableId, Prefix, Best, ViewSet) -> Result<DestinationView>;
 
 impl Table {
     pub(super) fn new(context: Arc<Context>, id: TableId) -> Self {
@@ -45,7 +42,8 @@ impl Table {
         let prefix = prefix.parse()?;
         self.context.rib.with(|rib| {
             let best = whose_best(rib, self.id, protocol, header)?;
-            how(rib, self.id, prefix, best, ViewSet(views)).map(|found| destination_info(&found))
+            let found = rib.look_up(self.id, prefix, how, best, ViewSet(views))?;
+            Ok(destination_info(&found))
         })
     }
 }
@@ -64,7 +62,7 @@ impl Table {
         views: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<DestinationInfo> {
-        self.look_up(Rib::exact_match, &header, prefix, protocol, views)
+        self.look_up(LookUp::Exact, &header, prefix, protocol, views)
     }
 
     /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
@@ -78,7 +76,7 @@ impl Table {
         views: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<DestinationInfo> {
-        self.look_up(Rib::most_specific, &header, prefix, protocol, views)
+        self.look_up(LookUp::MostSpecific, &header, prefix, protocol, views)
     }
 
     /// Finds the destination with the longest prefix that covers this one and is shorter. Arguments
@@ -91,7 +89,7 @@ impl Table {
         views: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<DestinationInfo> {
-        self.look_up(Rib::less_specific, &header, prefix, protocol, views)
+        self.look_up(LookUp::LessSpecific, &header, prefix, protocol, views)
     }
 
     /// Lists all candidates of a prefix in order: the lower preference first, then the lower

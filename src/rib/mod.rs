@@ -47,7 +47,7 @@ pub use entities::{Entity, Profile, Registration, Tenure};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy};
 pub use routes::{Offer, OfferedNextHops, Route};
-pub use table::{Best, DestinationFlags, DestinationView, RouteView, ViewRecord};
+pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Match, Start, Walk, WalkSettings};
 
 use crate::model::{Forwarding, Prefix, TableId, Turn};

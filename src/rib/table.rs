@@ -11,7 +11,7 @@ use super::{
     routes::{Route, no_such_route},
 };
 use crate::model::{
-    EntityId, Error, ErrorKind, Family, FibStatus, NextHopId, Prefix, PrefixMap, Protocol, Result,
+    EntityId, ErrorKind, Family, FibStatus, NextHopId, Prefix, PrefixMap, Protocol, Result,
     RouteId, TableId, Timestamp, View, ViewSet,
 };
 
@@ -68,6 +68,17 @@ pub struct RouteView<'a> {
     pub fib_error: Option<&'a str>,
 }
 
+/// Which destination is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LookUp {
+    /// The one with exactly the prefix.
+    Exact,
+    /// The one with the prefix, or the longest that covers it.
+    MostSpecific,
+    /// The longest that covers the prefix and is shorter.
+    LessSpecific,
+}
+
 /// Whose best route a record tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Best {
@@ -117,56 +128,37 @@ impl Table {
 }
 
 impl Rib {
-    /// The destination with exactly this prefix.
+    /// Finds a destination (RTMv2 rows LKP-01 to LKP-10).
     ///
     /// # Errors
-    /// `NotFound` when no route to it is in a view asked for.
-    pub fn exact_match(
+    /// `NotFound` when there is none with a route in a view asked for.
+    pub fn look_up(
         &self,
         table: TableId,
         prefix: Prefix,
+        how: LookUp,
         best: Best,
         views: ViewSet,
     ) -> Result<DestinationView> {
         let views = self.check_look(table, prefix, views)?;
-        let destination = self.destination(table, prefix).filter(|d| self.is_seen(d, views));
-        let destination = destination.ok_or_else(|| nothing("a route to", prefix))?;
-        Ok(self.describe(prefix, destination, best, views))
-    }
-
-    /// The destination with this prefix or the longest one that covers it.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub fn most_specific(
-        &self,
-        table: TableId,
-        prefix: Prefix,
-        best: Best,
-        views: ViewSet,
-    ) -> Result<DestinationView> {
-        let views = self.check_look(table, prefix, views)?;
-        let (found, destination) = self
-            .longest(table, prefix, views, |_| true)
-            .ok_or_else(|| nothing("a route to or over", prefix))?;
-        Ok(self.describe(found, destination, best, views))
-    }
-
-    /// The destination with the longest prefix that covers this one and is shorter.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub fn less_specific(
-        &self,
-        table: TableId,
-        prefix: Prefix,
-        best: Best,
-        views: ViewSet,
-    ) -> Result<DestinationView> {
-        let views = self.check_look(table, prefix, views)?;
-        let (found, destination) = self
-            .longest(table, prefix, views, |found| found != prefix)
-            .ok_or_else(|| nothing("a less specific route than", prefix))?;
+        let is_wanted = |found: Prefix| match how {
+            LookUp::Exact => found == prefix,
+            LookUp::MostSpecific => true,
+            LookUp::LessSpecific => found != prefix,
+        };
+        let tables = self.tables.get(&table).into_iter();
+        let covering = tables.flat_map(|table| table.destinations.cover(&prefix));
+        let seen = covering
+            .filter(|(found, destination)| is_wanted(*found) && self.is_seen(destination, views));
+        // The walk goes from the shortest to the longest, so the last one is the answer.
+        let (found, destination) = seen.last().ok_or_else(|| {
+            let what = match how {
+                LookUp::Exact => "route to",
+                LookUp::MostSpecific => "route to or over",
+                LookUp::LessSpecific => "route less specific than",
+            };
+            ErrorKind::NotFound.because(format_args!("there is no {what} {prefix} in these views"))
+        })?;
         Ok(self.describe(found, destination, best, views))
     }
 
@@ -238,20 +230,6 @@ impl Rib {
         })
     }
 
-    fn longest(
-        &self,
-        table: TableId,
-        prefix: Prefix,
-        views: ViewSet,
-        wanted: impl Fn(Prefix) -> bool,
-    ) -> Option<(Prefix, &Destination)> {
-        // The walk goes from the shortest to the longest, so the last one is the answer.
-        let covering = self.tables.get(&table)?.destinations.cover(&prefix);
-        covering
-            .filter(|(found, destination)| wanted(*found) && self.is_seen(destination, views))
-            .last()
-    }
-
     pub(super) fn describe(
         &self,
         prefix: Prefix,
@@ -310,8 +288,4 @@ fn natural_length(prefix: Prefix) -> Option<u8> {
         192..=223 => Some(24),
         _ => None,
     }
-}
-
-fn nothing(what: &str, prefix: Prefix) -> Error {
-    ErrorKind::NotFound.because(format_args!("there is not {what} {prefix} in these views"))
 }

@@ -1,8 +1,8 @@
 use super::super::{
-    Best, DestinationView, Rib,
+    Best, LookUp,
     testing::{TestRib, table},
 };
-use crate::model::{ErrorKind, Family, InterfaceIndex, Protocol, Result, View, ViewSet};
+use crate::model::{ErrorKind, Family, InterfaceIndex, Protocol, View, ViewSet};
 
 const TWO_WAYS: [&str; 2] = ["ospf: 10.0.0.0/8 via 192.0.2.1", "static: 10.0.0.0/8 via 192.0.2.2"];
 
@@ -137,7 +137,8 @@ fn the_best_of_a_protocol_is_told_although_anothers_is_the_best_of_all() {
     let (rip, _) = test.add("rip: 10.0.0.0/8 via 192.0.2.2").unwrap();
     let prefix = "10.0.0.0/8".parse().unwrap();
     let best = |best| {
-        let found = test.rib.exact_match(table(Family::Ipv4), prefix, best, ViewSet(1)).unwrap();
+        let found =
+            test.rib.look_up(table(Family::Ipv4), prefix, LookUp::Exact, best, ViewSet(1)).unwrap();
         found.per_view[0].best
     };
     assert_eq!(best(Best::Of(Protocol::RIP)), Some((rip, test.entity("rip"))));
@@ -152,16 +153,16 @@ fn look_ups_climb_from_an_address_to_the_default_route() {
         test.add(&format!("static: {prefix} via 192.0.2.1")).unwrap();
     }
     test.add("static: 10.1.1.0/24 via 192.0.2.1 views 2").unwrap();
-    let look = |how: fn(&Rib, _, _, _, _) -> _, prefix: &str| {
-        let found: Result<DestinationView> =
-            how(&test.rib, table(Family::Ipv4), prefix.parse().unwrap(), Best::Overall, ViewSet(1));
+    let look = |how, prefix: &str| {
+        let prefix = prefix.parse().unwrap();
+        let found = test.rib.look_up(table(Family::Ipv4), prefix, how, Best::Overall, ViewSet(1));
         found.map(|found| found.prefix.to_string()).map_err(|error| error.kind)
     };
-    assert_eq!(look(Rib::most_specific, "10.1.1.1/32").unwrap(), "10.1.0.0/16", "unicast only");
-    assert_eq!(look(Rib::less_specific, "10.1.0.0/16").unwrap(), "10.0.0.0/8");
-    assert_eq!(look(Rib::less_specific, "10.0.0.0/8").unwrap(), "0.0.0.0/0");
-    assert_eq!(look(Rib::less_specific, "0.0.0.0/0"), Err(ErrorKind::NotFound));
-    assert_eq!(look(Rib::exact_match, "10.1.1.0/24"), Err(ErrorKind::NotFound));
+    assert_eq!(look(LookUp::MostSpecific, "10.1.1.1/32").unwrap(), "10.1.0.0/16", "unicast only");
+    assert_eq!(look(LookUp::LessSpecific, "10.1.0.0/16").unwrap(), "10.0.0.0/8");
+    assert_eq!(look(LookUp::LessSpecific, "10.0.0.0/8").unwrap(), "0.0.0.0/0");
+    assert_eq!(look(LookUp::LessSpecific, "0.0.0.0/0"), Err(ErrorKind::NotFound));
+    assert_eq!(look(LookUp::Exact, "10.1.1.0/24"), Err(ErrorKind::NotFound));
 }
 
 #[test]
@@ -170,8 +171,13 @@ fn any_view_tells_of_none_and_all_views_in_ascending_order() {
     test.add("static: 10.0.0.0/8 via 192.0.2.1 views 3").unwrap();
     let views = |views| {
         let prefix = "10.0.0.0/8".parse().unwrap();
-        let found =
-            test.rib.exact_match(table(Family::Ipv4), prefix, Best::Overall, ViewSet(views));
+        let found = test.rib.look_up(
+            table(Family::Ipv4),
+            prefix,
+            LookUp::Exact,
+            Best::Overall,
+            ViewSet(views),
+        );
         found.unwrap().per_view.iter().map(|record| record.view.id()).collect::<Vec<_>>()
     };
     assert_eq!(views(0), [0; 0]);

@@ -16,7 +16,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use fib::{FibStatus, Forwarding, Hop, KernelTable};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use prefix::{Family, Prefix, PrefixMap};
-pub use route::{ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Turn};
+pub use route::{
+    ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Special, Turn,
+};
 pub use view::{View, ViewSet};
 
 /// A moment of real time, in microseconds since 1970.

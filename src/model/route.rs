@@ -37,6 +37,17 @@ pub struct Rank {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RouteFlags(pub u16);
 
+/// The ways of not forwarding. A route that has one needs no next hop.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Special {
+    /// Drop without a word.
+    Blackhole,
+    /// Drop, and tell the sender that the host is unreachable.
+    Unreachable,
+    /// Drop, and tell the sender that it is prohibited.
+    Prohibit,
+}
+
 /// `RTM_ROUTE_STATE_*`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RouteState {
@@ -74,9 +85,37 @@ impl RouteFlags {
         self.0 & other.0 != 0
     }
 
-    /// Whether the route needs no way out: packets end here.
-    pub fn is_special(self) -> bool {
-        self.intersects(Self(Self::MARTIAN.0 | Self::BLACKHOLE.0 | Self::DISCARD.0))
+    /// The way of not forwarding that the flags ask for; the weightiest where there are several.
+    pub fn special(self) -> Option<Special> {
+        Special::ALL.into_iter().find(|special| self.intersects(special.flag()))
+    }
+}
+
+impl Special {
+    /// All of them, the one that wins over the others first.
+    pub const ALL: [Self; 3] = [Self::Blackhole, Self::Unreachable, Self::Prohibit];
+
+    /// The one with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|special| special.word() == word)
+    }
+
+    /// The flag that asks for it.
+    pub fn flag(self) -> RouteFlags {
+        match self {
+            Self::Blackhole => RouteFlags::BLACKHOLE,
+            Self::Unreachable => RouteFlags::DISCARD,
+            Self::Prohibit => RouteFlags::MARTIAN,
+        }
+    }
+
+    /// The word that `ip route` has for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blackhole => "blackhole",
+            Self::Unreachable => "unreachable",
+            Self::Prohibit => "prohibit",
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub use routes::{Offer, OfferedNextHops, Route};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Match, Start, Walk, WalkSettings};
 
-use crate::model::{Forwarding, Prefix, TableId, Turn};
+use crate::model::{Forwarding, Prefix, Special, TableId, Turn};
 
 /// All tables, all entities, and what waits to be told to the kernel.
 #[derive(Debug)]
@@ -67,13 +67,13 @@ pub struct Rib {
     fib: BTreeMap<TableId, effects::FibReport>,
     /// The kernel's words about destinations it refused; few, so not in the destination.
     failures: HashMap<(TableId, Prefix), effects::Failure>,
-    special: Special,
+    special: SpecialForwardings,
     turn: Turn,
 }
 
 /// The forwardings that need no next hop, one of each for all routes.
 #[derive(Debug)]
-struct Special {
+struct SpecialForwardings {
     blackhole: Arc<Forwarding>,
     unreachable: Arc<Forwarding>,
     prohibit: Arc<Forwarding>,
@@ -101,7 +101,7 @@ impl Rib {
             waiting: VecDeque::new(),
             fib: BTreeMap::new(),
             failures: HashMap::new(),
-            special: Special {
+            special: SpecialForwardings {
                 blackhole: Arc::new(Forwarding::Blackhole),
                 unreachable: Arc::new(Forwarding::Unreachable),
                 prohibit: Arc::new(Forwarding::Prohibit),
@@ -118,5 +118,15 @@ impl Rib {
     /// The tables there are.
     pub fn tables(&self) -> impl Iterator<Item = TableId> {
         self.tables.keys().copied()
+    }
+}
+
+impl SpecialForwardings {
+    fn forwarding(&self, special: Special) -> Arc<Forwarding> {
+        Arc::clone(match special {
+            Special::Blackhole => &self.blackhole,
+            Special::Unreachable => &self.unreachable,
+            Special::Prohibit => &self.prohibit,
+        })
     }
 }

@@ -112,7 +112,7 @@ impl Rib {
             flags: offer.flags,
             views: offer.views,
             best_in: ViewSet::NONE,
-            viable: offer.flags.is_special()
+            viable: offer.flags.special().is_some()
                 || self.next_hops.set(set).is_some_and(|set| set.forwarding.is_some()),
             next_hops: set,
         };
@@ -363,7 +363,7 @@ impl Rib {
             let Some(route) = self.routes.get_mut(*slot) else { continue };
             let set = self.next_hops.set(route.next_hops);
             route.viable =
-                route.flags.is_special() || set.is_some_and(|set| set.forwarding.is_some());
+                route.flags.special().is_some() || set.is_some_and(|set| set.forwarding.is_some());
         }
         for slot in users {
             let Some(route) = self.routes.get(slot) else { continue };
@@ -382,13 +382,8 @@ impl Rib {
         if route.flags.intersects(RouteFlags::INACTIVE) {
             return None;
         }
-        let special = [
-            (RouteFlags::BLACKHOLE, &self.special.blackhole),
-            (RouteFlags::DISCARD, &self.special.unreachable),
-            (RouteFlags::MARTIAN, &self.special.prohibit),
-        ];
-        match special.into_iter().find(|(flag, _)| route.flags.intersects(*flag)) {
-            Some((_, forwarding)) => Some(Arc::clone(forwarding)),
+        match route.flags.special() {
+            Some(special) => Some(self.special.forwarding(special)),
             None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
         }
     }

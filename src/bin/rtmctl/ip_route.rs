@@ -9,9 +9,8 @@ use std::{fmt::Write, net::IpAddr};
 use rtmd::model::{
     nexthop::Weight,
     prefix::{Family, Prefix},
+    route::Special,
 };
-
-use crate::lines::Special;
 
 /// What the kernel is to do with packets.
 #[derive(Clone, Debug, Eq, PartialEq)]

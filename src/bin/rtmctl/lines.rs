@@ -10,7 +10,7 @@ use std::{fmt::Display, net::IpAddr};
 use rtmd::model::{
     nexthop::Weight,
     prefix::{Family, Prefix},
-    route::{Metric, Preference, RouteFlags},
+    route::{Metric, Preference, RouteFlags, Special},
     view::{View, ViewSet},
 };
 
@@ -45,17 +45,6 @@ pub(crate) enum Way {
     Hops(Vec<Hop>),
     /// Do not forward at all.
     Special(Special),
-}
-
-/// The ways of not forwarding.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Special {
-    /// Drop without a word.
-    Blackhole,
-    /// Refuse as unreachable.
-    Unreachable,
-    /// Refuse as prohibited.
-    Prohibit,
 }
 
 /// One next hop as written: an address, an interface, or both.
@@ -155,9 +144,7 @@ impl Offer {
     pub(crate) fn flags(&self) -> RouteFlags {
         match self.way {
             Way::Hops(_) => RouteFlags::default(),
-            Way::Special(Special::Blackhole) => RouteFlags::BLACKHOLE,
-            Way::Special(Special::Unreachable) => RouteFlags::DISCARD,
-            Way::Special(Special::Prohibit) => RouteFlags::MARTIAN,
+            Way::Special(special) => special.flag(),
         }
     }
 
@@ -195,23 +182,6 @@ impl Hop {
                 let weight = Weight::new(words.number(word)?).map_err(|error| error.message)?;
                 set(&mut self.weight, word, weight)
             }
-        }
-    }
-}
-
-impl Special {
-    const ALL: [Self; 3] = [Self::Blackhole, Self::Unreachable, Self::Prohibit];
-
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|special| special.word() == word)
-    }
-
-    /// The word for it, here and in `ip route`.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Blackhole => "blackhole",
-            Self::Unreachable => "unreachable",
-            Self::Prohibit => "prohibit",
         }
     }
 }

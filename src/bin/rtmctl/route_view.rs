@@ -10,7 +10,7 @@ use rtmd::{
         entity::Protocol,
         fib::FibStatus,
         prefix::{Family, Prefix},
-        route::RouteFlags,
+        route::{RouteFlags, Special},
         view::{View, ViewSet},
     },
 };
@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use crate::{
     context::{Context, Problem, number, text},
     ip_route::{self, KernelHop, KernelWay},
-    lines::Special,
     next_hops::{NextHop, NextHops},
     output::{BEST, ERROR, HEAD, Output, printable},
 };
@@ -123,14 +122,7 @@ fn is_for_the_kernel(route: &RouteInfo, owner: Option<&EntityInfo>) -> bool {
 }
 
 fn special(route: &RouteInfo) -> Option<Special> {
-    let flags = RouteFlags::new(route.flags & 0xffff).unwrap_or_default();
-    [
-        (RouteFlags::BLACKHOLE, Special::Blackhole),
-        (RouteFlags::DISCARD, Special::Unreachable),
-        (RouteFlags::MARTIAN, Special::Prohibit),
-    ]
-    .into_iter()
-    .find_map(|(flag, special)| flags.intersects(flag).then_some(special))
+    RouteFlags::new(route.flags).ok()?.special()
 }
 
 fn kernel_way(route: &RouteInfo, next_hops: &[&NextHop]) -> Option<KernelWay> {

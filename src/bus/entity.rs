@@ -162,8 +162,8 @@ impl Entity {
     /// a(su) or a(suu), next hops as address, interface and weight; or "next-hops" at, ids;
     /// "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
     /// (default 1, unicast). Change flags in: 1 update the entity's first route whatever its
-    /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 a best route changed. Errors:
-    /// AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
+    /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 it was or is a best route.
+    /// Errors: AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
     #[zbus(out_args("id", "change_flags"))]
     async fn add_route(
         &self,

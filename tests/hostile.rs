@@ -86,6 +86,40 @@ async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
     client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
 }
 
+/// As above: whoever introspects is told of all objects below.
+#[tokio::test]
+async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let mut connections = Vec::new();
+    'full: loop {
+        let connection = bus.connect().await;
+        let manager = rtmd::client::manager(&connection).await.unwrap();
+        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
+        while table.create_route_enumeration(0, 0, "", 0, &details([])).await.is_ok() {}
+        connections.push(connection);
+        for n in 0.. {
+            let (protocol, instance) = (n, u32::try_from(connections.len()).unwrap());
+            let none = details([]);
+            match manager.register_entity(0, "ipv4", protocol, instance, &none).await {
+                Ok(_) => {}
+                Err(_) if n == 0 => break 'full,
+                Err(_) => break,
+            }
+        }
+    }
+    for (path, method) in [
+        ("/", "org.freedesktop.DBus.Introspectable.Introspect"),
+        ("/org/rtmd1", "org.freedesktop.DBus.ObjectManager.GetManagedObjects"),
+    ] {
+        let (interface, method) = method.rsplit_once('.').unwrap();
+        let to = Some("org.rtmd1");
+        let answer = connections[0].call_method(to, path, Some(interface), method, &()).await;
+        let bytes = answer.unwrap_or_else(|e| panic!("{e}: {}", service.log())).data().len();
+        assert!(bytes < 8 << 20, "{method}: {bytes} bytes");
+    }
+}
+
 /// Everything there is in both tables, as text.
 async fn picture(bus: &PrivateBus) -> Vec<String> {
     let connection = bus.connect().await;

@@ -6,7 +6,7 @@ use zbus::{Connection, OwnedVariant, interface, message::Header};
 
 use super::{
     convert::{bus_name, next_hop_info, now},
-    errors::item_error,
+    errors::Refusals,
     options::{Options, RouteOptions, check_ttl, next_hop_id, next_hop_ids, next_hop_key},
     service::Context,
     wire::{ItemError, NextHopInfo, RouteItem},
@@ -51,21 +51,26 @@ impl Entity {
         items: &[I],
         mut f: impl FnMut(&mut Rib, &I) -> Result<T>,
     ) -> Result<(Vec<Option<T>>, Vec<ItemError>)> {
+        if items.len() > Refusals::MOST_ITEMS {
+            let (count, most) = (items.len(), Refusals::MOST_ITEMS);
+            return Err(ErrorKind::NoSystemResources
+                .because(format_args!("{count} items, a call has {most} at most")));
+        }
         let caller = self.context.clients.caller(header).await?;
         let mut done = Vec::with_capacity(items.len());
-        let mut errors = Vec::new();
+        let mut refusals = Refusals::default();
         for slice in items.chunks(SLICE) {
             self.context.rib.with(|rib| {
                 rib.authorize(self.id, &caller)?;
                 for item in slice {
                     let result = f(rib, item);
-                    done.push(result.map_err(|e| errors.push(item_error(done.len(), e))).ok());
+                    done.push(result.map_err(|e| refusals.push(done.len(), e)).ok());
                 }
                 Ok(())
             })?;
             tokio::task::yield_now().await;
         }
-        Ok((done, errors))
+        Ok((done, refusals.into_items()))
     }
 
     fn property<T>(&self, f: impl FnOnce(&Rib, &rib::Entity) -> T) -> zbus::fdo::Result<T> {
@@ -157,8 +162,8 @@ impl Entity {
     /// a(su) or a(suu), next hops as address, interface and weight; or "next-hops" at, ids;
     /// "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
     /// (default 1, unicast). Change flags in: 1 update the entity's first route whatever its
-    /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 a best route changed. Errors:
-    /// AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
+    /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 it was or is a best route.
+    /// Errors: AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
     #[zbus(out_args("id", "change_flags"))]
     async fn add_route(
         &self,
@@ -176,7 +181,8 @@ impl Entity {
 
     /// Offers many routes: destination, neighbour, preference, metric, flags, views, time to live
     /// (4294967295: for ever), next hops. Returns an id for each, 0 where it was refused, and the
-    /// refusals. Errors: AccessDenied.
+    /// refusals: index, error name, text, where only the first MiB of text is told. At most 65536
+    /// in a call. Errors: AccessDenied, NoSystemResources.
     #[zbus(out_args("ids", "errors"))]
     async fn add_routes(
         &self,
@@ -203,8 +209,8 @@ impl Entity {
         Ok((ids(&done), errors))
     }
 
-    /// Offers the same route to many destinations. Keys, change flags and errors as with AddRoute,
-    /// result as with AddRoutes.
+    /// Offers the same route to many destinations, at most 65536. Keys, change flags and errors as
+    /// with AddRoute, result as with AddRoutes; also NoSystemResources.
     #[zbus(out_args("ids", "errors"))]
     async fn add_prefixes(
         &self,
@@ -230,7 +236,8 @@ impl Entity {
         self.command(&header, delete).await.map(|change| change.0)
     }
 
-    /// Withdraws many routes; returns the refusals. Errors: AccessDenied.
+    /// Withdraws many routes, at most 65536; returns the refusals as AddRoutes does. Errors:
+    /// AccessDenied, NoSystemResources.
     #[zbus(out_args("errors"))]
     async fn delete_routes(
         &self,

@@ -31,10 +31,32 @@ impl DBusError for Error {
     }
 }
 
-/// The refusal of one item of a bulk call.
-pub(super) fn item_error(index: usize, error: Error) -> ItemError {
-    let index = u32::try_from(index).unwrap_or(u32::MAX);
-    ItemError { index, name: error_name(error.kind), text: error.message }
+/// The refusals of one bulk call.
+///
+/// They have to fit into one reply, whatever was wrong with the items: the bus disconnects whoever
+/// sends more than it takes, and that would be the service.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    items: Vec<ItemError>,
+    texts: usize,
+}
+
+impl Refusals {
+    /// The most items of a call.
+    pub(super) const MOST_ITEMS: usize = 65_536;
+    /// The most bytes of text of a reply; later refusals have only their names.
+    const MOST_TEXT: usize = 1 << 20;
+
+    pub(super) fn push(&mut self, index: usize, error: Error) {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.texts += error.message.len();
+        let text = if self.texts <= Self::MOST_TEXT { error.message } else { String::new() };
+        self.items.push(ItemError { index, name: error_name(error.kind), text });
+    }
+
+    pub(super) fn into_items(self) -> Vec<ItemError> {
+        self.items
+    }
 }
 
 /// The service could not do its part on the bus.

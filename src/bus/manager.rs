@@ -8,6 +8,7 @@ use zbus::{
 };
 
 use super::{
+    brief::Brief,
     convert::{entity_info, entity_path, profile, table_path},
     entity::Entity,
     errors::bus_trouble,
@@ -69,7 +70,7 @@ impl Manager {
             Ok((granted, rib.entity(granted.id).map(entity_info)?))
         })?;
         let path = entity_path(granted.id);
-        let object = Entity::new(Arc::clone(&self.0), granted.id);
+        let object = Brief(Entity::new(Arc::clone(&self.0), granted.id));
         connection.object_server().at(&path, object).await.map_err(|error| bus_trouble(&error))?;
         announce_entity(connection, table, &path, Some(&info)).await;
         let emitter = SignalEmitter::new(connection, table_path(table));

@@ -6,11 +6,13 @@
 //!
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert`: core to wire;
+//! * `brief`: introspection that stays short;
 //! * `clients`: who calls, and noticing that they are gone;
 //! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
 //! * `service`: putting them on the bus, and taking them off.
 
 pub mod address;
+mod brief;
 mod clients;
 mod convert;
 mod entity;

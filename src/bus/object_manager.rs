@@ -14,6 +14,7 @@ use zbus::{
 };
 
 use super::{
+    brief::Brief,
     convert::{entity_path, table_path},
     entity::Entity,
     service::Context,
@@ -48,7 +49,7 @@ impl ObjectManager {
         }
         for path in entities {
             // It may have gone since the list was made.
-            if let Ok(interfaces) = interfaces::<Entity>(server, connection, &path).await {
+            if let Ok(interfaces) = interfaces::<Brief<Entity>>(server, connection, &path).await {
                 objects.insert(path, interfaces);
             }
         }

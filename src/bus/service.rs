@@ -17,6 +17,7 @@ use zbus::{
 
 use super::{
     address::Bus,
+    brief::Brief,
     clients::Clients,
     convert::{entity_info, entity_path, enumeration_path, now, table_path},
     entity::Entity,
@@ -232,7 +233,11 @@ impl Context {
         }
         let path = enumeration_path(self.last_enumeration.fetch_add(1, Ordering::Relaxed) + 1);
         self.lock_enumerations().insert(path.clone(), caller.bus_name.clone());
-        connection.object_server().at(&path, object).await.map_err(|error| bus_trouble(&error))?;
+        connection
+            .object_server()
+            .at(&path, Brief(object))
+            .await
+            .map_err(|error| bus_trouble(&error))?;
         Ok(path)
     }
 
@@ -269,10 +274,14 @@ pub(super) async fn announce_entity(
     let Ok(emitter) = SignalEmitter::new(connection, ROOT) else { return };
     // What cannot be sent has nobody left to hear it: the connection is going down.
     let _ = match info {
-        Some(_) => match object_manager::interfaces::<Entity>(server, connection, path).await {
-            Ok(interfaces) => ObjectManager::interfaces_added(&emitter, path, &interfaces).await,
-            Err(_) => Ok(()),
-        },
+        Some(_) => {
+            match object_manager::interfaces::<Brief<Entity>>(server, connection, path).await {
+                Ok(interfaces) => {
+                    ObjectManager::interfaces_added(&emitter, path, &interfaces).await
+                }
+                Err(_) => Ok(()),
+            }
+        }
         None => {
             let name = Entity::name().to_string();
             ObjectManager::interfaces_removed(&emitter, path, &[&name]).await

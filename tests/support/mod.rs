@@ -27,6 +27,17 @@ pub(crate) struct PrivateBus {
     daemon: Child,
 }
 
+/// A command line of rtmd.
+pub(crate) struct Launch {
+    /// The program that runs it, with arguments; empty for none.
+    pub(crate) wrapper: Vec<&'static str>,
+    pub(crate) bus: String,
+    pub(crate) config: PathBuf,
+    pub(crate) runtime_directory: PathBuf,
+    pub(crate) state_directory: PathBuf,
+    log: PathBuf,
+}
+
 /// An rtmd on it.
 pub(crate) struct Service {
     child: Child,
@@ -89,21 +100,21 @@ impl PrivateBus {
 
     /// An rtmd that may or may not come up; `life` names its directories.
     pub(crate) fn spawn(&self, config: &str, life: &str) -> Service {
+        self.launch(config, life).start()
+    }
+
+    /// How `spawn` would run it, to be changed before it does.
+    pub(crate) fn launch(&self, config: &str, life: &str) -> Launch {
         let file = self.path(&format!("{life}.toml"));
         fs::write(&file, config).unwrap();
-        let log = self.path(&format!("{life}.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_rtmd"))
-            .args(["--bus", &self.address()])
-            .arg("--config")
-            .arg(&file)
-            .arg("--runtime-directory")
-            .arg(self.path(&format!("{life}.run")))
-            .arg("--state-directory")
-            .arg(self.path(&format!("{life}.state")))
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        Service { child, log }
+        Launch {
+            wrapper: Vec::new(),
+            bus: self.address(),
+            config: file,
+            runtime_directory: self.path(&format!("{life}.run")),
+            state_directory: self.path(&format!("{life}.state")),
+            log: self.path(&format!("{life}.log")),
+        }
     }
 
     pub(crate) fn busctl(&self, arguments: &[&str]) -> Output {
@@ -150,6 +161,25 @@ impl Drop for PrivateBus {
     }
 }
 
+impl Launch {
+    pub(crate) fn start(self) -> Service {
+        let words = [&self.wrapper[..], &[env!("CARGO_BIN_EXE_rtmd")]].concat();
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .args(["--bus", &self.bus])
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--runtime-directory")
+            .arg(&self.runtime_directory)
+            .arg("--state-directory")
+            .arg(&self.state_directory)
+            .stderr(fs::File::create(&self.log).unwrap())
+            .spawn()
+            .unwrap();
+        Service { child, log: self.log }
+    }
+}
+
 impl Service {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -174,6 +204,12 @@ impl Service {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let line = format!("kill -TERM {}", self.pid());
+        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
     }
 }
 
@@ -256,6 +292,15 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Whether a program is there to run; says so when it is not, for then the test is skipped.
+pub(crate) fn found(program: &str) -> bool {
+    let found = installed(program);
+    if !found {
+        println!("skip: {program} is not installed");
+    }
+    found
 }
 
 /// Whether a program is there to run.

@@ -1,0 +1,327 @@
+//! What goes wrong around the two programs: each failure has its exit status, and a message that
+//! says what to do or where to look. Needs no rights.
+#![allow(clippy::print_stdout, reason = "the reason of a skip has to be seen")]
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::MetadataExt,
+    process::{Command, Output, Stdio},
+};
+
+use rtmd::model::Family;
+use serde_json::Value;
+use support::{Client, NO_FIB, PrivateBus, Service, eventually, found};
+
+const STATIC: u32 = 10006;
+
+#[tokio::test]
+async fn a_second_rtmd_on_the_bus_ends_with_69_and_leaves_the_first_alone() {
+    let bus = PrivateBus::start();
+    let _first = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let mut second = bus.spawn(NO_FIB, "second");
+    assert_failure(&mut second, 69, &["another rtmd is on this bus: it owns the name org.rtmd1"]);
+    assert_eq!(client.table.routes().await.unwrap(), 1);
+    client.add("11.0.0.0/8", "127.0.0.2").await.expect("the first one serves as before");
+}
+
+#[test]
+fn a_second_rtmd_with_the_same_runtime_directory_ends_with_69() {
+    let (bus, other_bus) = (PrivateBus::start(), PrivateBus::start());
+    let _first = bus.serve(NO_FIB);
+    let mut second = other_bus.launch(NO_FIB, "second");
+    second.runtime_directory = bus.path("first.run");
+    let held = format!("it holds {}", bus.path("first.run/lock").display());
+    assert_failure(&mut second.start(), 69, &["another rtmd is running", &held]);
+}
+
+#[test]
+fn the_lock_of_an_rtmd_that_was_killed_does_not_hold_up_the_next_one() {
+    let bus = PrivateBus::start();
+    bus.serve(NO_FIB).kill();
+    let _next = bus.serve(NO_FIB);
+}
+
+#[tokio::test]
+async fn a_bus_that_goes_away_ends_the_service_with_69() {
+    let mut bus = PrivateBus::start();
+    let mut service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    bus.stop();
+    let lost = "the connection to the bus is lost; the routes stay in the kernel";
+    assert_failure(&mut service, 69, &[lost]);
+}
+
+#[test]
+fn without_a_bus_the_service_ends_with_69_and_names_the_address() {
+    let bus = PrivateBus::start();
+    for (address, words) in [
+        ("unix:path=/nonexistent/bus", "`unix:path=/nonexistent/bus`: No such file"),
+        ("nonsense", "Invalid address"),
+    ] {
+        let mut launch = bus.launch(NO_FIB, "lost");
+        launch.bus = address.to_owned();
+        assert_failure(&mut launch.start(), 69, &["cannot reach the bus: ", words]);
+    }
+}
+
+#[test]
+fn a_bus_policy_that_refuses_the_name_ends_with_69_and_names_the_file_to_install() {
+    let bus = PrivateBus::with_policy("<deny own=\"*\"/>");
+    let mut service = bus.spawn(NO_FIB, "refused");
+    assert_failure(
+        &mut service,
+        69,
+        &["does not let this user own the name org.rtmd1", "dbus/org.rtmd1.conf"],
+    );
+}
+
+#[test]
+fn a_configuration_that_is_wrong_ends_with_78_and_names_the_file_and_the_line() {
+    let bus = PrivateBus::start();
+    for (life, text, words) in [
+        ("syntax", "[fib]\nmetric = = 1\n", "line 2"),
+        ("unknown-key", "[fib]\n\ncolour = 1\n", "line 3"),
+        ("wrong-type", "\n\n[limits]\nroutes = \"many\"\n", "line 4"),
+        ("impossible", "[fib]\nprotocol = 2\n", "fib.protocol 2 is not from 5 to 255"),
+    ] {
+        let file = bus.path(&format!("{life}.toml")).display().to_string();
+        assert_failure(&mut bus.spawn(text, life), 78, &[&format!("{file}: "), words]);
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_ends_with_78() {
+    let bus = PrivateBus::start();
+    let mut launch = bus.launch(NO_FIB, "unreadable");
+    launch.config = bus.path("");
+    assert_failure(&mut launch.start(), 78, &["cannot be read: Is a directory"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_ends_with_73_and_is_named() {
+    let bus = PrivateBus::start();
+    let below_a_file = bus.path("bus.conf/run");
+    let named = format!("{}: Not a directory", below_a_file.display());
+    let mut launch = bus.launch(NO_FIB, "no-runtime");
+    launch.runtime_directory = below_a_file.clone();
+    assert_failure(&mut launch.start(), 73, &[&named]);
+    let mut launch = bus.launch(NO_FIB, "no-state");
+    launch.state_directory = below_a_file;
+    assert_failure(&mut launch.start(), 73, &[&named]);
+}
+
+#[test]
+fn without_cap_net_admin_it_ends_with_77_and_says_what_is_missing() {
+    let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if root && !found("setpriv") {
+        return;
+    }
+    let bus = PrivateBus::start();
+    // All defaults, so with the tables of the kernel.
+    let mut launch = bus.launch("", "powerless");
+    if root {
+        launch.wrapper = vec!["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    }
+    assert_failure(&mut launch.start(), 77, &["not permitted to change routes", "CAP_NET_ADMIN"]);
+}
+
+#[test]
+fn a_stop_signal_ends_it_with_0() {
+    let bus = PrivateBus::start();
+    let mut service = bus.serve(NO_FIB);
+    service.terminate();
+    let status = service.end();
+    assert_eq!(status.code(), Some(0), "{}", service.log());
+    assert!(service.log().contains("stopping; the routes stay in the kernel"), "{}", service.log());
+}
+
+#[test]
+fn an_unknown_argument_ends_either_program_with_2() {
+    for program in [env!("CARGO_BIN_EXE_rtmd"), env!("CARGO_BIN_EXE_rtmctl")] {
+        let output = Command::new(program).arg("--colour=red").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("unexpected argument '--colour'"), "{output:?}");
+    }
+}
+
+#[test]
+fn rtmctl_without_a_service_or_a_bus_ends_with_69_and_says_how_to_start_one() {
+    let mut bus = PrivateBus::start();
+    let commands: [&[&str]; 5] = [
+        &["status"],
+        &["entities"],
+        &["routes"],
+        &["lookup", "10.0.0.1"],
+        &["register", "--protocol", "static"],
+    ];
+    let no_service: Vec<Output> = commands.iter().map(|command| bus.rtmctl(command)).collect();
+    bus.stop();
+    let no_bus = commands.iter().map(|command| bus.rtmctl(command));
+    for output in no_service.into_iter().chain(no_bus) {
+        assert_eq!(output.status.code(), Some(69), "{output:?}");
+        let said = text(&output.stderr);
+        let address = bus.address();
+        assert!(
+            said.starts_with(&format!("error: rtmd is not running on the bus at {address}: "))
+                && said.contains("systemctl start rtmd"),
+            "{said}"
+        );
+        assert_eq!(text(&output.stdout), "");
+    }
+}
+
+#[tokio::test]
+async fn rtmctl_ends_with_1_when_something_is_not_found_or_refused() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let _client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    for (arguments, message) in [
+        (&["lookup", "192.0.2.1"][..], "there is not a route to or over 192.0.2.1/32"),
+        (&["lookup", "nonsense"], "nonsense"),
+        (&["routes", "10.0.0.1/8"], "10.0.0.1/8"),
+        (&["routes", "--instance", "7"], "instance 7"),
+        (&["entities", "--instance", "7"], "instance 7"),
+        (&["status", "--instance", "7"], "instance 7"),
+        (&["-6", "lookup", "192.0.2.1"], "not of the family asked for"),
+    ] {
+        let output = bus.rtmctl(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let said = text(&output.stderr);
+        assert!(said.starts_with("error: ") && said.contains(message), "{arguments:?}: {said}");
+    }
+    let taken =
+        rtmctl_reading(&bus, &["register", "--protocol", "static"], "add 10.0.0.0/8 dev lo");
+    assert_eq!(taken.status.code(), Some(1), "{taken:?}");
+    assert!(text(&taken.stderr).contains("is already registered"), "{taken:?}");
+    let lines = "add 10.0.0.0/8 via 127.0.0.2\nnonsense\nadd 10.0.0.1/8 dev lo\n";
+    let refused = ["register", "--protocol", "bgp", "--exit-at-eof"];
+    let refused = rtmctl_reading(&bus, &refused, lines);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = text(&refused.stderr);
+    assert!(said.contains("line 2: \"nonsense\"") && said.contains("line 3: "), "{said}");
+}
+
+#[test]
+fn rtmctl_register_ends_with_69_when_the_service_goes_away() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+        .args(["--bus", &bus.address(), "--json", "register", "--protocol", "static"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"add 10.0.0.0/8 via 127.0.0.2\n").unwrap();
+    let mut events = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let registered = events.next().unwrap();
+    assert_eq!(
+        (&registered["event"], &registered["table"]),
+        (&"registered".into(), &"0/ipv4".into())
+    );
+    let in_step = events.find(|event| event["event"] == "in-step").unwrap();
+    assert_eq!((&in_step["pending"], &in_step["failed"]), (&0.into(), &0.into()));
+    drop(service);
+    assert_eq!(events.next().unwrap()["event"], "lost");
+    assert_eq!(child.wait().unwrap().code(), Some(69));
+}
+
+#[tokio::test]
+async fn everything_rtmctl_prints_with_json_is_an_object_a_line() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    for n in 0..5 {
+        client.add(&format!("10.{n}.0.0/16"), "127.0.0.2").await.unwrap();
+    }
+    let json = |arguments: &[&str]| objects(&bus.rtmctl(&[&["--json"], arguments].concat()));
+
+    let status = json(&["status"]);
+    assert_eq!(
+        (&status[0]["fib-state"], &status[0]["tables"][0]["routes"]),
+        (&"synced".into(), &5.into())
+    );
+    let entities = json(&["entities"]);
+    assert_eq!((entities.len(), &entities[0]["label"]), (1, &"client-10006".into()));
+    let routes = json(&["routes"]);
+    assert_eq!((routes.len(), &routes[4]["prefix"]), (5, &"10.4.0.0/16".into()));
+    assert_eq!(json(&["routes", "--best"]).len(), 5);
+    assert_eq!(json(&["-6", "routes"]).len(), 0);
+    let lookup = json(&["lookup", "10.3.1.1"]);
+    assert_eq!((lookup.len(), &lookup[0]["next-hops"][0]["dev"]), (1, &"lo".into()));
+    let register = ["--json", "register", "--protocol", "bgp", "--exit-at-eof"];
+    let register = objects(&rtmctl_reading(&bus, &register, "add 10.9.0.0/16 via 127.0.0.3\n"));
+    let events: Vec<&Value> = register.iter().map(|object| &object["event"]).collect();
+    assert_eq!(events, ["registered", "loaded", "in-step"]);
+    eventually("what was offered goes with rtmctl", async || {
+        client.table.routes().await.unwrap() == 5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rtmctl_ends_quietly_when_its_reader_goes_away() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let prefixes: Vec<String> =
+        (0..3000).map(|n| format!("10.{}.{}.0/24", n / 250, n % 250)).collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let route = support::route("127.0.0.2", []);
+    let (_, errors) = client.entity.add_prefixes(&prefixes, &route, 0).await.unwrap();
+    assert_eq!(errors, []);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+        .args(["--bus", &bus.address(), "routes"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+/// It ends by itself, with this status, and its last words contain these.
+fn assert_failure(service: &mut Service, code: i32, words: &[&str]) {
+    let status = service.end();
+    let log = service.log();
+    assert_eq!(status.code(), Some(code), "{log}");
+    for words in words {
+        assert!(log.contains(words), "\"{words}\" is missing in:\n{log}");
+    }
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+fn rtmctl_reading(bus: &PrivateBus, arguments: &[&str], lines: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+        .args(["--bus", &bus.address()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = text(&output.stdout);
+    let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let objects: Vec<Value> = lines.lines().map(read).collect();
+    assert!(objects.iter().all(Value::is_object), "{lines}");
+    objects
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,489 @@
+//! Calls that nobody in their right mind makes: the service refuses them in time and lives on.
+//!
+//! What to call is read from introspection, so a new method is attacked without being named here.
+//! The attacker has a registration of its own, for otherwise every write would end at the question
+//! of who calls; the tables of everybody else must come out as they went in.
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rtmd::model::Family;
+use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal};
+use zbus::{
+    Connection, Variant,
+    wire::{Array, Dict, ObjectPath, Signature, Structure, StructureBuilder},
+};
+
+/// Any number will do; this one is fixed so that a failure can be had again.
+const SEED: u64 = 0x5EED;
+/// How often each method is called.
+const ROUNDS: usize = 6;
+/// How long one call may take, in a debug build with other tests beside it.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST: usize = 1 << 20;
+const MOST: usize = 50_000;
+/// What the arguments of one call weigh at most: 50 000 routes.
+const BUDGET: usize = 600_000;
+const STATIC: u32 = 10006;
+const OSPF: u32 = 13;
+
+#[tokio::test]
+async fn no_call_however_wrong_hangs_the_service_or_changes_the_tables_of_others() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+    for n in 0..20 {
+        bystander.add(&format!("10.{n}.0.0/16"), "127.0.0.2").await.unwrap();
+    }
+    let before = picture(&bus).await;
+
+    let mut attacker = Attacker::new(&bus).await;
+    let methods = attacker.methods().await;
+    assert!(methods.len() > 30, "introspection tells too little: {methods:?}");
+    let mut refused = 0;
+    for round in 0..ROUNDS {
+        for method in &methods {
+            refused += usize::from(attacker.call(method, round).await);
+        }
+        bystander.add("10.0.0.0/16", "127.0.0.2").await.expect("the others are served");
+    }
+    let calls = ROUNDS * methods.len();
+    assert!((calls / 3..calls).contains(&refused), "{refused} of {calls} calls were refused");
+
+    attacker.connection.graceful_shutdown().await;
+    eventually("the attacker's registrations go", async || {
+        let v4 = bystander.manager.get_registered_entities(0, "ipv4").await.unwrap().len();
+        let v6 = bystander.manager.get_registered_entities(0, "ipv6").await.unwrap().len();
+        (v4, v6) == (1, 0)
+    })
+    .await;
+    assert_eq!(picture(&bus).await, before);
+}
+
+/// The bus disconnects who sends too long a message, and with the worst of calls that would be us.
+#[tokio::test]
+async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let route = support::route("127.0.0.2", []);
+    let wordy = "\u{10FFFD}".repeat(64);
+    let (most, more) = (vec![wordy.as_str(); 65_536], vec![""; 400_000]);
+
+    let (ids, errors) = client.entity.add_prefixes(&most, &route, 0).await.unwrap();
+    assert_eq!((ids.len(), errors.len()), (most.len(), most.len()));
+    assert!(errors[0].text.contains("is not a prefix"), "the first ones are told in full");
+    let bytes: usize = errors.iter().map(|error| 16 + error.name.len() + error.text.len()).sum();
+    assert!(bytes < 8 << 20, "{bytes} bytes");
+
+    let too_many = refusal(client.entity.add_prefixes(&more, &route, 0).await);
+    let text = "400000 items, a call has 65536 at most".to_owned();
+    assert_eq!(too_many, ("NoSystemResources".to_owned(), text));
+    let too_many = client.entity.delete_routes(&vec![0; 4_000_000]).await;
+    assert_eq!(refusal(too_many).0, "NoSystemResources");
+    client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
+}
+
+/// As above: whoever introspects is told of all objects below.
+#[tokio::test]
+async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let mut connections = Vec::new();
+    'full: loop {
+        let connection = bus.connect().await;
+        let manager = rtmd::client::manager(&connection).await.unwrap();
+        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
+        while table.create_route_enumeration(0, 0, "", 0, &details([])).await.is_ok() {}
+        connections.push(connection);
+        for n in 0.. {
+            let (protocol, instance) = (n, u32::try_from(connections.len()).unwrap());
+            let none = details([]);
+            match manager.register_entity(0, "ipv4", protocol, instance, &none).await {
+                Ok(_) => {}
+                Err(_) if n == 0 => break 'full,
+                Err(_) => break,
+            }
+        }
+    }
+    for (path, method) in [
+        ("/", "org.freedesktop.DBus.Introspectable.Introspect"),
+        ("/org/rtmd1", "org.freedesktop.DBus.ObjectManager.GetManagedObjects"),
+    ] {
+        let (interface, method) = method.rsplit_once('.').unwrap();
+        let to = Some("org.rtmd1");
+        let answer = connections[0].call_method(to, path, Some(interface), method, &()).await;
+        let bytes = answer.unwrap_or_else(|e| panic!("{e}: {}", service.log())).data().len();
+        assert!(bytes < 8 << 20, "{method}: {bytes} bytes");
+    }
+}
+
+/// Everything there is in both tables, as text.
+async fn picture(bus: &PrivateBus) -> Vec<String> {
+    let connection = bus.connect().await;
+    let manager = rtmd::client::manager(&connection).await.unwrap();
+    let mut lines = Vec::new();
+    for family in Family::ALL {
+        let entities = manager.get_registered_entities(0, family.name()).await.unwrap();
+        lines.extend(entities.iter().map(|entity| format!("{entity:?}")));
+        let table = rtmd::client::table(&manager, 0, family).await.unwrap();
+        lines.push(format!("{} next hops", table.next_hops().await.unwrap()));
+        let path = table.create_route_enumeration(0, 0, "", 0, &details([])).await.unwrap();
+        let routes = rtmd::client::RouteEnumerationProxy::builder(&connection).path(path);
+        let routes = routes.build().await.unwrap();
+        loop {
+            let (page, done) = routes.next(1000).await.unwrap();
+            lines.extend(page.iter().map(|route| format!("{route:?}")));
+            if done {
+                break;
+            }
+        }
+    }
+    lines
+}
+
+struct Attacker {
+    connection: Connection,
+    random: Random,
+    /// Its own objects by kind, made again when one of its calls has ended them.
+    entity: String,
+    destinations: String,
+    routes: String,
+    /// Registrations get new protocol numbers, so that ending the last one need not be awaited.
+    registrations: u32,
+}
+
+/// A method that introspection told of.
+#[derive(Debug)]
+struct Method {
+    on: Object,
+    interface: String,
+    name: String,
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Object {
+    Manager,
+    Table,
+    OwnEntity,
+    ForeignEntity,
+    Destinations,
+    Routes,
+}
+
+impl Attacker {
+    async fn new(bus: &PrivateBus) -> Self {
+        let mut attacker = Self {
+            connection: bus.connect().await,
+            random: Random { state: SEED, budget: 0 },
+            entity: String::new(),
+            destinations: String::new(),
+            routes: String::new(),
+            registrations: OSPF,
+        };
+        attacker.make_objects().await;
+        attacker
+    }
+
+    async fn make_objects(&mut self) {
+        let manager = rtmd::client::manager(&self.connection).await.unwrap();
+        let gone = async |path: &str| {
+            path.is_empty() || self.send(path, "org.freedesktop.DBus.Peer", "Ping", None).await
+        };
+        let (entity, destinations, routes) =
+            (gone(&self.entity).await, gone(&self.destinations).await, gone(&self.routes).await);
+        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
+        if entity {
+            self.registrations += 1;
+            let (protocol, none) = (self.registrations, details([]));
+            let registered = manager.register_entity(0, "ipv6", protocol, 1, &none).await;
+            self.entity = registered.unwrap().0.to_string();
+        }
+        if destinations {
+            let path = table.create_destination_enumeration(0, 0, "", 0).await;
+            self.destinations = path.unwrap().to_string();
+        }
+        if routes {
+            let path = table.create_route_enumeration(0, 0, "", 0, &details([])).await;
+            self.routes = path.unwrap().to_string();
+        }
+    }
+
+    fn path(&self, object: Object) -> &str {
+        match object {
+            Object::Manager => "/org/rtmd1",
+            Object::Table => "/org/rtmd1/table/0/ipv6",
+            Object::OwnEntity => &self.entity,
+            Object::ForeignEntity => "/org/rtmd1/entity/1",
+            Object::Destinations => &self.destinations,
+            Object::Routes => &self.routes,
+        }
+    }
+
+    async fn methods(&self) -> Vec<Method> {
+        use Object::*;
+        let mut methods = Vec::new();
+        for on in [Manager, Table, OwnEntity, ForeignEntity, Destinations, Routes] {
+            let reply = self.connection.call_method(
+                Some("org.rtmd1"),
+                self.path(on),
+                Some("org.freedesktop.DBus.Introspectable"),
+                "Introspect",
+                &(),
+            );
+            let xml: String = reply.await.unwrap().body().deserialize().unwrap();
+            read_methods(on, &xml, &mut methods);
+        }
+        methods
+    }
+
+    /// Calls a method with something; whether it was refused.
+    async fn call(&mut self, method: &Method, round: usize) -> bool {
+        self.random.budget = BUDGET;
+        let arguments: Vec<Variant<'static>> = match self.random.below(4) {
+            // Half of the calls have the right types and get past the first check.
+            0 | 1 => {
+                let types = method.arguments.iter();
+                types.map(|of| self.random.value(&of.as_str().try_into().unwrap(), 0)).collect()
+            }
+            2 => (0..self.random.below(5)).map(|_| self.random.anything(0)).collect(),
+            _ => {
+                let mut right: Vec<_> = method.arguments.iter().map(String::as_str).collect();
+                right.extend(["a{sv}", "ay"]);
+                right.rotate_left(1);
+                right.iter().map(|of| self.random.value(&(*of).try_into().unwrap(), 0)).collect()
+            }
+        };
+        let builder = arguments
+            .into_iter()
+            .fold(StructureBuilder::new(), |body, argument| body.append_field(argument));
+        let body = builder.build().ok();
+        // Now and then at an object that is not there.
+        let path = match self.random.below(16) {
+            0 => self.random.path(),
+            _ => self.path(method.on).to_owned(),
+        };
+        let call = self.send(&path, &method.interface, &method.name, body.as_ref());
+        let Ok(refused) = tokio::time::timeout(PATIENCE, call).await else {
+            let shown: String = format!("{body:?}").chars().take(500).collect();
+            panic!("no answer to {method:?} in round {round} of seed {SEED:#x}: {shown}");
+        };
+        let ends = ["Deregister", "Close"].contains(&method.name.as_str());
+        if ends && !refused {
+            self.make_objects().await;
+        }
+        refused
+    }
+
+    /// Whether there is an answer and it is an error.
+    async fn send(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: Option<&Structure<'_>>,
+    ) -> bool {
+        let (to, interface) = (Some("org.rtmd1"), Some(interface));
+        let answer = match body {
+            Some(body) => self.connection.call_method(to, path, interface, method, body).boxed(),
+            None => self.connection.call_method(to, path, interface, method, &()).boxed(),
+        };
+        match answer.await {
+            Ok(_) => false,
+            Err(zbus::Error::MethodError(..) | zbus::Error::FDO(_)) => true,
+            Err(error) => panic!("{interface:?}.{method} at {path} was not answered: {error}"),
+        }
+    }
+}
+
+/// Takes the methods from the one form that the service writes: an element a line.
+fn read_methods(on: Object, xml: &str, methods: &mut Vec<Method>) {
+    let attribute = |line: &str, name: &str| {
+        let rest = line.split_once(&format!(" {name}=\""))?.1;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let mut interface = String::new();
+    // What is told of the objects below this one comes last.
+    let own = |line: &&str| !line.starts_with("<node name=");
+    for line in xml.lines().map(str::trim).take_while(own) {
+        if line.starts_with("<interface ") {
+            interface = attribute(line, "name").unwrap();
+        } else if line.starts_with("<method ") {
+            let name = attribute(line, "name").unwrap();
+            let arguments = Vec::new();
+            methods.push(Method { on, interface: interface.clone(), name, arguments });
+        } else if line.starts_with("<arg ") && line.contains("direction=\"in\"") {
+            let method = methods.last_mut().unwrap();
+            method.arguments.push(attribute(line, "type").unwrap());
+        }
+    }
+}
+
+/// Numbers that look random (SplitMix64), and values made of them.
+struct Random {
+    state: u64,
+    /// What the arguments of this call may still weigh, in bytes and elements.
+    budget: usize,
+}
+
+impl Random {
+    fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.number() % limit as u64).unwrap()
+    }
+
+    fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())].clone()
+    }
+
+    fn small(&mut self) -> u64 {
+        let random = self.number();
+        self.one_of(&[0, 1, 2, 8, 0xFFFF, 0x0100_0000, u64::from(u32::MAX), u64::MAX, random])
+    }
+
+    fn text(&mut self, depth: usize) -> String {
+        let long = self.below(if depth == 0 { 4 } else { 10_000 }) == 0;
+        match self.below(8) {
+            _ if long => self.one_of(&["x", "1:", "/"]).repeat(LONGEST / 2),
+            2 => char::from_u32(1 + u32::try_from(self.below(31)).unwrap()).unwrap().to_string(),
+            3 => "\u{10FFFD}".repeat(self.below(20)),
+            4 => format!("2001:db8:{:x}::/48", self.below(0x1_0000)),
+            5 => format!("10.{}.0.0/{}", self.below(300), self.below(40)),
+            _ => self.one_of(&WORDS).to_owned(),
+        }
+    }
+
+    fn path(&mut self) -> String {
+        match self.below(3) {
+            0 => format!("/org/rtmd1/entity/{}", self.number()),
+            1 => format!("/org/rtmd1{}", "/table".repeat(1 + self.below(500))),
+            _ => self.one_of(&["/", "/org", "/org/rtmd1/enumeration/0", "/_"]).to_owned(),
+        }
+    }
+
+    /// How many elements: mostly few, because many in each place would be too many in all.
+    fn count(&mut self, depth: usize) -> usize {
+        match (depth, self.below(4)) {
+            (0, 0) => MOST,
+            (1, 0) => self.below(2000),
+            (0 | 1, _) => self.below(20),
+            _ => self.below(3),
+        }
+    }
+
+    /// A value of this type.
+    fn value(&mut self, of: &Signature, depth: usize) -> Variant<'static> {
+        self.budget = self.budget.saturating_sub(1);
+        match of {
+            Signature::U8 => Variant::U8(self.number().to_le_bytes()[0]),
+            Signature::Bool => Variant::Bool(self.below(2) == 0),
+            Signature::U32 => Variant::U32(u32::try_from(self.small()).unwrap_or(u32::MAX - 1)),
+            Signature::U64 => Variant::U64(self.small()),
+            Signature::I32 => Variant::I32(-1),
+            Signature::F64 => Variant::F64(self.one_of(&[f64::NAN, f64::INFINITY, 0.5])),
+            Signature::Str => {
+                let text = self.text(depth);
+                self.budget = self.budget.saturating_sub(text.len() / 16);
+                Variant::from(text)
+            }
+            Signature::Signature => Variant::Signature(Signature::Str),
+            Signature::ObjectPath => {
+                Variant::ObjectPath(ObjectPath::try_from(self.path()).unwrap())
+            }
+            Signature::Variant => Variant::Variant(Box::new(self.anything(depth + 1))),
+            Signature::Array(of) => {
+                let mut array = Array::new(of.signature());
+                for _ in 0..self.count(depth) {
+                    if self.budget == 0 {
+                        break;
+                    }
+                    array.append(self.value(of.signature(), depth + 1)).unwrap();
+                }
+                Variant::Array(array)
+            }
+            Signature::Dict { key, value } => self.dictionary(key, value, depth),
+            Signature::Structure(fields) => {
+                let fields = fields.iter().map(|of| self.value(of, depth + 1));
+                let builder = fields.fold(StructureBuilder::new(), StructureBuilder::append_field);
+                Variant::Structure(builder.build().unwrap())
+            }
+            other => panic!("the API has no {other}"),
+        }
+    }
+
+    fn dictionary(&mut self, key: &Signature, value: &Signature, depth: usize) -> Variant<'static> {
+        let mut dict = Dict::new(key, value);
+        for n in 0..self.count(depth) {
+            if self.budget == 0 {
+                break;
+            }
+            let key = match self.below(2) {
+                0 if *key == Signature::Str => Variant::from(self.one_of(&KEYS)),
+                _ if *key == Signature::Str => Variant::from(format!("{n}")),
+                _ => self.value(key, depth + 1),
+            };
+            dict.append(key, self.value(value, depth + 1)).unwrap();
+        }
+        Variant::Dict(dict)
+    }
+
+    /// A value of some type.
+    fn anything(&mut self, depth: usize) -> Variant<'static> {
+        let of = match depth {
+            // As deep as the wire allows is 64, of which the arguments around this take some.
+            0..2 => self.one_of(&TYPES),
+            2..20 => self.one_of(&["v", "v", "v", "(sv)", "u"]),
+            _ => "s",
+        };
+        self.value(&of.try_into().unwrap(), depth)
+    }
+}
+
+const TYPES: [&str; 16] = [
+    "y", "b", "i", "u", "t", "d", "s", "g", "o", "v", "ay", "at", "as", "a{sv}", "a(su)", "a(suu)",
+];
+
+const WORDS: [&str; 14] = [
+    "",
+    "/",
+    "ipv4",
+    "ipv6",
+    "2001:db8::/32",
+    "::/0",
+    "::1",
+    "2001:db8::1/32",
+    "10.0.0.0/8",
+    "127.0.0.2",
+    "fe80::1%lo",
+    "%s%n",
+    "org.rtmd1.Entity",
+    "Routes",
+];
+
+/// Not "shared": a registration of the user's is meant to outlive the attacker.
+const KEYS: [&str; 14] = [
+    "via",
+    "next-hops",
+    "metric",
+    "preference",
+    "views",
+    "flags",
+    "ttl",
+    "neighbour",
+    "label",
+    "linger",
+    "weight",
+    "owner",
+    "destination",
+    "interface",
+];

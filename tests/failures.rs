@@ -182,7 +182,7 @@ async fn rtmctl_ends_with_1_when_something_is_not_found_or_refused() {
     let _service = bus.serve(NO_FIB);
     let _client = Client::register(&bus, Family::Ipv4, STATIC).await;
     for (arguments, message) in [
-        (&["lookup", "192.0.2.1"][..], "there is not a route to or over 192.0.2.1/32"),
+        (&["lookup", "192.0.2.1"][..], "no route covers 192.0.2.1/32"),
         (&["lookup", "nonsense"], "nonsense"),
         (&["routes", "10.0.0.1/8"], "10.0.0.1/8"),
         (&["routes", "--instance", "7"], "instance 7"),

@@ -153,11 +153,11 @@ impl Rib {
         // The walk goes from the shortest to the longest, so the last one is the answer.
         let (found, destination) = seen.last().ok_or_else(|| {
             let what = match how {
-                LookUp::Exact => "route to",
-                LookUp::MostSpecific => "route to or over",
-                LookUp::LessSpecific => "route less specific than",
+                LookUp::Exact => "is for exactly",
+                LookUp::MostSpecific => "covers",
+                LookUp::LessSpecific => "is less specific than",
             };
-            ErrorKind::NotFound.because(format_args!("there is no {what} {prefix} in these views"))
+            ErrorKind::NotFound.because(format_args!("no route {what} {prefix} in these views"))
         })?;
         Ok(self.describe(found, destination, best, views))
     }

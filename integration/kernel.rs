@@ -3,6 +3,8 @@
 //! Needs root (or `unshare -r`) and `ip`; without the right to make a namespace each test says that it was
 //! skipped. `ip` is the judge: what it shows, not what we read back, is compared.
 
+#[path = "kernel/machine.rs"]
+mod machine;
 #[path = "kernel/world.rs"]
 mod world;
 
@@ -13,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use machine::{Machine, dump};
 use rtmd::{
     fib::FibOp,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent, privilege},
     model::{KernelTable, Prefix},
 };
-use world::{Machine, dump, forwarding, index, ip, ours, routes, with_links};
+use world::{forwarding, index, ip, ours, routes, with_links};
 
 const IPV4_KINDS: [&str; 9] = [
     "via 192.0.2.254 dev west",

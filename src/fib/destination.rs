@@ -42,8 +42,11 @@ pub(super) enum Fact {
     Absent,
     /// Exactly this.
     Present(Arc<Forwarding>),
-    /// One route of ours or none, of an unclear version: a replacement or a removal failed.
+    /// One route of ours or none, of an unclear version: a removal failed, or an answer was lost.
     Stale,
+    /// One route of ours or none that is not what is wished and cannot be replaced by it: it has to
+    /// go, or packets would follow what nobody offers any more.
+    Outdated,
     /// None, one or several, and perhaps a stranger with our metric in the way: only taking away
     /// until the kernel has no more makes it clear.
     Unclear,
@@ -91,7 +94,7 @@ impl State {
             (Some(wish), Fact::Present(fact)) if wish == fact => None,
             (Some(_), Fact::Absent) => Some(Action::Install),
             (Some(_), Fact::Present(_) | Fact::Stale) => Some(Action::Replace),
-            (Some(_), Fact::Unclear) | (None, _) => Some(Action::Uninstall),
+            (Some(_), Fact::Unclear | Fact::Outdated) | (None, _) => Some(Action::Uninstall),
         }
     }
 
@@ -124,6 +127,7 @@ impl State {
                     (Action::Install, _) if is_doubtful(&refusal) => Fact::Unclear,
                     (Action::Install, before) => before,
                     (Action::Replace, _) if refusal.errno == libc::EEXIST => Fact::Unclear,
+                    (Action::Replace, _) if !is_passing(&refusal) => Fact::Outdated,
                     (_, Fact::Present(_)) => Fact::Stale,
                     (_, before) => before,
                 };
@@ -137,6 +141,11 @@ impl State {
 /// Whether a refused installation leaves open if there is a route of ours.
 fn is_doubtful(refusal: &Refusal) -> bool {
     matches!(refusal.errno, libc::EEXIST | libc::ENOBUFS)
+}
+
+/// Whether a refusal says nothing about what was asked for.
+fn is_passing(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN | libc::EINTR)
 }
 
 impl Destination {

@@ -168,6 +168,11 @@ impl Mirror {
             }
             match state.conclude(action, tried, result) {
                 Err(refusal) if !renewed => {
+                    if action == Action::Replace && matches!(state.fact, Fact::Outdated) {
+                        // First that goes, then it is tried once more, and that answer is told.
+                        work.plan(to, state);
+                        return None;
+                    }
                     state.refusals = state.refusals.saturating_add(1);
                     let due = work.retries.schedule(to, state.refusals, now);
                     state.stage = Stage::Waiting { due };

@@ -271,11 +271,38 @@ fn a_refusal_of_what_is_no_longer_wished_is_not_shown() {
 }
 
 #[test]
-fn a_refused_replacement_is_still_uninstalled_when_withdrawn() {
+fn a_refused_replacement_does_not_leave_the_old_route_behind() {
     let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
     case.want("10.0.0.0/8", "via 2");
     case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), None);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    assert_eq!(case.done("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.2 dev 2");
     assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), Some(FibStatus::Failed));
+    assert_eq!(case.op(), "nothing");
+    case.wait(1);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.2 dev 2");
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+}
+
+#[test]
+fn a_replacement_without_an_answer_leaves_the_old_route_until_it_is_tried_again() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    case.want("10.0.0.0/8", "via 2");
+    case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENOBUFS), Some(FibStatus::Failed));
+    assert_eq!(case.op(), "nothing");
+    case.wait(1);
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.2 dev 2");
+}
+
+#[test]
+fn a_replacement_without_an_answer_is_still_uninstalled_when_withdrawn() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    case.want("10.0.0.0/8", "via 2");
+    case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENOBUFS), Some(FibStatus::Failed));
     assert_eq!(case.withdraw("10.0.0.0/8"), None);
     assert_eq!(case.op(), "uninstall 10.0.0.0/8");
     assert_eq!(case.refused("10.0.0.0/8", libc::ESRCH), Some(FibStatus::None));

@@ -8,6 +8,8 @@
 mod scene;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "service/walk.rs"]
+mod walk;
 #[path = "kernel/world.rs"]
 mod world;
 
@@ -17,8 +19,9 @@ use std::{
 };
 
 use rtmd::model::Family;
-use scene::{DESTINATIONS, Scene, before_start, fib, is_best, offer, on_stage};
+use scene::{before_start, fib, ip_at_once, is_best, offer, on_stage, restore};
 use support::{Client, details};
+use walk::Walk;
 use world::{ip, ours, routes};
 
 const STATIC: u32 = 10006;
@@ -152,24 +155,6 @@ fn a_link_that_goes_down_takes_its_routes_along_until_it_comes_up() {
 fn only(several: &str, link: &str) -> String {
     let hop = several.split(", ").find(|hop| hop.contains(link)).unwrap();
     hop.split(" weight").next().unwrap().to_owned()
-}
-
-/// Switches a link on; the kernel has forgotten its IPv6 address if it was off.
-fn restore(link: &str) {
-    let address = match link {
-        "west" => "2001:db8:a::1/64",
-        "east" => "2001:db8:b::1/64",
-        _ => "2001:db8:c::1/64",
-    };
-    ip(&format!("link set {link} up"));
-    ip(&format!("addr replace {address} dev {link} nodad"));
-}
-
-/// Several commands with nothing in between, so that rtmd sees them at once.
-fn ip_at_once(commands: &str) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), commands).unwrap();
-    ip(&format!("-batch {}", file.path().display()));
 }
 
 #[test]
@@ -363,191 +348,10 @@ fn two_instances_with_the_same_prefixes_keep_to_their_tables() {
     });
 }
 
-/// A generator that needs no crate: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
-
-/// What is on in the walk.
-struct Walk<'s> {
-    scene: &'s Scene,
-    random: Random,
-    /// The number of each client's protocol, and its routes.
-    clients: Vec<(u32, Client, Vec<u64>)>,
-    next_protocol: u32,
-}
-
-const KINDS: [&[&str]; 2] = [
-    &[
-        "via 192.0.2.254 dev west",
-        "via 192.0.2.253 dev west",
-        "via 198.51.100.254 dev east",
-        "via 10.99.0.254 dev north",
-        "dev north",
-        "via 192.0.2.7 dev west weight 3, via 10.99.0.7 dev north weight 1",
-        "via 192.0.2.7 dev west weight 1, dev east weight 9, via 10.99.0.6 dev north weight 256",
-        "via 2001:db8:c::9 dev north",
-        "via 172.16.0.9 dev west",
-        "blackhole",
-        "unreachable",
-        "prohibit",
-    ],
-    &[
-        "via 2001:db8:a::9 dev west",
-        "via 2001:db8:b::9 dev east",
-        "via 2001:db8:c::9 dev north",
-        "dev north",
-        "via 2001:db8:a::7 dev west weight 3, via 2001:db8:c::7 dev north weight 1",
-        "via 2001:db8:b::7 dev east weight 256, via 2001:db8:c::7 dev north weight 17",
-        "via fd99::9 dev west",
-        "blackhole",
-        "unreachable",
-        "prohibit",
-    ],
-];
-
-impl Walk<'_> {
-    /// One thing happens; the answer says what.
-    async fn step(&mut self) -> String {
-        let choice = self.random.below(100);
-        match choice {
-            0..60 if !self.clients.is_empty() => self.offer().await,
-            60..72 if !self.clients.is_empty() => self.withdraw().await,
-            72..76 if !self.clients.is_empty() => self.leave().await,
-            88..96 => self.links().await,
-            96..100 => self.addresses().await,
-            _ if self.clients.len() < 8 => self.join().await,
-            _ => self.leave().await,
-        }
-    }
-
-    async fn join(&mut self) -> String {
-        let family = Family::ALL[self.random.below(2)];
-        let instance = u32::try_from(self.random.below(2)).unwrap();
-        self.next_protocol += 1;
-        let protocol = self.next_protocol;
-        let client = self.scene.client_in(instance, family, protocol).await;
-        self.clients.push((protocol, client, Vec::new()));
-        format!("client {protocol} joins instance {instance}, {family}")
-    }
-
-    async fn offer(&mut self) -> String {
-        let at = self.random.below(self.clients.len());
-        let ipv6 = self.clients[at].1.table.family().await.unwrap() == "ipv6";
-        let destinations: Vec<&str> =
-            DESTINATIONS.into_iter().filter(|to| to.contains(':') == ipv6).collect();
-        let to = self.random.pick(&destinations);
-        let what = self.random.pick(KINDS[usize::from(ipv6)]);
-        // Behind the level of protocols without one of their own.
-        let [preference, metric] =
-            [160, 1].map(|least| least + u32::try_from(self.random.below(4)).unwrap());
-        let (protocol, client, ids) = &mut self.clients[at];
-        // A link that is not there cannot be named.
-        let links = ip("-br link show");
-        if what
-            .split("dev ")
-            .skip(1)
-            .any(|hop| !links.contains(hop.split([' ', ',']).next().unwrap()))
-        {
-            return "nothing".to_owned();
-        }
-        let route = offer(what, preference, metric);
-        let (id, _) = client.entity.add_route(to, &route, 0).await.unwrap();
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-        format!("client {protocol} offers {to} {what} preference {preference} metric {metric}")
-    }
-
-    async fn withdraw(&mut self) -> String {
-        let at = self.random.below(self.clients.len());
-        let (protocol, client, ids) = &mut self.clients[at];
-        let count = self.random.below(3).min(ids.len());
-        let chosen: Vec<u64> = ids.drain(..count).collect();
-        assert_eq!(client.entity.delete_routes(&chosen).await.unwrap(), []);
-        format!("client {protocol} takes {count} back")
-    }
-
-    async fn leave(&mut self) -> String {
-        let (protocol, client, _) = self.clients.remove(self.random.below(self.clients.len()));
-        if self.random.below(2) == 0 {
-            client.entity.deregister(&details([])).await.unwrap();
-            return format!("client {protocol} deregisters");
-        }
-        client.connection.clone().close().await.unwrap();
-        drop(client);
-        support::eventually("the dead client is gone", async || {
-            let mut there = false;
-            for (instance, family) in [(0, "ipv4"), (0, "ipv6"), (1, "ipv4"), (1, "ipv6")] {
-                let entities = self.scene.manager.get_registered_entities(instance, family).await;
-                there |= entities.unwrap().iter().any(|entity| entity.protocol == protocol);
-            }
-            !there
-        })
-        .await;
-        format!("client {protocol} dies")
-    }
-
-    async fn links(&mut self) -> String {
-        let link = self.random.pick(&["west", "east", "north"]);
-        match self.random.below(4) {
-            0 => {
-                ip(&format!("link set {link} down"));
-                format!("{link} down")
-            }
-            1 => {
-                ip_at_once(&format!("link set {link} down\nlink set {link} up\n"));
-                restore(link);
-                format!("{link} flaps")
-            }
-            2 => {
-                ip_at_once(
-                    "link del north\nlink add north type veth peer name north-peer\nlink set north-peer up\naddr add 10.99.0.1/24 dev north\n\
-                     link set north up\naddr add 2001:db8:c::1/64 dev north nodad\n",
-                );
-                "north is made again".to_owned()
-            }
-            _ => {
-                restore(link);
-                format!("{link} up")
-            }
-        }
-    }
-
-    async fn addresses(&mut self) -> String {
-        let (address, link) = [
-            ("10.99.0.1/24", "north"),
-            ("2001:db8:c::1/64", "north"),
-            ("192.0.2.1/24", "west"),
-            ("172.16.0.1/24", "west"),
-        ][self.random.below(4)];
-        if ip(&format!("addr show dev {link}")).contains(address) {
-            ip(&format!("addr del {address} dev {link}"));
-            format!("{address} leaves {link}")
-        } else {
-            ip(&format!("addr add {address} dev {link}"));
-            format!("{address} comes to {link}")
-        }
-    }
-}
-
 #[test]
 fn the_kernel_has_the_best_routes_after_each_step_of_a_random_walk() {
     on_stage(async |scene| {
-        let mut walk =
-            Walk { scene, random: Random(82), clients: Vec::new(), next_protocol: 20_000 };
+        let mut walk = Walk::new(scene, 82);
         let start = Instant::now();
         for number in 0..300 {
             let what = walk.step().await;

@@ -309,6 +309,24 @@ pub(crate) fn offer(what: &str, preference: u32, metric: u32) -> Details {
     route
 }
 
+/// Switches a link on; the kernel has forgotten its IPv6 address if it was off.
+pub(crate) fn restore(link: &str) {
+    let address = match link {
+        "west" => "2001:db8:a::1/64",
+        "east" => "2001:db8:b::1/64",
+        _ => "2001:db8:c::1/64",
+    };
+    ip(&format!("link set {link} up"));
+    ip(&format!("addr replace {address} dev {link} nodad"));
+}
+
+/// Several commands with nothing in between, so that rtmd sees them at once.
+pub(crate) fn ip_at_once(commands: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), commands).unwrap();
+    ip(&format!("-batch {}", file.path().display()));
+}
+
 /// Whether it is the best unicast route.
 pub(crate) fn is_best(route: &RouteInfo) -> bool {
     let views: u32 = (&route.more["best-in-views"]).try_into().unwrap();

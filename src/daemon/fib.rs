@@ -199,7 +199,7 @@ impl Keeper<'_> {
     /// Takes some effects from the RIB into the mirrors.
     fn take_effects(&mut self) {
         let (news, effects) = self.rib.with(|rib| (rib.poll_link_news(), rib.poll_effects(SLICE)));
-        // Before the effects, which are of later.
+        // First: an effect may be about what came after the loss.
         for (_, mirror) in self.mirrors.by_id.values_mut() {
             mirror.handle_lost(&news.lost);
             if news.gained {

@@ -3,6 +3,8 @@
 //! Needs root (or `unshare -r`) and `ip`; without the right to make a namespace each test says that it was
 //! skipped. `ip` is the judge: what it shows, not what we read back, is compared.
 
+#[path = "kernel/machine.rs"]
+mod machine;
 #[path = "kernel/world.rs"]
 mod world;
 
@@ -13,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use machine::{Machine, dump};
 use rtmd::{
     fib::FibOp,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent, privilege},
     model::{KernelTable, Prefix},
 };
-use world::{Machine, dump, forwarding, index, ip, ours, routes, with_links};
+use world::{forwarding, index, ip, ours, routes, with_links};
 
 const IPV4_KINDS: [&str; 9] = [
     "via 192.0.2.254 dev west",
@@ -443,62 +446,5 @@ fn without_the_capability_the_missing_one_is_named() {
         let error = privilege::check().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
-    });
-}
-
-/// 200 000 of the /24s in 10.0.0.0 to 21.255.255.0.
-fn shuffled_prefixes() -> Vec<Prefix> {
-    let mut random = Random(1);
-    let mut order: Vec<u32> = (10 << 16..22 << 16).collect();
-    for last in (1..order.len()).rev() {
-        order.swap(last, usize::try_from(random.below(last as u64 + 1)).unwrap());
-    }
-    let prefix = |bits: u32| Prefix::new(Ipv4Addr::from_bits(bits << 8).into(), 24).unwrap();
-    order.into_iter().take(200_000).map(prefix).collect()
-}
-
-/// Not a test of anything: how fast the mirror and the writer are together, for comparison. The
-/// destinations come from the file that `RTMD_PREFIXES` names, one a line, if it names one.
-#[test]
-#[ignore = "takes its time, and is worth something in a release build only"]
-fn measure_writing() {
-    with_links(|| {
-        let prefixes: Vec<Prefix> = match std::env::var("RTMD_PREFIXES") {
-            Ok(file) => {
-                let text = std::fs::read_to_string(file).unwrap();
-                text.lines().map(|line| line.parse().unwrap()).collect()
-            }
-            Err(_) => shuffled_prefixes(),
-        };
-        let mut machine = Machine::start(254);
-        println!("{} messages a send", machine.writer.most_messages());
-        for what in ["via 192.0.2.254 dev west", "via 192.0.2.253 dev west", ""] {
-            let wish = (!what.is_empty()).then(|| Arc::new(forwarding(what)));
-            let start = Instant::now();
-            for to in &prefixes {
-                machine.mirror.want(*to, wish.clone());
-            }
-            let wished = start.elapsed();
-            machine.drain();
-            let total = start.elapsed();
-            #[expect(clippy::cast_precision_loss, reason = "a rate to be read by people")]
-            let rate = prefixes.len() as f64 / total.as_secs_f64();
-            let number = prefixes.len();
-            println!("{number} \"{what}\": {total:.2?} ({rate:.0}/s), of it wishing {wished:.2?}");
-        }
-        let wish = Arc::new(forwarding("via 192.0.2.254 dev west"));
-        for step in ["install", "replace", "uninstall"] {
-            let ops = prefixes.iter().map(|&to| match step {
-                "install" => FibOp::Install { to, forwarding: wish.clone() },
-                "replace" => FibOp::Replace { to, forwarding: wish.clone() },
-                _ => FibOp::Uninstall { to },
-            });
-            let ops: Vec<FibOp> = ops.collect();
-            let start = Instant::now();
-            let results = machine.carry_out(ops);
-            println!("the writer alone, {step}: {:.2?}", start.elapsed());
-            assert!(results.iter().all(|(_, result)| result.is_ok()));
-        }
-        assert_eq!(machine.refused, []);
     });
 }

@@ -3,24 +3,20 @@
 //! The test runs on a thread of its own that leaves the process's namespace; sockets, threads and
 //! children made by it stay with it, and all of it is gone when they are.
 
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
 use std::{collections::BTreeSet, process::Command, thread};
 
 use nix::sched::{CloneFlags, unshare};
-use rtmd::{
-    fib::{FibOp, Mirror, Refusal},
-    kernel::{Batch, Dump, DumpNews, Outcome, Writer},
-    model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix, Weight},
-    netlink::{DumpRequest, Signature},
-};
+use rtmd::model::{Forwarding, Hop, InterfaceIndex, Weight};
 use serde_json::Value;
-use tokio::{runtime::Runtime, sync::mpsc::UnboundedReceiver};
 
 /// Runs a test where the links `west` (192.0.2.1/24, 2001:db8:a::1/64) and `east` (198.51.100.1/24,
 /// 2001:db8:b::1/64) are up. Without the right to make a namespace it says so and passes.
 pub(crate) fn with_links(test: impl FnOnce() + Send + 'static) {
     let test = thread::spawn(|| {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            println!("skipped: no network namespace to be had ({error}), run as root");
+            println!("skip: no network namespace to be had ({error}), run as root");
             return;
         }
         for command in [
@@ -55,11 +51,6 @@ pub(crate) fn ip(arguments: &str) -> String {
 pub(crate) fn index(link: &str) -> InterfaceIndex {
     let links: Value = serde_json::from_str(&ip(&format!("-j link show dev {link}"))).unwrap();
     InterfaceIndex(u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap())
-}
-
-/// What rtmd uses by default.
-pub(crate) fn signature() -> Signature {
-    Signature::default()
 }
 
 /// Reads `via ADDRESS dev LINK weight N` as often as `,` separates them, or another kind's name.
@@ -144,116 +135,4 @@ fn route_text(route: &Value, family: &str) -> String {
 /// What [`routes`] shows of one of ours.
 pub(crate) fn ours(to: &str, what: &str, table: u32) -> String {
     format!("{to} {what} proto 82 metric 82 table {table}")
-}
-
-/// A mirror of one table with the kernel behind it.
-pub(crate) struct Machine {
-    pub(crate) mirror: Mirror,
-    pub(crate) table: KernelTable,
-    pub(crate) writer: Writer,
-    outcomes: UnboundedReceiver<Outcome>,
-    runtime: Runtime,
-    /// How many operations the kernel was asked for.
-    pub(crate) ops: usize,
-    /// The refusals so far.
-    pub(crate) refused: Vec<(Prefix, Refusal)>,
-}
-
-impl Machine {
-    /// As after a start: the table has been read.
-    pub(crate) fn start(table: u32) -> Self {
-        let mut machine = Self::before_dump(table);
-        machine.read_table();
-        machine
-    }
-
-    /// As at a start.
-    pub(crate) fn before_dump(table: u32) -> Self {
-        let (writer, outcomes) = Writer::start(signature()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self {
-            mirror: Mirror::new(),
-            table: KernelTable(table),
-            writer,
-            outcomes,
-            runtime,
-            ops: 0,
-            refused: Vec::new(),
-        }
-    }
-
-    pub(crate) fn read_table(&mut self) {
-        for (to, found) in dump(self.table) {
-            self.mirror.handle_dumped(to, found);
-        }
-        self.mirror.handle_dump_complete();
-    }
-
-    pub(crate) fn want(&mut self, to: &str, what: &str) {
-        self.mirror.want(to.parse().unwrap(), Some(forwarding(what).into()));
-    }
-
-    pub(crate) fn withdraw(&mut self, to: &str) {
-        self.mirror.want(to.parse().unwrap(), None);
-    }
-
-    /// Works until there is nothing left to do, with the next batch under way while one is evaluated.
-    pub(crate) fn drain(&mut self) {
-        let mut in_flight = 0;
-        loop {
-            while in_flight < 2 {
-                let next = std::iter::from_fn(|| self.mirror.poll_op());
-                let ops: Vec<FibOp> = next.take(self.writer.most_messages()).collect();
-                if ops.is_empty() {
-                    break;
-                }
-                self.send(ops);
-                in_flight += 1;
-            }
-            if in_flight == 0 {
-                return;
-            }
-            in_flight -= 1;
-            for (to, result) in self.outcome() {
-                if let Err(refusal) = &result {
-                    self.refused.push((to, refusal.clone()));
-                }
-                self.mirror.handle_result(to, result, std::time::Instant::now());
-            }
-        }
-    }
-
-    /// One batch and what came of it.
-    pub(crate) fn carry_out(&mut self, ops: Vec<FibOp>) -> Vec<(Prefix, Result<(), Refusal>)> {
-        self.send(ops);
-        self.outcome()
-    }
-
-    fn send(&mut self, ops: Vec<FibOp>) {
-        self.ops += ops.len();
-        let batch = Batch { table: self.table, ops };
-        self.runtime.block_on(self.writer.write(batch)).unwrap();
-    }
-
-    fn outcome(&mut self) -> Vec<(Prefix, Result<(), Refusal>)> {
-        self.outcomes.blocking_recv().unwrap().results
-    }
-}
-
-/// What of ours is in a table.
-pub(crate) fn dump(table: KernelTable) -> Vec<(Prefix, Option<Forwarding>)> {
-    let mut found = Vec::new();
-    for family in Family::ALL {
-        let mut dump = Dump::start(DumpRequest { table, family, signature: signature() }).unwrap();
-        loop {
-            match dump.blocking_next().unwrap() {
-                DumpNews::Routes(routes) => found.extend(routes),
-                DumpNews::Restarted => panic!("restarted in a quiet namespace"),
-                DumpNews::Complete => break,
-                DumpNews::Failed(error) => panic!("{error}"),
-            }
-        }
-        assert!(dump.blocking_next().is_none());
-    }
-    found
 }

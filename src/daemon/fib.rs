@@ -198,7 +198,14 @@ impl Keeper<'_> {
 
     /// Takes some effects from the RIB into the mirrors.
     fn take_effects(&mut self) {
-        let effects = self.rib.with(|rib| rib.poll_effects(SLICE));
+        let (news, effects) = self.rib.with(|rib| (rib.poll_link_news(), rib.poll_effects(SLICE)));
+        // First: an effect may be about what came after the loss.
+        for (_, mirror) in self.mirrors.by_id.values_mut() {
+            mirror.handle_lost(&news.lost);
+            if news.gained {
+                mirror.hurry();
+            }
+        }
         let mut settled = Vec::new();
         for Effect { table, to, forwarding } in effects {
             let Some(mirror) = self.mirrors.get_mut(table) else { continue };

@@ -7,7 +7,10 @@
 use std::{mem, sync::Arc, time::Instant};
 
 use super::Refusal;
-use crate::model::Forwarding;
+use crate::model::{Family, Forwarding, InterfaceIndex, Prefix};
+
+/// `LOOPBACK_IFINDEX`: the first link of every network namespace.
+const LOOPBACK: InterfaceIndex = InterfaceIndex(1);
 
 /// A destination at rest. `Unsettled` is for what the other variants cannot say.
 #[derive(Debug, Default)]
@@ -42,8 +45,12 @@ pub(super) enum Fact {
     Absent,
     /// Exactly this.
     Present(Arc<Forwarding>),
-    /// One route of ours or none, of an unclear version: a replacement or a removal failed.
+    /// One route of ours or none, of an unclear version: a removal failed, an answer was lost, or
+    /// the kernel may have dropped it by itself.
     Stale,
+    /// One route of ours or none that is not what is wished and cannot be replaced by it: it has to
+    /// go, or packets would follow what nobody offers any more.
+    Outdated,
     /// None, one or several, and perhaps a stranger with our metric in the way: only taking away
     /// until the kernel has no more makes it clear.
     Unclear,
@@ -61,6 +68,8 @@ pub(super) enum Stage {
         action: Action,
         /// The wish it was meant for: if that has changed when the result comes, it is planned again.
         tried: Option<Arc<Forwarding>>,
+        /// Whether the kernel may have dropped by itself what this put there.
+        dropped: bool,
     },
     /// It was refused and will be tried again.
     Waiting { due: Instant },
@@ -91,7 +100,14 @@ impl State {
             (Some(wish), Fact::Present(fact)) if wish == fact => None,
             (Some(_), Fact::Absent) => Some(Action::Install),
             (Some(_), Fact::Present(_) | Fact::Stale) => Some(Action::Replace),
-            (Some(_), Fact::Unclear) | (None, _) => Some(Action::Uninstall),
+            (Some(_), Fact::Unclear | Fact::Outdated) | (None, _) => Some(Action::Uninstall),
+        }
+    }
+
+    /// What was there may be gone.
+    pub(super) fn doubt(&mut self) {
+        if matches!(self.fact, Fact::Present(_)) {
+            self.fact = Fact::Stale;
         }
     }
 
@@ -124,6 +140,7 @@ impl State {
                     (Action::Install, _) if is_doubtful(&refusal) => Fact::Unclear,
                     (Action::Install, before) => before,
                     (Action::Replace, _) if refusal.errno == libc::EEXIST => Fact::Unclear,
+                    (Action::Replace, _) if !is_passing(&refusal) => Fact::Outdated,
                     (_, Fact::Present(_)) => Fact::Stale,
                     (_, before) => before,
                 };
@@ -139,7 +156,35 @@ fn is_doubtful(refusal: &Refusal) -> bool {
     matches!(refusal.errno, libc::EEXIST | libc::ENOBUFS)
 }
 
+/// Whether a refusal says nothing about what was asked for.
+fn is_passing(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN | libc::EINTR)
+}
+
 impl Destination {
+    /// Whether the kernel has, or may be about to have, a route to `to` by this link.
+    pub(super) fn leads_by(&self, to: Prefix, link: InterfaceIndex) -> bool {
+        let by = |forwarding: &Arc<Forwarding>| match forwarding.as_ref() {
+            Forwarding::Unicast(hops) => hops.iter().any(|hop| hop.interface == link),
+            // IPv6 hangs these on the loopback interface, and drops them with it.
+            Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
+                to.family() == Family::Ipv6 && link == LOOPBACK
+            }
+        };
+        match self {
+            Self::Nothing | Self::Wished(_) => false,
+            Self::Settled(there) | Self::Unwanted(there) => by(there),
+            Self::Unsettled(state) => {
+                let there = matches!(&state.fact, Fact::Present(there) if by(there));
+                let tried = match &state.stage {
+                    Stage::InFlight { tried, .. } => tried.as_ref(),
+                    Stage::Idle | Stage::Queued | Stage::Waiting { .. } => None,
+                };
+                there || tried.is_some_and(by)
+            }
+        }
+    }
+
     /// Which count it is in.
     pub(super) fn class(&self) -> Class {
         match self {

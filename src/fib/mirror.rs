@@ -5,14 +5,19 @@
 //! What a reader would get wrong: a refusal is not "nothing happened" (see [`super::FibOp`]), and
 //! nothing at all is written before the kernel's table has been read once.
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
     FibOp, Refusal,
     destination::{Action, Class, Destination, Fact, Stage, State},
     retry::Retries,
 };
-use crate::model::{FibStatus, Forwarding, Hop, Prefix, PrefixMap, Weight};
+use crate::model::{Family, FibStatus, Forwarding, Hop, InterfaceIndex, Prefix, PrefixMap, Weight};
 
 /// One kernel table, wished and found. Both families fit in one mirror; the order of work is then
 /// common to them.
@@ -155,8 +160,8 @@ impl Mirror {
         now: Instant,
     ) -> Option<Settled> {
         self.update(to, |work, state| {
-            let (action, tried) = match mem::replace(&mut state.stage, Stage::Idle) {
-                Stage::InFlight { action, tried } => (action, tried),
+            let (action, tried, dropped) = match mem::replace(&mut state.stage, Stage::Idle) {
+                Stage::InFlight { action, tried, dropped } => (action, tried, dropped),
                 other => {
                     state.stage = other;
                     return None;
@@ -166,8 +171,17 @@ impl Mirror {
             if renewed {
                 state.refusals = 0;
             }
-            match state.conclude(action, tried, result) {
+            let concluded = state.conclude(action, tried, result);
+            if dropped {
+                state.doubt();
+            }
+            match concluded {
                 Err(refusal) if !renewed => {
+                    if action == Action::Replace && matches!(state.fact, Fact::Outdated) {
+                        // First that goes, then it is tried once more, and that answer is told.
+                        work.plan(to, state);
+                        return None;
+                    }
                     state.refusals = state.refusals.saturating_add(1);
                     let due = work.retries.schedule(to, state.refusals, now);
                     state.stage = Stage::Waiting { due };
@@ -180,6 +194,36 @@ impl Mirror {
                 }
             }
         })
+    }
+
+    /// The kernel may have dropped what led by these links, and told nobody.
+    pub fn handle_lost(&mut self, lost: &BTreeSet<(InterfaceIndex, Family)>) {
+        for (link, family) in lost {
+            let concerned = self.destinations.iter().filter(|(to, destination)| {
+                to.family() == *family && destination.leads_by(*to, *link)
+            });
+            let concerned: Vec<Prefix> = concerned.map(|(to, _)| to).collect();
+            for to in concerned {
+                self.update(to, |work, state| {
+                    state.doubt();
+                    match &mut state.stage {
+                        Stage::InFlight { dropped, .. } => *dropped = true,
+                        Stage::Idle => work.plan(to, state),
+                        Stage::Queued | Stage::Waiting { .. } => {}
+                    }
+                });
+            }
+        }
+    }
+
+    /// What was refused may be possible now: nothing waits any longer.
+    pub fn hurry(&mut self) {
+        while let Some(to) = self.work.retries.take_first() {
+            self.update(to, |work, state| {
+                state.refusals = 0;
+                work.plan(to, state);
+            });
+        }
     }
 
     /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.
@@ -199,7 +243,7 @@ impl Mirror {
                     return None;
                 };
                 let wish = state.wish.clone();
-                state.stage = Stage::InFlight { action, tried: wish.clone() };
+                state.stage = Stage::InFlight { action, tried: wish.clone(), dropped: false };
                 Some(match (action, wish) {
                     (Action::Install, Some(forwarding)) => FibOp::Install { to, forwarding },
                     (Action::Replace, Some(forwarding)) => FibOp::Replace { to, forwarding },

@@ -42,6 +42,11 @@ impl Retries {
         self.0.pop_first().map(|(_, to)| to)
     }
 
+    /// Takes any destination, whether its wait is over or not.
+    pub(super) fn take_first(&mut self) -> Option<Prefix> {
+        self.0.pop_first().map(|(_, to)| to)
+    }
+
     /// When the next wait is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.first().map(|(due, _)| *due)

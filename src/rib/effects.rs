@@ -74,9 +74,9 @@ impl Rib {
         effects
     }
 
-    /// Whether any destination waits.
+    /// Whether any destination waits, or [`Rib::poll_link_news`] has something to tell.
     pub fn has_effects(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.has_link_news()
     }
 
     /// The kernel took a destination's best route, or refused it with these words.
@@ -117,7 +117,9 @@ impl Rib {
     /// How many destinations of a table are how far.
     pub fn fib_counts(&self, table: TableId) -> FibCounts {
         let Some(report) = self.fib.get(&table) else { return FibCounts::default() };
-        let pending = report.counts.pending + report.taken + report.waiting;
+        // Which destinations a lost link has is not known before the news of it was taken.
+        let unknown = usize::from(self.has_link_news());
+        let pending = report.counts.pending + report.taken + report.waiting + unknown;
         FibCounts { pending, ..report.counts }
     }
 

@@ -46,6 +46,7 @@ pub use effects::{Effect, FibCounts};
 pub use entities::{Entity, Profile, Registration, Tenure};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy};
+pub use resolve::LinkNews;
 pub use routes::{Offer, OfferedNextHops, Route};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Match, Start, Walk, WalkSettings};
@@ -62,6 +63,8 @@ pub struct Rib {
     routes: arena::Arena<Route>,
     next_hops: nexthops::NextHops,
     links: resolve::Links,
+    /// For whoever keeps the kernel's table.
+    link_news: LinkNews,
     /// Destinations the kernel has to hear of; the flag in the destination keeps each single.
     waiting: VecDeque<(TableId, Prefix)>,
     fib: BTreeMap<TableId, effects::FibReport>,
@@ -98,6 +101,7 @@ impl Rib {
             routes: arena::Arena::default(),
             next_hops: nexthops::NextHops::default(),
             links: resolve::Links::default(),
+            link_news: LinkNews::default(),
             waiting: VecDeque::new(),
             fib: BTreeMap::new(),
             failures: HashMap::new(),

@@ -6,11 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
 };
 
 use super::Rib;
-use crate::model::{Hop, InterfaceIndex, NextHopKey, Prefix, Weight};
+use crate::model::{Family, Hop, InterfaceIndex, NextHopKey, Prefix, Weight};
 
 /// The interfaces of the machine, as the kernel tells them.
 #[derive(Debug)]
@@ -19,6 +20,16 @@ pub(super) struct Links {
     /// What is told anew from the beginning, until it is complete and takes the old one's place:
     /// a route whose link is still there afterwards never leaves the kernel.
     incoming: Option<BTreeMap<InterfaceIndex, Link>>,
+}
+
+/// What changes of links mean for routes that are in the kernel, or were refused by it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LinkNews {
+    /// The kernel drops a family's routes by a link that goes down, or that loses its last address
+    /// of the family, without a word about each; that the link may be back does not bring them back.
+    pub lost: BTreeSet<(InterfaceIndex, Family)>,
+    /// Something came up or got an address: what was refused may be possible now.
+    pub gained: bool,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +82,32 @@ impl Links {
     }
 }
 
+impl Link {
+    fn has_address(&self, family: Family) -> bool {
+        self.addresses.iter().any(|(address, _)| Family::of(*address) == family)
+    }
+}
+
+impl LinkNews {
+    fn is_empty(&self) -> bool {
+        self.lost.is_empty() && !self.gained
+    }
+
+    fn lose(&mut self, link: InterfaceIndex) {
+        self.lost.extend(Family::ALL.map(|family| (link, family)));
+    }
+}
+
 impl Rib {
+    /// What happened to links since this was last asked.
+    pub fn poll_link_news(&mut self) -> LinkNews {
+        mem::take(&mut self.link_news)
+    }
+
+    pub(super) fn has_link_news(&self) -> bool {
+        !self.link_news.is_empty()
+    }
+
     /// An interface is there, under this name and in this state.
     pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) {
         let link = self.links.told().entry(index).or_default();
@@ -80,6 +116,11 @@ impl Rib {
         }
         if link.up != up {
             link.up = up;
+            if up {
+                self.link_news.gained = true;
+            } else {
+                self.link_news.lose(index);
+            }
             self.resolve_again();
         }
     }
@@ -87,6 +128,7 @@ impl Rib {
     /// An interface is gone, and with it its addresses.
     pub fn handle_link_gone(&mut self, index: InterfaceIndex) {
         if self.links.told().remove(&index).is_some() {
+            self.link_news.lose(index);
             self.resolve_again();
         }
     }
@@ -95,14 +137,19 @@ impl Rib {
     pub fn handle_address(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
         let link = self.links.told().entry(index).or_default();
         if link.addresses.insert((address, network)) {
+            self.link_news.gained = true;
             self.resolve_again();
         }
     }
 
     /// An interface has this address no more; its network stays if another address has it too.
     pub fn handle_address_gone(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
-        let link = self.links.told().get_mut(&index);
-        if link.is_some_and(|link| link.addresses.remove(&(address, network))) {
+        let Some(link) = self.links.told().get_mut(&index) else { return };
+        if link.addresses.remove(&(address, network)) {
+            let family = Family::of(address);
+            if !link.has_address(family) {
+                self.link_news.lost.insert((index, family));
+            }
             self.resolve_again();
         }
     }
@@ -115,7 +162,11 @@ impl Rib {
     /// Everything there is to know about links and addresses has been told.
     pub fn handle_links_complete(&mut self) {
         if let Some(told) = self.links.incoming.take() {
-            self.links.by_index = told;
+            // What happened while nobody listened is not known.
+            for index in mem::replace(&mut self.links.by_index, told).into_keys() {
+                self.link_news.lose(index);
+            }
+            self.link_news.gained = true;
             self.resolve_again();
         }
     }

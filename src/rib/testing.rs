@@ -33,6 +33,7 @@ impl TestRib {
             rib.handle_address(InterfaceIndex(index), network.address(), network);
         }
         rib.handle_links_complete();
+        let _ = rib.poll_link_news();
         Self { rib, entities: BTreeMap::new(), clock: 0 }
     }
 

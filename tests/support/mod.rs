@@ -173,6 +173,8 @@ impl Launch {
             .arg(&self.runtime_directory)
             .arg("--state-directory")
             .arg(&self.state_directory)
+            // Where the test listens, if it does.
+            .env("NOTIFY_SOCKET", self.log.with_file_name("notify"))
             .stderr(fs::File::create(&self.log).unwrap())
             .spawn()
             .unwrap();
@@ -243,12 +245,21 @@ impl Client {
         family: Family,
         protocol: u32,
     ) -> Self {
+        Self::register_in(connection, 0, family, protocol).await
+    }
+
+    pub(crate) async fn register_in(
+        connection: &Connection,
+        instance: u32,
+        family: Family,
+        protocol: u32,
+    ) -> Self {
         let manager = client::manager(connection).await.unwrap();
         let label = details([("label", Variant::from(format!("client-{protocol}")))]);
         let (path, profile) =
-            manager.register_entity(0, family.name(), protocol, 0, &label).await.unwrap();
+            manager.register_entity(instance, family.name(), protocol, 0, &label).await.unwrap();
         let entity = EntityProxy::builder(connection).path(path).build().await.unwrap();
-        let table = client::table(&manager, 0, family).await.unwrap();
+        let table = client::table(&manager, instance, family).await.unwrap();
         Self { connection: connection.clone(), manager, entity, table, id: profile.id }
     }
 

@@ -86,6 +86,10 @@ impl Case {
         settled.map(|settled| settled.status)
     }
 
+    fn lost(&mut self, link: u32) {
+        self.mirror.handle_lost(&[(InterfaceIndex(link), Family::Ipv4)].into());
+    }
+
     /// Lets a second pass.
     fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
@@ -271,11 +275,83 @@ fn a_refusal_of_what_is_no_longer_wished_is_not_shown() {
 }
 
 #[test]
-fn a_refused_replacement_is_still_uninstalled_when_withdrawn() {
+fn a_refused_replacement_does_not_leave_the_old_route_behind() {
     let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
     case.want("10.0.0.0/8", "via 2");
     case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), None);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    assert_eq!(case.done("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.2 dev 2");
     assert_eq!(case.refused("10.0.0.0/8", libc::ENETUNREACH), Some(FibStatus::Failed));
+    assert_eq!(case.op(), "nothing");
+    case.wait(1);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.2 dev 2");
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+}
+
+#[test]
+fn a_replacement_without_an_answer_leaves_the_old_route_until_it_is_tried_again() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    case.want("10.0.0.0/8", "via 2");
+    case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENOBUFS), Some(FibStatus::Failed));
+    assert_eq!(case.op(), "nothing");
+    case.wait(1);
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.2 dev 2");
+}
+
+#[test]
+fn what_led_by_a_lost_link_is_written_again_and_nothing_else() {
+    let found = [("10.0.0.0/8", "via 1"), ("11.0.0.0/8", "blackhole")];
+    let mut case = Case::after_dump(found);
+    for (to, what) in found {
+        case.want(to, what);
+    }
+    case.lost(3);
+    assert_eq!(case.op(), "nothing");
+    case.lost(2);
+    assert_eq!(case.mirror.counts(), Counts { installed: 1, pending: 1, failed: 0 });
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.op(), "nothing");
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+}
+
+#[test]
+fn a_link_that_is_lost_while_a_route_by_it_is_written_makes_it_be_written_again() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    case.op();
+    case.lost(2);
+    assert_eq!(case.done("10.0.0.0/8"), None);
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn hurrying_ends_every_wait() {
+    let mut case = Case::after_dump([]);
+    case.want("10.0.0.0/8", "via 1");
+    for seconds in [1, 2, 4] {
+        case.op();
+        case.refused("10.0.0.0/8", libc::ENETUNREACH);
+        case.wait(seconds);
+    }
+    case.op();
+    case.refused("10.0.0.0/8", libc::ENETUNREACH);
+    assert_eq!(case.op(), "nothing");
+    case.mirror.hurry();
+    assert_eq!(case.mirror.counts(), Counts { installed: 0, pending: 1, failed: 0 });
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+}
+
+#[test]
+fn a_replacement_without_an_answer_is_still_uninstalled_when_withdrawn() {
+    let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
+    case.want("10.0.0.0/8", "via 2");
+    case.op();
+    assert_eq!(case.refused("10.0.0.0/8", libc::ENOBUFS), Some(FibStatus::Failed));
     assert_eq!(case.withdraw("10.0.0.0/8"), None);
     assert_eq!(case.op(), "uninstall 10.0.0.0/8");
     assert_eq!(case.refused("10.0.0.0/8", libc::ESRCH), Some(FibStatus::None));
@@ -392,6 +468,15 @@ impl Kernel {
         Ok(())
     }
 
+    /// A link goes down, and nobody is told what that takes along.
+    fn drop_silently(&mut self) {
+        for routes in self.0.values_mut() {
+            routes.retain(|(forwarding, owner)| {
+                *owner == Owner::Stranger || **forwarding == Forwarding::Blackhole
+            });
+        }
+    }
+
     /// What there is of this owner, without empty destinations.
     fn of(&self, wanted: Owner) -> Vec<(Prefix, Vec<Arc<Forwarding>>)> {
         let routes = |routes: &Vec<(Arc<Forwarding>, Owner)>| -> Vec<Arc<Forwarding>> {
@@ -411,6 +496,11 @@ enum Step {
     /// The oldest or the newest operation in flight returns.
     Answer(Mishap, bool),
     Wait,
+    /// The kernel drops what leads by the link.
+    Drop,
+    /// The mirror hears that the link was lost.
+    Tell,
+    Hurry,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -426,6 +516,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1..4_u8).prop_map(Step::Send),
         4 => (mishap, any::<bool>()).prop_map(|(mishap, oldest)| Step::Answer(mishap, oldest)),
         1 => Just(Step::Wait),
+        1 => Just(Step::Drop),
+        1 => Just(Step::Tell),
+        1 => Just(Step::Hurry),
     ];
     vec(step, 0..120)
 }
@@ -476,7 +569,8 @@ proptest! {
         mirror.handle_dump_complete();
 
         let mut in_flight: VecDeque<FibOp> = VecDeque::new();
-        for step in steps {
+        let lost = [(InterfaceIndex(2), Family::Ipv4)].into();
+        for step in steps.into_iter().chain([Step::Tell]) {
             match step {
                 Step::Want(to, wish) => {
                     let to = nth_prefix(to);
@@ -510,6 +604,9 @@ proptest! {
                     now += Duration::from_secs(60);
                     mirror.handle_deadline(now);
                 }
+                Step::Drop => kernel.drop_silently(),
+                Step::Tell => mirror.handle_lost(&lost),
+                Step::Hurry => mirror.hurry(),
             }
             let counts = mirror.counts();
             prop_assert_eq!(

@@ -2,7 +2,10 @@ use super::super::{
     FibCounts,
     testing::{TestRib, table},
 };
-use crate::model::{Family, FibStatus};
+use crate::{
+    model::{Family, FibStatus, InterfaceIndex, Prefix},
+    rib::LinkNews,
+};
 
 fn status(test: &TestRib, prefix: &str) -> (FibStatus, Option<String>) {
     let routes = test.rib.routes(table(Family::Ipv4), prefix.parse().unwrap()).unwrap();
@@ -120,4 +123,62 @@ fn an_instance_kept_out_of_the_kernel_has_no_effects() {
     test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
     assert_eq!(test.effects(), [""; 0]);
     assert_eq!(status(&test, "10.0.0.0/8").0, FibStatus::None);
+}
+
+fn news(test: &mut TestRib) -> String {
+    let LinkNews { lost, gained } = test.rib.poll_link_news();
+    let lost = lost.iter().map(|(link, family)| format!("lost {link} {family}"));
+    lost.chain(gained.then(|| "gained".to_owned())).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_link_that_comes_back_at_once_has_still_been_lost() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.effects();
+    assert_eq!(news(&mut test), "");
+    let link = InterfaceIndex(1);
+    test.rib.handle_link(link, "up1", false);
+    test.rib.handle_link(link, "up1", true);
+    assert!(test.rib.has_effects());
+    assert_eq!(news(&mut test), "lost 1 ipv4, lost 1 ipv6, gained");
+    test.rib.handle_link_gone(link);
+    assert_eq!(news(&mut test), "lost 1 ipv4, lost 1 ipv6");
+}
+
+#[test]
+fn a_link_is_lost_to_a_family_with_its_last_address() {
+    let mut test = TestRib::with_entities([]);
+    let (link, network): (_, Prefix) = (InterfaceIndex(1), "192.0.2.0/24".parse().unwrap());
+    let address = "192.0.2.9".parse().unwrap();
+    test.rib.handle_address(link, address, network);
+    assert_eq!(news(&mut test), "gained");
+    test.rib.handle_address(link, address, network);
+    assert_eq!(news(&mut test), "");
+    test.rib.handle_address_gone(link, address, network);
+    assert_eq!(news(&mut test), "");
+    test.rib.handle_address_gone(link, network.address(), network);
+    assert_eq!(news(&mut test), "lost 1 ipv4");
+}
+
+#[test]
+fn all_links_may_have_been_lost_while_nobody_listened() {
+    let mut test = TestRib::with_entities([]);
+    test.rib.handle_links_unknown();
+    test.rib.handle_links_complete();
+    let all = (1..=3).map(|link| format!("lost {link} ipv4, lost {link} ipv6, "));
+    assert_eq!(news(&mut test), format!("{}gained", all.collect::<String>()));
+}
+
+#[test]
+fn news_of_a_lost_link_counts_as_pending_until_it_was_taken() {
+    let mut test = TestRib::with_entities(["static"]);
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.effects();
+    assert_eq!(test.rib.fib_counts(table(Family::Ipv4)).pending, 0);
+    let (link, network): (_, Prefix) = (InterfaceIndex(2), "198.51.100.0/24".parse().unwrap());
+    test.rib.handle_address_gone(link, network.address(), network);
+    assert_eq!(test.rib.fib_counts(table(Family::Ipv4)).pending, 1);
+    news(&mut test);
+    assert_eq!(test.rib.fib_counts(table(Family::Ipv4)).pending, 0);
 }

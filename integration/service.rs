@@ -1,0 +1,370 @@
+//! The whole rtmd against a real kernel: after each step the kernel has the best routes, and what
+//! others put there.
+//!
+//! Needs root (or `unshare -r`), `ip` and `dbus-daemon`. `ip` is the judge of what the kernel has, and
+//! the clients are ours.
+
+#[path = "service/scene.rs"]
+mod scene;
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[path = "service/walk.rs"]
+mod walk;
+#[path = "kernel/world.rs"]
+mod world;
+
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+use rtmd::model::Family;
+use scene::{before_start, fib, ip_at_once, is_best, offer, on_stage, restore};
+use support::{Client, details};
+use walk::Walk;
+use world::{ip, ours, routes};
+
+const STATIC: u32 = 10006;
+const OSPF: u32 = 13;
+const BGP: u32 = 14;
+
+/// The same in each family.
+struct Case {
+    family: Family,
+    to: &'static str,
+    west: &'static str,
+    west_too: &'static str,
+    east: &'static str,
+    north: &'static str,
+    several: &'static str,
+}
+
+const CASES: [Case; 2] = [
+    Case {
+        family: Family::Ipv4,
+        to: "203.0.113.0/24",
+        west: "via 192.0.2.254 dev west",
+        west_too: "via 192.0.2.253 dev west",
+        east: "via 198.51.100.254 dev east",
+        north: "via 10.99.0.254 dev north",
+        several: "via 192.0.2.7 dev west weight 3, via 10.99.0.7 dev north weight 1",
+    },
+    Case {
+        family: Family::Ipv6,
+        to: "2001:db8:ffff::/48",
+        west: "via 2001:db8:a::9 dev west",
+        west_too: "via 2001:db8:a::8 dev west",
+        east: "via 2001:db8:b::9 dev east",
+        north: "via 2001:db8:c::9 dev north",
+        several: "via 2001:db8:a::7 dev west weight 3, via 2001:db8:c::7 dev north weight 1",
+    },
+];
+
+impl Case {
+    /// Offers a route to the destination, in place of the client's earlier one.
+    async fn offer(&self, client: &Client, what: &str, preference: u32) -> u64 {
+        client.entity.add_route(self.to, &offer(what, preference, 0), 0).await.unwrap().0
+    }
+}
+
+#[test]
+fn the_kernel_follows_the_best_route_from_step_to_step() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let bgp = scene.client(case.family, BGP).await;
+            let ospf = scene.client(case.family, OSPF).await;
+            let fixed = scene.client(case.family, STATIC).await;
+            let expect = async |what: &str| scene.expect([(case.to, what)]).await;
+
+            case.offer(&bgp, case.west, 20).await;
+            expect(case.west).await;
+            let second = case.offer(&ospf, case.east, 110).await;
+            expect(case.west).await;
+            case.offer(&bgp, case.west, 111).await;
+            expect(case.east).await;
+            case.offer(&bgp, case.west, 20).await;
+            expect(case.west).await;
+            let mut first = 0;
+            for what in
+                [case.west_too, case.several, "blackhole", "unreachable", "prohibit", case.west]
+            {
+                first = case.offer(&bgp, what, 20).await;
+                expect(what).await;
+            }
+            bgp.entity.delete_route(first).await.unwrap();
+            expect(case.east).await;
+            case.offer(&fixed, case.several, 1).await;
+            expect(case.several).await;
+            fixed.entity.deregister(&details([])).await.unwrap();
+            expect(case.east).await;
+            case.offer(&bgp, "prohibit", 20).await;
+            expect("prohibit").await;
+
+            bgp.connection.clone().close().await.unwrap();
+            drop(bgp);
+            support::eventually("the dead client's route goes", async || {
+                ospf.table.get_routes(case.to).await.unwrap().len() == 1
+            })
+            .await;
+            expect(case.east).await;
+            ospf.entity.delete_route(second).await.unwrap();
+            scene.expect([]).await;
+        }
+    });
+}
+
+#[test]
+fn a_link_that_goes_down_takes_its_routes_along_until_it_comes_up() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let first = scene.client(case.family, BGP).await;
+            let second = scene.client(case.family, OSPF).await;
+            case.offer(&first, case.west, 20).await;
+            case.offer(&second, case.north, 110).await;
+            scene.expect([(case.to, case.west)]).await;
+            ip("link set west down");
+            scene.expect([(case.to, case.north)]).await;
+            restore("west");
+            scene.expect_soon([(case.to, case.west)]).await;
+            ip("link set east down"); // takes west's carrier, and nothing from the kernel's table
+            scene.expect([(case.to, case.north)]).await;
+            restore("east");
+            scene.expect_soon([(case.to, case.west)]).await;
+
+            case.offer(&first, case.several, 20).await;
+            scene.expect([(case.to, case.several)]).await;
+            let [west, north] = ["west", "north"].map(|link| only(case.several, link));
+            ip("link set west down");
+            scene.expect([(case.to, &north)]).await;
+            restore("west");
+            scene.expect_soon([(case.to, case.several)]).await;
+            ip("link set north down");
+            scene.expect([(case.to, &west)]).await;
+            ip("link set west down");
+            scene.expect([]).await;
+            restore("west");
+            restore("north");
+            scene.expect_soon([(case.to, case.several)]).await;
+            first.entity.deregister(&details([])).await.unwrap();
+            second.entity.deregister(&details([])).await.unwrap();
+        }
+    });
+}
+
+/// The hop by this link.
+fn only(several: &str, link: &str) -> String {
+    let hop = several.split(", ").find(|hop| hop.contains(link)).unwrap();
+    hop.split(" weight").next().unwrap().to_owned()
+}
+
+#[test]
+fn what_the_kernel_drops_in_a_flap_that_is_over_at_once_comes_back() {
+    on_stage(async |scene| {
+        let [ipv4, ipv6] = CASES;
+        let first = scene.client(ipv4.family, BGP).await;
+        let second = scene.client(ipv6.family, BGP).await;
+        for flap in [
+            "link set north down\nlink set north up\naddr replace 2001:db8:c::1/64 dev north nodad\n",
+            "addr del 10.99.0.1/24 dev north\naddr add 10.99.0.1/24 dev north\n",
+            "link set lo down\nlink set lo up\n",
+        ] {
+            for (what4, what6) in [(ipv4.north, ipv6.north), (ipv4.several, "unreachable")] {
+                ipv4.offer(&first, what4, 20).await;
+                ipv6.offer(&second, what6, 20).await;
+                scene.expect([(ipv4.to, what4), (ipv6.to, what6)]).await;
+                for count in [1, 10] {
+                    ip_at_once(&flap.repeat(count));
+                    scene.expect_soon([(ipv4.to, what4), (ipv6.to, what6)]).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn an_address_that_goes_and_comes_back_leaves_the_kernel_in_step() {
+    on_stage(async |scene| {
+        for (case, address, gateway) in [
+            (&CASES[0], "10.99.0.1/24", "10.99.0.254"),
+            (&CASES[1], "2001:db8:c::1/64", "2001:db8:c::9"),
+        ] {
+            let client = scene.client(case.family, BGP).await;
+            case.offer(&client, &format!("via {gateway}"), 20).await; // by the link that leads there
+            scene.expect([(case.to, case.north)]).await;
+            ip(&format!("addr del {address} dev north"));
+            scene.expect([]).await;
+            ip(&format!("addr replace {address} dev north"));
+            scene.expect_soon([(case.to, case.north)]).await;
+
+            case.offer(&client, case.north, 20).await; // by this link, whether it leads there or not
+            scene.expect([(case.to, case.north)]).await;
+            ip(&format!("addr del {address} dev north"));
+            scene.links_known().await;
+            ip(&format!("addr replace {address} dev north"));
+            scene.expect_soon([(case.to, case.north)]).await;
+            client.entity.deregister(&details([])).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_is_another_one() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let first = scene.client(case.family, BGP).await;
+            let second = scene.client(case.family, OSPF).await;
+            case.offer(&first, case.north, 20).await;
+            let gateway = case.north.split(" dev").next().unwrap();
+            case.offer(&second, gateway, 110).await;
+            ip("link del north");
+            scene.expect([]).await;
+            ip_at_once(
+                "link add north type veth peer name north-peer\nlink set north-peer up\naddr add 10.99.0.1/24 dev north\nlink set north up\n\
+                 addr add 2001:db8:c::1/64 dev north nodad\n",
+            );
+            scene.expect_soon([(case.to, case.north)]).await;
+            let routes = first.table.get_routes(case.to).await.unwrap();
+            let best = routes.iter().find(|route| is_best(route)).unwrap();
+            assert_eq!(best.owner, second.id, "the first one's interface is gone for ever");
+            case.offer(&first, case.north, 20).await;
+            scene.expect([(case.to, case.north)]).await;
+            let routes = first.table.get_routes(case.to).await.unwrap();
+            assert!(routes.iter().any(|route| is_best(route) && route.owner == first.id));
+            first.entity.deregister(&details([])).await.unwrap();
+            second.entity.deregister(&details([])).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn it_is_ready_when_the_routes_of_an_earlier_life_are_gone() {
+    let prepare = || {
+        let mut commands = String::new();
+        for n in 0..20_000 {
+            let (high, low) = (n / 256, n % 256);
+            let table = if n % 2 == 0 { 254 } else { 1000 };
+            writeln!(
+                commands,
+                "route add 100.{high}.{low}.0/24 via 192.0.2.254 dev west proto 82 metric 82 \
+                 table {table}"
+            )
+            .unwrap();
+        }
+        for n in 0..2000 {
+            writeln!(commands, "route add 2001:db8:{n:x}:1::/64 dev west proto 82 metric 82")
+                .unwrap();
+        }
+        commands.push_str("route add blackhole 203.0.113.0/24 proto 82 metric 82\n");
+        commands.push_str("route append 203.0.113.0/24 dev west proto 82 metric 82\n");
+        ip_at_once(&commands);
+        assert!(routes().len() > 22_000);
+    };
+    before_start(prepare, async |scene| {
+        assert_eq!(scene.manager.fib_state().await.unwrap(), "synced");
+        let case = &CASES[0];
+        let client = scene.client(case.family, BGP).await;
+        case.offer(&client, case.several, 20).await;
+        scene.expect([(case.to, case.several)]).await;
+    });
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_in_its_words_and_heals() {
+    on_stage(async |scene| {
+        for (case, what, address) in [
+            (&CASES[0], "via 172.16.0.9 dev west", "172.16.0.1/24"),
+            (&CASES[1], "via fd99::9 dev west", "fd99::1/64"),
+        ] {
+            let client = scene.client(case.family, BGP).await;
+            case.offer(&client, what, 20).await;
+            scene.expect([]).await;
+            let routes = client.table.get_routes(case.to).await.unwrap();
+            assert_eq!(fib(&routes[0]), "failed");
+            let words: &str = (&routes[0].more["fib-error"]).try_into().unwrap();
+            let expected = match case.family {
+                Family::Ipv4 => "Nexthop has invalid gateway",
+                Family::Ipv6 => "No route to host (os error 113)",
+            };
+            assert_eq!(words, expected);
+            assert_eq!(client.table.fib_failed().await.unwrap(), 1);
+            assert_eq!(client.table.fib_installed().await.unwrap(), 0);
+            support::eventually("the state is degraded", async || {
+                scene.manager.fib_state().await.unwrap() == "degraded"
+            })
+            .await;
+
+            // It is the best nevertheless, and what it came in place of does not stay.
+            let other = scene.client(case.family, OSPF).await;
+            case.offer(&other, case.north, 110).await;
+            scene.expect([]).await;
+            case.offer(&other, case.north, 200).await;
+            case.offer(&client, case.west, 20).await;
+            scene.expect([(case.to, case.west)]).await;
+            case.offer(&client, what, 20).await;
+            scene.expect([]).await;
+            other.entity.deregister(&details([])).await.unwrap();
+
+            // Long enough for the waits between attempts to have grown.
+            tokio::time::sleep(Duration::from_millis(3200)).await;
+            let nodad = if case.family == Family::Ipv6 { " nodad" } else { "" };
+            ip(&format!("addr add {address} dev west{nodad}"));
+            scene.expect_soon([(case.to, what)]).await;
+            let routes = client.table.get_routes(case.to).await.unwrap();
+            assert_eq!(fib(&routes[0]), "installed");
+            assert!(!routes[0].more.contains_key("fib-error"));
+            assert_eq!(client.table.fib_installed().await.unwrap(), 1);
+            support::eventually("the state is synced", async || {
+                scene.manager.fib_state().await.unwrap() == "synced"
+            })
+            .await;
+            client.entity.deregister(&details([])).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn two_instances_with_the_same_prefixes_keep_to_their_tables() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let main = scene.client(case.family, BGP).await;
+            let other = scene.client_in(1, case.family, BGP).await;
+            let expect = async |wanted: Vec<String>| {
+                scene.nothing_pending().await;
+                let mut expected = scene.foreign.clone();
+                expected.extend(wanted);
+                assert_eq!(routes(), expected);
+            };
+            let [in_main, in_other] =
+                [ours(case.to, case.west, 254), ours(case.to, case.several, 1000)];
+            case.offer(&main, case.west, 20).await;
+            expect(vec![in_main.clone()]).await;
+            case.offer(&other, case.several, 20).await;
+            expect(vec![in_main, in_other.clone()]).await;
+            main.entity.deregister(&details([])).await.unwrap();
+            expect(vec![in_other]).await;
+            other.entity.deregister(&details([])).await.unwrap();
+            expect(vec![]).await;
+        }
+    });
+}
+
+#[test]
+fn the_kernel_has_the_best_routes_after_each_step_of_a_random_walk() {
+    on_stage(async |scene| {
+        let mut walk = Walk::new(scene, 82);
+        let start = Instant::now();
+        for number in 0..300 {
+            let what = walk.step().await;
+            // For whoever wants to know why it failed.
+            println!("{number}: {what}");
+            scene.links_known().await;
+            scene.in_step().await;
+        }
+        println!("300 steps in {:.1?}", start.elapsed());
+        for link in ["west", "east", "north"] {
+            restore(link);
+        }
+        scene.links_known().await;
+        scene.in_step().await;
+    });
+}

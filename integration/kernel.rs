@@ -10,7 +10,6 @@ mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
+use super::notifier::Notifier;
 use crate::{
     bus::{FibState, Service},
     fib::{Mirror, Settled},
@@ -39,7 +39,8 @@ pub(super) async fn keep(rib: &SharedRib, signature: Signature, service: &Servic
         Ok(started) => started,
         Err(error) => return error,
     };
-    let mut keeper = Keeper { rib, mirrors, announced: Announced::default() };
+    let mut keeper =
+        Keeper { rib, mirrors, announced: Announced::default(), notifier: Notifier::start() };
     for (id, table) in rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>()) {
         let request = DumpRequest { table, family: id.family, signature };
         keeper.read_table(id, request).await;
@@ -55,6 +56,7 @@ struct Keeper<'r> {
     rib: &'r SharedRib,
     mirrors: Mirrors,
     announced: Announced,
+    notifier: Notifier,
 }
 
 /// The mirrors of all tables that go to the kernel.
@@ -256,11 +258,10 @@ impl Keeper<'_> {
         if state != FibState::Syncing && !self.announced.ready {
             self.announced.ready = true;
             tracing::info!(state = state.name(), "the kernel is in step");
-            super::notify(&[NotifyState::Ready]);
+            self.notifier.ready();
         }
         let installed: usize = self.mirrors.iter().map(|mirror| mirror.counts().installed).sum();
-        let status = format!("{installed} routes in the kernel, {}", state.name());
-        super::notify(&[NotifyState::Status(&status)]);
+        self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
         service.announce(state).await;
         self.announced.state = state;
     }

@@ -7,6 +7,7 @@
 
 mod fib;
 mod links;
+mod notifier;
 
 use std::{
     fs::{File, TryLockError},
@@ -15,7 +16,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -127,7 +127,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             Ok(())
         }
     };
-    notify(&[NotifyState::Stopping]);
     if ended.is_ok() {
         service.stop().await;
     }
@@ -188,12 +187,5 @@ async fn stop_signal() -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-/// Tells the service manager; without one there is nobody to tell.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager was not told");
     }
 }

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    num::{NonZeroU8, NonZeroU32},
     path::Path,
 };
 
@@ -22,9 +23,9 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// `rtm_protocol` of our routes in the kernel, 1 to 255.
-    pub fib_protocol: u8,
+    pub fib_protocol: NonZeroU8,
     /// The metric of our routes in the kernel, never 0.
-    pub fib_metric: u32,
+    pub fib_metric: NonZeroU32,
     /// What the RIB is told.
     pub policy: Policy,
 }
@@ -56,8 +57,8 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fib {
-    protocol: u8,
-    metric: u32,
+    protocol: NonZeroU8,
+    metric: NonZeroU32,
 }
 
 #[derive(Default, Deserialize)]
@@ -65,9 +66,11 @@ struct Fib {
 struct LimitsSection {
     entities: Option<u32>,
     entities_per_client: Option<u32>,
+    enumerations: Option<u32>,
     enumerations_per_client: Option<u32>,
     max_handles: Option<u32>,
     max_next_hops: Option<u32>,
+    next_hop_lists: Option<u32>,
     next_hops: Option<u32>,
     routes: Option<u32>,
     routes_per_destination: Option<u32>,
@@ -88,7 +91,9 @@ struct InstanceSection {
 
 impl Default for Fib {
     fn default() -> Self {
-        Self { protocol: 82, metric: 82 }
+        const PROTOCOL: NonZeroU8 = NonZeroU8::new(82).expect("82 is not 0");
+        const METRIC: NonZeroU32 = NonZeroU32::new(82).expect("82 is not 0");
+        Self { protocol: PROTOCOL, metric: METRIC }
     }
 }
 
@@ -119,13 +124,9 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(ConfigError::Malformed)?;
         let Fib { protocol, metric } = file.fib;
-        // 0 is RTPROT_UNSPEC and 1 to 4 are the kernel's and the administrator's own; a metric of
-        // 0 is not kept by IPv6, which takes 1024 instead.
-        if protocol < 5 {
+        // 1 to 4 are the kernel's and the administrator's own.
+        if protocol.get() < 5 {
             return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
-        }
-        if metric == 0 {
-            return Err(impossible("fib.metric cannot be 0"));
         }
         let policy = Policy {
             instances: instances(file.instance)?,
@@ -159,21 +160,23 @@ fn limits(section: &LimitsSection) -> Result<Limits, ConfigError> {
     let limits = Limits {
         entities: section.entities.unwrap_or(defaults.entities),
         entities_per_client: section.entities_per_client.unwrap_or(defaults.entities_per_client),
+        enumerations: section.enumerations.unwrap_or(defaults.enumerations),
         enumerations_per_client: section
             .enumerations_per_client
             .unwrap_or(defaults.enumerations_per_client),
         handles: section.max_handles.unwrap_or(defaults.handles),
         next_hops_per_route: section.max_next_hops.unwrap_or(defaults.next_hops_per_route),
+        next_hop_lists: section.next_hop_lists.unwrap_or(defaults.next_hop_lists),
         next_hops: section.next_hops.unwrap_or(defaults.next_hops),
         routes: section.routes.unwrap_or(defaults.routes),
         routes_per_destination: section
             .routes_per_destination
             .unwrap_or(defaults.routes_per_destination),
     };
-    // A page of routes has to fit into a message; each is a few hundred bytes.
-    if !(1..=10_000).contains(&limits.handles) {
+    // A page has to stay far below what a bus takes in one message (32 MiB on dbus-daemon).
+    if !(1..=4096).contains(&limits.handles) {
         return Err(impossible(format_args!(
-            "limits.max-handles {} is not from 1 to 10000",
+            "limits.max-handles {} is not from 1 to 4096",
             limits.handles
         )));
     }
@@ -312,7 +315,7 @@ mod tests {
         assert_eq!(fault("[preferences]\nnosuch = 2"), "preferences.nosuch is no protocol");
         assert_eq!(
             fault("[limits]\nmax-handles = 0"),
-            "limits.max-handles 0 is not from 1 to 10000"
+            "limits.max-handles 0 is not from 1 to 4096"
         );
         assert_eq!(
             fault("[[instance]]\nid = 1\nfib = false\n[[instance]]\nid = 1\nfib = false"),

@@ -263,6 +263,24 @@ async fn no_call_of_a_dead_client_takes_effect_later() {
 }
 
 #[tokio::test]
+async fn many_clients_that_die_at_once_are_all_cleaned_up_after() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let watcher = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let mut dying = Vec::new();
+    for protocol in 100..300 {
+        dying.push(Client::register(&bus, Family::Ipv4, protocol).await);
+    }
+    for client in &dying {
+        client.connection.clone().close().await.unwrap();
+    }
+    eventually("the dead clients' registrations go", async || {
+        watcher.manager.get_registered_entities(0, "ipv4").await.unwrap().len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn registrations_are_broadcast_on_the_tables_path() {
     let bus = PrivateBus::start();
     let _service = bus.serve(NO_FIB);

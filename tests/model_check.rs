@@ -3,7 +3,7 @@
 //! The naive side is written from the rules alone: plain vectors, everything computed from scratch
 //! whenever it is asked for. What is compared after each command: its result, the candidates of
 //! every prefix in order, the best route of every view, the walk over the table, the accounts of the
-//! entities, and the kernel's table as it comes out of the effects taken so far.
+//! entities, and, when no effects wait, the kernel's table as it comes out of those taken so far.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use rtmd::{
     },
     rib::{
         Best, LookUp, Match, NextHopOffer, Offer, OfferedNextHops, Policy, Registration, Rib,
-        Start, Tenure, WalkSettings,
+        Start, Tenure, WalkSettings, Withdrawal,
     },
 };
 
@@ -311,7 +311,7 @@ impl Pair {
     fn deregister(&mut self, entity: u8) {
         let Some((id, _)) = self.entity(entity) else { return };
         self.rib.deregister(id).unwrap();
-        while self.rib.withdraw(id, 2, Timestamp(self.now)).is_none() {
+        while let Withdrawal::Unfinished = self.rib.withdraw(id, 2, Timestamp(self.now)) {
             self.check_bests_are_among_candidates();
         }
         self.naive.entities.retain(|(known, _)| *known != id);
@@ -386,22 +386,25 @@ impl Pair {
             Via::Ids(numbers) => numbers.iter().filter_map(|number| pick(*number)).collect(),
             Via::Inline(_) => Vec::new(),
         };
-        let inline: Vec<(NextHopKey, u32)> = match &command.via {
+        let inline: Vec<(NextHopKey, Option<u32>)> = match &command.via {
             Via::Ids(_) => Vec::new(),
             Via::Inline(all) => {
-                all.iter().map(|(n, w)| (gateway(family, *n), u32::from(w % 3) + 1)).collect()
+                let weight = |w: u8| Some(u32::from(w % 3)).filter(|weight| *weight > 0);
+                all.iter().map(|(n, w)| (gateway(family, *n), weight(*w))).collect()
             }
         };
         let next_hops: Vec<NextHopId> = ids.iter().map(|hop| hop.id).collect();
-        let weighted: Vec<(NextHopKey, Weight)> =
-            inline.iter().map(|(key, weight)| (*key, Weight::new(*weight).unwrap())).collect();
+        let weighted: Vec<(NextHopKey, Option<Weight>)> = inline
+            .iter()
+            .map(|(key, weight)| (*key, weight.map(|weight| Weight::new(weight).unwrap())))
+            .collect();
         let offer = Offer {
             to: prefix(family, command.prefix),
             neighbour: neighbour.as_ref().map(|hop| hop.id),
             preference: Preference((command.preference % 4 * 60).into()),
             metric: Metric((command.metric % 3).into()),
             flags: RouteFlags(command.flags),
-            views: ViewSet((command.views % 4).into()),
+            views: if command.views == 4 { ViewSet::ALL } else { ViewSet(command.views.into()) },
             next_hops: match command.via {
                 Via::Ids(_) => OfferedNextHops::Ids(&next_hops),
                 Via::Inline(_) => OfferedNextHops::Inline(&weighted),
@@ -438,7 +441,9 @@ impl Pair {
                 .iter()
                 .map(|(key, weight)| {
                     let id = self.rib.find_next_hop(owner, *key).unwrap().id;
-                    self.naive_hop(id, owner, *key, *weight);
+                    let known = self.naive.hops.iter().find(|hop| hop.id == id);
+                    let weight = weight.or(known.map(|hop| hop.weight)).unwrap_or(1);
+                    self.naive_hop(id, owner, *key, weight);
                     id
                 })
                 .collect(),
@@ -486,7 +491,7 @@ impl Pair {
             metric: offer.metric.0,
             since,
             flags: offer.flags.0,
-            views: offer.views.0,
+            views: offer.views.0 & 3, // all means all supported
             next_hops,
         });
         let moved = self.naive.settle().contains(&(key.table, offer.to));
@@ -537,6 +542,9 @@ impl Pair {
     }
 
     fn check(&self) {
+        if !self.rib.has_effects() {
+            assert_eq!(self.kernel, self.naive.wish(), "nothing waits, so the kernel has the wish");
+        }
         for table in self.rib.tables().collect::<Vec<_>>() {
             for number in 0..5 {
                 self.check_prefix(table, prefix(table.family, number));
@@ -609,7 +617,7 @@ fn command() -> impl Strategy<Value = Command> {
         any::<u8>(),
         any::<u8>(),
         flags,
-        prop_oneof![1 => Just(0u8), 9 => 1..4u8],
+        prop_oneof![1 => Just(0u8), 9 => 1..5u8],
         via,
         prop_oneof![6 => Just(0u8), 2 => Just(1u8), 2 => Just(2u8), 1 => Just(3u8)],
     );

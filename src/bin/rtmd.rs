@@ -48,6 +48,7 @@ async fn main() -> ExitCode {
         Some(_) => log.without_time().with_target(false).init(),
         None => log.with_target(false).init(),
     }
+    end_with_the_first_panic();
     let options = Options {
         bus: arguments.bus,
         config: arguments.config,
@@ -61,4 +62,14 @@ async fn main() -> ExitCode {
             ExitCode::from(failure.exit_status())
         }
     }
+}
+
+/// A task that panics would leave a service that looks alive and answers nobody; one that ends is
+/// started again.
+fn end_with_the_first_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }

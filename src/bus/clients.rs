@@ -7,13 +7,16 @@
 
 use std::{
     collections::HashMap,
+    iter,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 use zbus::{Connection, MatchRule, MessageStream, fdo, message::Header, names::UniqueName};
 
-use super::wire::ROOT;
+use super::{context::Context, lifecycle, wire::ROOT};
 use crate::model::{Caller, ErrorKind, Result};
 
 /// The connections that called something that asks who they are.
@@ -62,13 +65,32 @@ impl Clients {
         bus.get_connection_unix_user(name.clone().into()).await
     }
 
-    /// The names of connections that are gone, each after all its calls were handled.
-    ///
-    /// `service` is the connection that calls arrive at.
-    pub(super) async fn gone(
-        &self,
-        service: &Connection,
-    ) -> zbus::Result<impl Stream<Item = String>> {
+    /// Waits until the bus answers no more questions, because it is gone.
+    pub(super) async fn lost(&self) {
+        self.questions.closed().await;
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<u32>>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Connections that are gone and were known, on their way from the bus to the cleaning up.
+///
+/// Reading the news and acting on it are two futures, because acting waits for an answer that comes
+/// by the same connection as the news: were the news left unread meanwhile, neither would come.
+#[derive(Debug)]
+pub(super) struct Departures {
+    news: tokio::sync::Mutex<MessageStream>,
+    gone: mpsc::UnboundedSender<String>,
+    queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
+}
+
+/// How long the service may take to hear itself before it asks again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Departures {
+    pub(super) async fn subscribe(service: &Connection) -> zbus::Result<Self> {
         // One rule for all clients: the buses limit how many rules a connection may have.
         let rule = MatchRule::builder()
             .msg_type(zbus::message::Type::Signal)
@@ -78,37 +100,58 @@ impl Clients {
             .arg(2, "")
             .build()?;
         let news = MessageStream::for_match_rule(rule, service, None).await?;
-        let own_name = service.unique_name().map(ToString::to_string).unwrap_or_default();
-        Ok(news.filter_map(move |message| {
-            let own_name = own_name.clone();
-            async move {
-                let message = message.ok()?;
-                let (name, _, _): (String, String, String) = message.body().deserialize().ok()?;
-                // A name that nothing was asked about holds nothing.
-                if !self.known().contains_key(&name) {
-                    return None;
-                }
-                self.let_calls_finish(&own_name).await;
-                self.known().remove(&name);
-                Some(name)
-            }
-        }))
+        // Bounded by the clients that are known.
+        let (gone, queue) = mpsc::unbounded_channel();
+        Ok(Self { news: news.into(), gone, queue: queue.into() })
     }
 
-    async fn let_calls_finish(&self, own_name: &str) {
-        let ping = self.questions.call_method(
-            Some(own_name),
-            ROOT,
-            Some("org.freedesktop.DBus.Peer"),
-            "Ping",
-            &(),
-        );
-        if let Err(error) = ping.await {
-            tracing::warn!(%error, "the service does not hear itself on the bus");
+    /// Reads the news, until the bus is gone.
+    pub(super) async fn follow(&self, clients: &Clients) {
+        let mut news = self.news.lock().await;
+        while let Some(message) = news.next().await {
+            let body =
+                message.map(|message| message.body().deserialize::<(String, String, String)>());
+            let Ok(Ok((name, _, _))) = body else { continue };
+            // A name that nothing was asked about holds nothing.
+            if clients.known().contains_key(&name) {
+                let _ = self.gone.send(name);
+            }
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<u32>>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Acts on the news, until the bus is gone.
+    pub(super) async fn clean_up(&self, context: &Context, service: &Connection) {
+        let own_name = service.unique_name().map(ToString::to_string).unwrap_or_default();
+        let mut queue = self.queue.lock().await;
+        while let Some(first) = queue.recv().await {
+            let names: Vec<String> =
+                iter::once(first).chain(iter::from_fn(|| queue.try_recv().ok())).collect();
+            context.clients.let_calls_finish(&own_name).await;
+            for name in names {
+                context.clients.known().remove(&name);
+                lifecycle::forget(context, service, &name).await;
+            }
+        }
+    }
+}
+
+impl Clients {
+    /// Waits until every call that has arrived so far has been handled.
+    async fn let_calls_finish(&self, own_name: &str) {
+        loop {
+            let ping = self.questions.call_method(
+                Some(own_name),
+                ROOT,
+                Some("org.freedesktop.DBus.Peer"),
+                "Ping",
+                &(),
+            );
+            match tokio::time::timeout(PATIENCE, ping).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "the service does not hear itself"),
+                Err(_) => tracing::warn!("the service has not heard itself for {PATIENCE:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 use zbus::{Connection, OwnedVariant, interface, message::Header};
 
 use super::{
+    context::Context,
     convert::{bus_name, next_hop_info, now},
     errors::Refusals,
+    lifecycle,
     options::{Options, RouteOptions, check_ttl, next_hop_id, next_hop_ids, next_hop_key},
-    service::Context,
     wire::{ItemError, NextHopInfo, RouteItem},
 };
 use crate::{
@@ -57,6 +58,7 @@ impl Entity {
                 .because(format_args!("{count} items, a call has {most} at most")));
         }
         let caller = self.context.clients.caller(header).await?;
+        self.context.rib.with(|rib| rib.authorize(self.id, &caller))?;
         let mut done = Vec::with_capacity(items.len());
         let mut refusals = Refusals::default();
         for slice in items.chunks(SLICE) {
@@ -92,10 +94,10 @@ impl Entity {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
         let mut options = Options::new(options, "deregistration option");
-        options.not_yet(&["keep"])?;
+        options.not_yet("keep", &false)?;
         options.finish()?;
         self.command(&header, |rib| rib.deregister(self.id)).await?;
-        self.context.retire(connection, self.id).await;
+        lifecycle::retire(&self.context, connection, self.id).await;
         Ok(())
     }
 
@@ -112,7 +114,8 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(u64, u32)> {
         let mut options = Options::new(options, "next-hop option");
-        options.not_yet(&["private", "remote-destination"])?;
+        options.not_yet("private", &Vec::<u8>::new())?;
+        options.not_yet("remote-destination", &String::new())?;
         let flags = NextHopFlags::new(options.take("flags")?.unwrap_or_default())?;
         let weight = options.take("weight")?.map_or(Ok(Weight::ONE), Weight::new)?;
         options.finish()?;
@@ -181,7 +184,7 @@ impl Entity {
 
     /// Offers many routes: destination, neighbour, preference, metric, flags, views, time to live
     /// (4294967295: for ever), next hops. Returns an id for each, 0 where it was refused, and the
-    /// refusals: index, error name, text, where only the first MiB of text is told. At most 65536
+    /// refusals: index, error name, text, where only the first MiB of text is told. At most 32768
     /// in a call. Errors: AccessDenied, NoSystemResources.
     #[zbus(out_args("ids", "errors"))]
     async fn add_routes(
@@ -209,7 +212,7 @@ impl Entity {
         Ok((ids(&done), errors))
     }
 
-    /// Offers the same route to many destinations, at most 65536. Keys, change flags and errors as
+    /// Offers the same route to many destinations, at most 32768. Keys, change flags and errors as
     /// with AddRoute, result as with AddRoutes; also NoSystemResources.
     #[zbus(out_args("ids", "errors"))]
     async fn add_prefixes(
@@ -236,7 +239,7 @@ impl Entity {
         self.command(&header, delete).await.map(|change| change.0)
     }
 
-    /// Withdraws many routes, at most 65536; returns the refusals as AddRoutes does. Errors:
+    /// Withdraws many routes, at most 32768; returns the refusals as AddRoutes does. Errors:
     /// AccessDenied, NoSystemResources.
     #[zbus(out_args("errors"))]
     async fn delete_routes(

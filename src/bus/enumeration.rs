@@ -9,12 +9,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use zbus::{Connection, OwnedVariant, interface, message::Header, object_server::Interface};
+use zbus::{Connection, OwnedVariant, interface, message::Header};
 
 use super::{
+    context::Context,
     convert::{destination_info, route_info},
+    lifecycle,
     options::{Options, next_hop_ids},
-    service::Context,
     wire::{DestinationInfo, RouteInfo},
 };
 use crate::{
@@ -75,14 +76,10 @@ impl<W> Cursor<W> {
         Ok((page, walk.is_done()))
     }
 
-    async fn close<I: Interface>(
-        &self,
-        header: &Header<'_>,
-        connection: &Connection,
-    ) -> Result<()> {
+    async fn close(&self, header: &Header<'_>, connection: &Connection) -> Result<()> {
         self.check_owner(header)?;
         if let Some(path) = header.path() {
-            self.context.close_enumeration::<I>(connection, path).await;
+            lifecycle::close_enumeration(&self.context, connection, path).await;
         }
         Ok(())
     }
@@ -123,7 +120,7 @@ impl DestinationEnumeration {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
-        self.0.close::<Self>(&header, connection).await
+        self.0.close(&header, connection).await
     }
 }
 
@@ -146,7 +143,7 @@ impl RouteEnumeration {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
-        self.0.close::<Self>(&header, connection).await
+        self.0.close(&header, connection).await
     }
 }
 
@@ -164,7 +161,7 @@ pub(super) fn settings(
     };
     let owned_by = match flags & own {
         0 => None,
-        _ => Some(rib.own_entities(table, &caller.bus_name)?),
+        _ => Some(rib.own_entities(table, caller)?),
     };
     let start = match flags & !own {
         0 => Start::Beginning,

@@ -43,7 +43,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// The most items of a call.
-    pub(super) const MOST_ITEMS: usize = 65_536;
+    pub(super) const MOST_ITEMS: usize = 32_768;
     /// The most bytes of text of a reply; later refusals have only their names.
     const MOST_TEXT: usize = 1 << 20;
 

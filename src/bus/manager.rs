@@ -2,19 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use zbus::{
-    Connection, OwnedObjectPath, OwnedVariant, interface, message::Header,
-    object_server::SignalEmitter,
-};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, interface, message::Header};
 
 use super::{
-    brief::Brief,
-    convert::{entity_info, entity_path, profile, table_path},
-    entity::Entity,
-    errors::bus_trouble,
+    context::Context,
+    convert::{entity_info, now, profile, table_path},
+    lifecycle,
     options::Options,
-    service::{Context, announce_entity},
-    table::Table,
     wire::{EntityInfo, Profile},
 };
 use crate::{
@@ -48,15 +42,12 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(OwnedObjectPath, Profile)> {
         let mut options = Options::new(options, "registration option");
-        options.not_yet(&[
-            "callback",
-            "exclusive",
-            "fib-results",
-            "linger",
-            "methods",
-            "reserve-opaque",
-            "single-route",
-        ])?;
+        for key in ["exclusive", "fib-results", "reserve-opaque", "single-route"] {
+            options.not_yet(key, &false)?;
+        }
+        options.not_yet("linger", &0u32)?;
+        options.not_yet("methods", &0u32)?;
+        options.not_yet("callback", &OwnedObjectPath::default())?;
         let label = options.take("label")?.unwrap_or_default();
         let shared: bool = options.take("shared")?.unwrap_or_default();
         options.finish()?;
@@ -64,19 +55,9 @@ impl Manager {
         let key = EntityKey { table, protocol: Protocol(protocol), protocol_instance };
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
-        let (granted, info) = self.0.rib.with(|rib| {
-            let registration = Registration { key, label, tenure };
-            let granted = rib.register(registration, caller, super::convert::now())?;
-            Ok((granted, rib.entity(granted.id).map(entity_info)?))
-        })?;
-        let path = entity_path(granted.id);
-        let object = Brief(Entity::new(Arc::clone(&self.0), granted.id));
-        connection.object_server().at(&path, object).await.map_err(|error| bus_trouble(&error))?;
-        announce_entity(connection, table, &path, Some(&info)).await;
-        let emitter = SignalEmitter::new(connection, table_path(table));
-        if let Ok(emitter) = emitter {
-            let _ = Table::entity_registered(&emitter, info).await;
-        }
+        let registration = Registration { key, label, tenure };
+        let granted = self.0.rib.with(|rib| rib.register(registration, caller, now()))?;
+        let path = lifecycle::welcome(&self.0, connection, granted.id).await?;
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
 
@@ -138,11 +119,13 @@ impl Manager {
         let named = [
             ("entities", limits.entities),
             ("entities-per-client", limits.entities_per_client),
+            ("enumerations", limits.enumerations),
             ("enumerations-per-client", limits.enumerations_per_client),
             ("fib-metric", self.0.facts.fib_metric),
             ("fib-protocol", self.0.facts.fib_protocol.into()),
             ("max-handles", limits.handles),
             ("max-next-hops", limits.next_hops_per_route),
+            ("next-hop-lists", limits.next_hop_lists),
             ("next-hops", limits.next_hops),
             ("routes", limits.routes),
             ("routes-per-destination", limits.routes_per_destination),

@@ -9,15 +9,18 @@
 //! * `brief`: introspection that stays short;
 //! * `clients`: who calls, and noticing that they are gone;
 //! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
-//! * `service`: putting them on the bus, and taking them off.
+//! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
+//! * `service`: the whole of it on a bus.
 
 pub mod address;
 mod brief;
 mod clients;
+mod context;
 mod convert;
 mod entity;
 mod enumeration;
 mod errors;
+mod lifecycle;
 mod manager;
 mod object_manager;
 mod options;

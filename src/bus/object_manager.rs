@@ -15,9 +15,9 @@ use zbus::{
 
 use super::{
     brief::Brief,
+    context::Context,
     convert::{entity_path, table_path},
     entity::Entity,
-    service::Context,
     table::Table,
     wire::Details,
 };

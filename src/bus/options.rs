@@ -8,14 +8,14 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64};
 
-use zbus::OwnedVariant;
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 use crate::{
     model::{
         ErrorKind, InterfaceIndex, Metric, NextHopId, NextHopKey, Preference, Prefix, Result,
         RouteFlags, View, ViewSet, Weight,
     },
-    rib::{Offer, OfferedNextHops},
+    rib::{InlineNextHop, Offer, OfferedNextHops},
 };
 
 /// A dictionary that is being read.
@@ -39,7 +39,7 @@ pub(super) struct RouteOptions {
 #[derive(Debug)]
 enum NextHops {
     Ids(Vec<NextHopId>),
-    Inline(Vec<(NextHopKey, Weight)>),
+    Inline(Vec<InlineNextHop>),
 }
 
 impl Options {
@@ -62,12 +62,16 @@ impl Options {
         }
     }
 
-    /// Refuses a key that the API has and this version does not carry out.
-    pub(super) fn not_yet(&mut self, keys: &[&str]) -> Result<()> {
-        match keys.iter().find(|key| self.left.contains_key(**key)) {
-            Some(key) => Err(ErrorKind::NotSupported
+    /// Refuses a key that the API has and this version does not carry out, unless its value asks for
+    /// nothing.
+    pub(super) fn not_yet<T>(&mut self, key: &str, nothing: &T) -> Result<()>
+    where
+        T: TryFrom<OwnedVariant> + PartialEq,
+    {
+        match self.take::<T>(key)? {
+            Some(value) if value != *nothing => Err(ErrorKind::NotSupported
                 .because(format_args!("{} \"{key}\" is not supported by this version", self.what))),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -87,7 +91,8 @@ impl Options {
 impl RouteOptions {
     pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
         let mut options = Options::new(dictionary, "route key");
-        options.not_yet(&["list", "private"])?;
+        options.not_yet("list", &OwnedObjectPath::default())?;
+        options.not_yet("private", &Vec::<u8>::new())?;
         let ids: Option<Vec<u64>> = options.take("next-hops")?;
         let inline = take_inline(&mut options)?;
         let next_hops = match (ids, inline) {
@@ -162,19 +167,18 @@ pub(super) fn check_ttl(ttl: u32) -> Result<()> {
 }
 
 /// `via`, with weights or without.
-fn take_inline(options: &mut Options) -> Result<Option<Vec<(NextHopKey, Weight)>>> {
+fn take_inline(options: &mut Options) -> Result<Option<Vec<InlineNextHop>>> {
     let weighted =
         options.left.get("via").is_some_and(|via| via.value_signature().to_string() == "a(suu)");
     if weighted {
         let via: Option<Vec<(String, u32, u32)>> = options.take("via")?;
         let read = |(address, interface, weight): (String, u32, u32)| {
-            Ok((next_hop_key(&address, interface)?, Weight::new(weight)?))
+            Ok((next_hop_key(&address, interface)?, Some(Weight::new(weight)?)))
         };
         return via.map(|via| via.into_iter().map(read).collect()).transpose();
     }
     let via: Option<Vec<(String, u32)>> = options.take("via")?;
-    let read =
-        |(address, interface): (String, u32)| Ok((next_hop_key(&address, interface)?, Weight::ONE));
+    let read = |(address, interface): (String, u32)| Ok((next_hop_key(&address, interface)?, None));
     via.map(|via| via.into_iter().map(read).collect()).transpose()
 }
 
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn via_is_read_with_weights_and_without() {
         let plain = read([("via", Variant::from(vec![("192.0.2.1", 3u32)]))]).unwrap();
-        assert!(plain.contains("192.0.2.1") && plain.contains("Weight(1)"), "{plain}");
+        assert!(plain.contains("192.0.2.1") && plain.contains("None"), "{plain}");
         let weighted = read([("via", Variant::from(vec![("192.0.2.1", 3u32, 7u32)]))]).unwrap();
         assert!(weighted.contains("Weight(7)"), "{weighted}");
     }

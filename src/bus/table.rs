@@ -8,10 +8,11 @@ use zbus::{
 };
 
 use super::{
+    context::Context,
     convert::{destination_info, next_hop_info, route_info},
     enumeration::{self, DestinationEnumeration, RouteEnumeration},
+    lifecycle,
     options::next_hop_id,
-    service::Context,
     wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
@@ -31,7 +32,7 @@ impl Table {
         Self { context, id }
     }
 
-    fn look_up(
+    async fn look_up(
         &self,
         how: LookUp,
         header: &Header<'_>,
@@ -40,11 +41,25 @@ impl Table {
         views: u32,
     ) -> Result<DestinationInfo> {
         let prefix = prefix.parse()?;
+        let best = self.whose_best(protocol, header).await?;
         self.context.rib.with(|rib| {
-            let best = whose_best(rib, self.id, protocol, header)?;
             let found = rib.look_up(self.id, prefix, how, best, ViewSet(views))?;
             Ok(destination_info(&found))
         })
+    }
+
+    /// `RTM_BEST_PROTOCOL`, `RTM_THIS_PROTOCOL` or a protocol.
+    async fn whose_best(&self, protocol: u32, header: &Header<'_>) -> Result<Best> {
+        const BEST_PROTOCOL: u32 = 0;
+        const THIS_PROTOCOL: u32 = u32::MAX;
+        match protocol {
+            BEST_PROTOCOL => Ok(Best::Overall),
+            THIS_PROTOCOL => {
+                let caller = self.context.clients.caller(header).await?;
+                self.context.rib.with(|rib| rib.own_protocol(self.id, &caller)).map(Best::Of)
+            }
+            protocol => Ok(Best::Of(Protocol(protocol))),
+        }
     }
 }
 
@@ -55,41 +70,41 @@ impl Table {
     /// "views" 0 looks in all views and tells of none, 4294967295 means all supported ones. Errors:
     /// NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
-    fn get_exact_match_destination(
+    async fn get_exact_match_destination(
         &self,
         prefix: &str,
         protocol: u32,
         views: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<DestinationInfo> {
-        self.look_up(LookUp::Exact, &header, prefix, protocol, views)
+        self.look_up(LookUp::Exact, &header, prefix, protocol, views).await
     }
 
     /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
     /// address is looked up as a prefix of full length. Arguments and errors as with
     /// GetExactMatchDestination.
     #[zbus(out_args("destination"))]
-    fn get_most_specific_destination(
+    async fn get_most_specific_destination(
         &self,
         prefix: &str,
         protocol: u32,
         views: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<DestinationInfo> {
-        self.look_up(LookUp::MostSpecific, &header, prefix, protocol, views)
+        self.look_up(LookUp::MostSpecific, &header, prefix, protocol, views).await
     }
 
     /// Finds the destination with the longest prefix that covers this one and is shorter. Arguments
     /// and errors as with GetExactMatchDestination.
     #[zbus(out_args("destination"))]
-    fn get_less_specific_destination(
+    async fn get_less_specific_destination(
         &self,
         prefix: &str,
         protocol: u32,
         views: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<DestinationInfo> {
-        self.look_up(LookUp::LessSpecific, &header, prefix, protocol, views)
+        self.look_up(LookUp::LessSpecific, &header, prefix, protocol, views).await
     }
 
     /// Lists all candidates of a prefix in order: the lower preference first, then the lower
@@ -138,15 +153,15 @@ impl Table {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath> {
         let caller = self.context.clients.caller(&header).await?;
+        let best = self.whose_best(protocol, &header).await?;
         let walk = self.context.rib.with(|rib| {
-            let best = whose_best(rib, self.id, protocol, &header)?;
             let own = enumeration::Own::Destinations;
             let settings =
                 enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
             Ok((rib.walk(settings)?, best))
         })?;
         let object = DestinationEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        self.context.serve_enumeration(connection, &caller, object).await
+        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
     }
 
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
@@ -178,7 +193,7 @@ impl Table {
             Ok((rib.walk(settings)?, wanted))
         })?;
         let object = RouteEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        self.context.serve_enumeration(connection, &caller, object).await
+        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
     }
 
     /// An entity registered in this table.
@@ -264,20 +279,6 @@ impl Table {
     #[zbus(property(emits_changed_signal = "false"))]
     fn fib_failed(&self) -> u64 {
         self.context.rib.with(|rib| rib.fib_counts(self.id).failed) as u64
-    }
-}
-
-/// `RTM_BEST_PROTOCOL`, `RTM_THIS_PROTOCOL` or a protocol.
-fn whose_best(rib: &Rib, table: TableId, protocol: u32, header: &Header<'_>) -> Result<Best> {
-    const BEST_PROTOCOL: u32 = 0;
-    const THIS_PROTOCOL: u32 = u32::MAX;
-    match protocol {
-        BEST_PROTOCOL => Ok(Best::Overall),
-        THIS_PROTOCOL => {
-            let sender = header.sender().map(|name| name.as_str()).unwrap_or_default();
-            rib.own_protocol(table, sender).map(Best::Of)
-        }
-        protocol => Ok(Best::Of(Protocol(protocol))),
     }
 }
 

@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::notifier::Notifier;
 use crate::{
-    bus::{FibState, Service},
+    bus::FibState,
     fib::{Mirror, Settled},
     kernel::{Batch, Dump, DumpNews, Outcome, Writer},
     model::{Family, KernelTable, Prefix, TableId},
@@ -33,7 +33,13 @@ const ENOUGH: usize = 4096;
 const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
-pub(super) async fn keep(rib: &SharedRib, signature: Signature, service: &Service) -> io::Error {
+///
+/// `state` is told where the kernel stands.
+pub(super) async fn keep(
+    rib: &SharedRib,
+    signature: Signature,
+    state: &watch::Sender<FibState>,
+) -> io::Error {
     let mirrors = Mirrors::new(rib);
     let (writer, outcomes) = match Writer::start(signature) {
         Ok(started) => started,
@@ -45,7 +51,7 @@ pub(super) async fn keep(rib: &SharedRib, signature: Signature, service: &Servic
         let request = DumpRequest { table, family: id.family, signature };
         keeper.read_table(id, request).await;
     }
-    match keeper.run(&writer, outcomes, service).await {
+    match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -65,6 +71,7 @@ struct Mirrors {
     by_id: BTreeMap<TableId, (KernelTable, Mirror)>,
     /// No two instances share a kernel table, so its results have one place to go.
     by_table: BTreeMap<(KernelTable, Family), TableId>,
+    last_served: Option<TableId>,
 }
 
 /// What the world was told last.
@@ -81,7 +88,7 @@ impl Mirrors {
         let tables: Vec<_> = rib.with(|rib| rib.kernel_tables().collect());
         let by_table = tables.iter().map(|(id, table)| ((*table, id.family), *id)).collect();
         let by_id = tables.into_iter().map(|(id, table)| (id, (table, Mirror::new()))).collect();
-        Self { by_id, by_table }
+        Self { by_id, by_table, last_served: None }
     }
 
     fn get_mut(&mut self, id: TableId) -> Option<&mut Mirror> {
@@ -110,12 +117,20 @@ impl Mirrors {
         self.iter().filter_map(Mirror::poll_deadline).min()
     }
 
-    /// The next operations for one table, `count` at most.
+    /// The next operations for one table, `count` at most; each table that has some in its turn.
     fn next_batch(&mut self, count: usize) -> Option<Batch> {
-        self.by_id.values_mut().find_map(|(table, mirror)| {
+        let ids: Vec<TableId> = self.by_id.keys().copied().collect();
+        let after = ids.iter().filter(|id| Some(**id) > self.last_served);
+        let before = ids.iter().filter(|id| Some(**id) <= self.last_served);
+        for id in after.chain(before) {
+            let Some((table, mirror)) = self.by_id.get_mut(id) else { continue };
             let ops: Vec<_> = std::iter::from_fn(|| mirror.poll_op()).take(count).collect();
-            (!ops.is_empty()).then_some(Batch { table: *table, ops })
-        })
+            if !ops.is_empty() {
+                self.last_served = Some(*id);
+                return Some(Batch { table: *table, ops });
+            }
+        }
+        None
     }
 }
 
@@ -162,7 +177,7 @@ impl Keeper<'_> {
         &mut self,
         writer: &Writer,
         mut outcomes: mpsc::UnboundedReceiver<Outcome>,
-        service: &Service,
+        state: &watch::Sender<FibState>,
     ) -> io::Result<Infallible> {
         // What is left over from an earlier life may have to go.
         let mut may_have_work = true;
@@ -193,7 +208,7 @@ impl Keeper<'_> {
                     self.mirrors.by_id.values_mut().for_each(|(_, mirror)| mirror.handle_deadline(now));
                     may_have_work = true;
                 }
-                () = until(announcement), if announcement.is_some() => self.announce(service).await,
+                () = until(announcement), if announcement.is_some() => self.announce(state),
             }
         }
     }
@@ -253,7 +268,7 @@ impl Keeper<'_> {
     }
 
     /// Tells the world where the kernel stands.
-    async fn announce(&mut self, service: &Service) {
+    fn announce(&mut self, told: &watch::Sender<FibState>) {
         let state = self.mirrors.state();
         if state != FibState::Syncing && !self.announced.ready {
             self.announced.ready = true;
@@ -262,7 +277,7 @@ impl Keeper<'_> {
         }
         let installed: usize = self.mirrors.iter().map(|mirror| mirror.counts().installed).sum();
         self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
-        service.announce(state).await;
+        let _ = told.send(state); // without a listener the service is ending
         self.announced.state = state;
     }
 }

@@ -16,10 +16,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use crate::{
-    bus::{Facts, Service, StartError, address::Bus},
+    bus::{Facts, FibState, Service, StartError, address::Bus},
     config::{Config, ConfigError},
     kernel::{Watch, privilege},
     netlink::Signature,
@@ -93,7 +96,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let _lock = lock(&options.runtime_directory)?;
     make_directory(&options.state_directory)?;
 
-    let signature = signature(&config)?;
+    let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
     let rib = SharedRib::new(Rib::new(config.policy));
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
         privilege::check().map_err(|error| match error.kind() {
@@ -101,8 +104,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             _ => Failure::Kernel(error),
         })?;
     }
-    let mut watch = Watch::start().map_err(Failure::Kernel)?;
-    links::learn(&mut watch, &rib).await.map_err(Failure::Kernel)?;
+    let mut watched = Watch::start().map_err(Failure::Kernel)?;
+    links::learn(&mut watched, &rib).await.map_err(Failure::Kernel)?;
 
     let facts = Facts {
         epoch: new_epoch(),
@@ -113,15 +116,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch = facts.epoch, "on the bus");
 
+    // Announcing waits for the bus, and the kernel is not to wait with it.
+    let (state, announced) = watch::channel(FibState::Syncing);
     let ended = tokio::select! {
-        ended = service.run() => {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the bus failed");
-            }
-            Err(Failure::BusLost)
-        }
-        error = fib::keep(&rib, signature, &service) => Err(Failure::Kernel(error)),
-        error = links::follow(&mut watch, &rib) => Err(Failure::Kernel(error)),
+        () = service.run() => Err(Failure::BusLost),
+        () = announce(&service, announced) => Err(Failure::BusLost),
+        error = fib::keep(&rib, signature, &state) => Err(Failure::Kernel(error)),
+        error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
         name = stop_signal() => {
             tracing::info!(signal = name, "stopping; the routes stay in the kernel");
             Ok(())
@@ -133,12 +134,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     ended
 }
 
-/// What marks our routes, from a configuration that has checked both numbers.
-fn signature(config: &Config) -> Result<Signature, Failure> {
-    let numbers = config.fib_protocol.try_into().ok().zip(config.fib_metric.try_into().ok());
-    numbers
-        .map(|(protocol, metric)| Signature { protocol, metric })
-        .ok_or_else(|| Failure::Kernel(io::Error::other("a protocol or metric of 0")))
+/// Tells everyone each state; what changes while one is being told is told next.
+async fn announce(service: &Service, mut state: watch::Receiver<FibState>) {
+    while state.changed().await.is_ok() {
+        let state = *state.borrow_and_update();
+        service.announce(state).await;
+    }
 }
 
 fn report_broken_instances(config: &Config) {

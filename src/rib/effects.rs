@@ -63,7 +63,7 @@ impl Rib {
             }
             self.failures.remove(&(table, to));
             let report = self.fib.entry(table).or_default();
-            report.waiting -= 1;
+            report.waiting = report.waiting.saturating_sub(1);
             report.taken += 1;
             effects.push(Effect { table, to, forwarding });
         }

@@ -65,6 +65,17 @@ pub struct Profile {
     pub preference: Preference,
 }
 
+/// How far withdrawing the routes of a deregistered entity has come.
+#[derive(Debug)]
+pub enum Withdrawal {
+    /// Nothing is left of it; this is what it was.
+    Complete(Entity),
+    /// There is more to withdraw.
+    Unfinished,
+    /// No such entity is leaving.
+    Unknown,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Entities {
     by_id: BTreeMap<EntityId, Entity>,
@@ -99,6 +110,14 @@ impl Entities {
 }
 
 impl Entity {
+    /// Whether the caller is the one it belongs to.
+    fn is_held_by(&self, caller: &Caller) -> bool {
+        match self.tenure {
+            Tenure::Connection => self.caller.bus_name == caller.bus_name,
+            Tenure::User => self.caller.uid == caller.uid,
+        }
+    }
+
     /// How many routes it offers.
     pub fn routes(&self) -> usize {
         self.routes.len()
@@ -158,11 +177,7 @@ impl Rib {
     /// `InvalidHandle` for an entity that is not registered, `AccessDenied` for another's.
     pub fn authorize(&self, id: EntityId, caller: &Caller) -> Result<()> {
         let entity = self.entities.active(id)?;
-        let allowed = match entity.tenure {
-            Tenure::Connection => entity.caller.bus_name == caller.bus_name,
-            Tenure::User => entity.caller.uid == caller.uid,
-        };
-        if allowed {
+        if entity.is_held_by(caller) {
             return Ok(());
         }
         let owner = match entity.tenure {
@@ -175,8 +190,8 @@ impl Rib {
 
     /// Ends a registration: from now on its id is dead and its key free.
     ///
-    /// Its routes stay until [`Rib::withdraw`] has been called often enough, so that a large owner
-    /// does not keep everyone waiting.
+    /// Its routes stay until [`Rib::withdraw`] has been called often enough: a large owner is
+    /// withdrawn in parts, between which the kernel is written to.
     ///
     /// # Errors
     /// `InvalidHandle` for an entity that is not registered.
@@ -199,19 +214,18 @@ impl Rib {
         ids.into_iter().filter(|id| self.deregister(*id).is_ok()).collect()
     }
 
-    /// Withdraws up to `count` routes of a deregistered entity; returns the entity once it has
-    /// nothing left and is forgotten.
-    pub fn withdraw(&mut self, id: EntityId, count: usize, now: Timestamp) -> Option<Entity> {
-        let leaving = self.entities.leaving.get(&id)?;
+    /// Withdraws up to `count` routes of a deregistered entity, and forgets it with the last.
+    pub fn withdraw(&mut self, id: EntityId, count: usize, now: Timestamp) -> Withdrawal {
+        let Some(leaving) = self.entities.leaving.get(&id) else { return Withdrawal::Unknown };
         let some: Vec<Slot> = leaving.routes.iter().take(count).copied().collect();
         for slot in some {
             self.remove_route(slot, now);
         }
-        if !self.entities.leaving.get(&id)?.routes.is_empty() {
-            return None;
+        if self.entities.leaving.get(&id).is_some_and(|leaving| !leaving.routes.is_empty()) {
+            return Withdrawal::Unfinished;
         }
         self.next_hops.delete_all(id);
-        self.entities.leaving.remove(&id)
+        self.entities.leaving.remove(&id).map_or(Withdrawal::Unknown, Withdrawal::Complete)
     }
 
     /// A registered entity.
@@ -236,24 +250,24 @@ impl Rib {
         Ok(self.entities.values().filter(move |entity| entity.key.table == table))
     }
 
-    /// The registrations of a connection in a table: what "own" refers to.
+    /// The caller's registrations in a table: what "own" refers to.
     ///
     /// # Errors
     /// `InvalidParameter` when it has none.
-    pub fn own_entities(&self, table: TableId, bus_name: &str) -> Result<Vec<EntityId>> {
-        let own: Vec<EntityId> = self.own(table, bus_name).map(|entity| entity.id).collect();
+    pub fn own_entities(&self, table: TableId, caller: &Caller) -> Result<Vec<EntityId>> {
+        let own: Vec<EntityId> = self.own(table, caller).map(|entity| entity.id).collect();
         if own.is_empty() {
             return Err(no_own_registration(table));
         }
         Ok(own)
     }
 
-    /// The protocol of a connection's registrations in a table (`RTM_THIS_PROTOCOL`).
+    /// The protocol of the caller's registrations in a table (`RTM_THIS_PROTOCOL`).
     ///
     /// # Errors
     /// `InvalidParameter` when it has none there, or some of different protocols.
-    pub fn own_protocol(&self, table: TableId, bus_name: &str) -> Result<Protocol> {
-        let mut protocols = self.own(table, bus_name).map(|entity| entity.key.protocol);
+    pub fn own_protocol(&self, table: TableId, caller: &Caller) -> Result<Protocol> {
+        let mut protocols = self.own(table, caller).map(|entity| entity.key.protocol);
         let protocol = protocols.next().ok_or_else(|| no_own_registration(table))?;
         if protocols.any(|other| other != protocol) {
             return Err(ErrorKind::InvalidParameter.because(format_args!(
@@ -263,10 +277,9 @@ impl Rib {
         Ok(protocol)
     }
 
-    fn own(&self, table: TableId, bus_name: &str) -> impl Iterator<Item = &Entity> {
-        self.entities
-            .values()
-            .filter(move |entity| entity.key.table == table && entity.caller.bus_name == bus_name)
+    fn own(&self, table: TableId, caller: &Caller) -> impl Iterator<Item = &Entity> {
+        let in_table = self.entities.values().filter(move |entity| entity.key.table == table);
+        in_table.filter(|entity| entity.is_held_by(caller))
     }
 
     /// How many next hops an entity has.
@@ -281,11 +294,7 @@ impl Rib {
                 .because(format_args!("{} entities are registered, the most", limits.entities)));
         }
         // A user's shared registrations outlive connections, so the user is what they count for.
-        let of_caller = |entity: &&Entity| match entity.tenure {
-            Tenure::Connection => entity.caller.bus_name == caller.bus_name,
-            Tenure::User => entity.caller.uid == caller.uid,
-        };
-        let held = self.entities.values().filter(of_caller).count();
+        let held = self.entities.values().filter(|entity| entity.is_held_by(caller)).count();
         if held >= limits.entities_per_client as usize {
             return Err(ErrorKind::NoSystemResources.because(format_args!(
                 "{} holds {held} registrations, the most for one client",

@@ -43,11 +43,11 @@ use std::{
 };
 
 pub use effects::{Effect, FibCounts};
-pub use entities::{Entity, Profile, Registration, Tenure};
+pub use entities::{Entity, Profile, Registration, Tenure, Withdrawal};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy};
 pub use resolve::LinkNews;
-pub use routes::{Offer, OfferedNextHops, Route};
+pub use routes::{InlineNextHop, Offer, OfferedNextHops, Route};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Match, Start, Walk, WalkSettings};
 

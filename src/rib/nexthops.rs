@@ -9,7 +9,7 @@
 //! route goes with the last route that refers to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -17,6 +17,7 @@ use super::{
     Rib,
     arena::{Arena, Slot},
     resolve::Links,
+    routes::InlineNextHop,
 };
 use crate::model::{
     EntityId, Error, ErrorKind, Family, Forwarding, Hop, InterfaceIndex, NextHopFlags, NextHopId,
@@ -74,19 +75,39 @@ pub struct NextHopView<'a> {
     pub resolved: Option<Hop>,
 }
 
-/// A list of next hops that routes share.
+/// Whose next hops something is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Whose {
+    /// Everybody's.
+    All,
+    /// One entity's.
+    Of(EntityId),
+}
+
+/// A list of next hops that routes of one entity share.
 #[derive(Debug)]
 pub(super) struct NextHopSet {
+    owner: EntityId,
     pub(super) members: Box<[NextHopId]>,
     /// What it comes to; `None` when no member leads out.
     pub(super) forwarding: Option<Arc<Forwarding>>,
     references: u32,
 }
 
+/// What one entity has.
+#[derive(Debug, Default)]
+struct Owned {
+    by_key: BTreeMap<NextHopKey, NextHopId>,
+    /// Next hops that are deleted, while routes still refer to them.
+    deleted: usize,
+    /// The sets of its next hops.
+    sets: BTreeSet<Slot>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct NextHops {
     hops: Arena<NextHop>,
-    by_key: HashMap<EntityId, BTreeMap<NextHopKey, NextHopId>>,
+    by_owner: HashMap<EntityId, Owned>,
     sets: Arena<NextHopSet>,
     by_members: HashMap<Box<[NextHopId]>, Slot>,
 }
@@ -101,11 +122,21 @@ impl NextHops {
     }
 
     pub(super) fn find(&self, owner: EntityId, key: NextHopKey) -> Option<NextHopId> {
-        self.by_key.get(&owner)?.get(&key).copied()
+        self.by_owner.get(&owner)?.by_key.get(&key).copied()
     }
 
     pub(super) fn count(&self, owner: EntityId) -> usize {
-        self.by_key.get(&owner).map_or(0, BTreeMap::len)
+        self.by_owner.get(&owner).map_or(0, |owned| owned.by_key.len())
+    }
+
+    /// How many next hops of an entity take memory, deleted ones included.
+    fn held(&self, owner: EntityId) -> usize {
+        self.by_owner.get(&owner).map_or(0, |owned| owned.by_key.len() + owned.deleted)
+    }
+
+    /// How many lists of next hops an entity's routes have.
+    fn lists(&self, owner: EntityId) -> usize {
+        self.by_owner.get(&owner).map_or(0, |owned| owned.sets.len())
     }
 
     /// The next hop, if `owner` may use it in a route.
@@ -147,7 +178,7 @@ impl NextHops {
             NextHop { owner, key, flags, weight, deleted: false, lifetime, references: 0 };
         let slot = self.hops.insert(next_hop).ok_or_else(too_many)?;
         let id = NextHopId(self.hops.id(slot).ok_or_else(too_many)?);
-        self.by_key.entry(owner).or_default().insert(key, id);
+        self.by_owner.entry(owner).or_default().by_key.insert(key, id);
         Ok((id, Put::New))
     }
 
@@ -156,25 +187,22 @@ impl NextHops {
         let Some(next_hop) = self.get_mut(id) else { return };
         next_hop.deleted = true;
         let (owner, key) = (next_hop.owner, next_hop.key);
-        if let Some(keys) = self.by_key.get_mut(&owner) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.by_key.remove(&owner);
-            }
+        if let Some(owned) = self.by_owner.get_mut(&owner) {
+            owned.by_key.remove(&key);
+            owned.deleted += 1;
         }
         self.free_if_unused(id);
     }
 
-    /// Deletes all next hops of an entity.
+    /// Deletes all next hops of an entity whose routes are gone.
     pub(super) fn delete_all(&mut self, owner: EntityId) {
-        let all: Vec<NextHopId> = self
-            .by_key
-            .get(&owner)
-            .map(|keys| keys.values().copied().collect())
-            .unwrap_or_default();
+        let owned = self.by_owner.get(&owner);
+        let all: Vec<NextHopId> =
+            owned.map(|owned| owned.by_key.values().copied().collect()).unwrap_or_default();
         for id in all {
             self.delete(id);
         }
+        self.by_owner.remove(&owner);
     }
 
     pub(super) fn refer(&mut self, id: NextHopId) {
@@ -197,9 +225,13 @@ impl NextHops {
         let Some(next_hop) = self.get(id).filter(|next_hop| next_hop.references == 0) else {
             return;
         };
+        let owner = next_hop.owner;
         if next_hop.deleted {
             if let Some(slot) = self.hops.find(id.0) {
                 self.hops.remove(slot);
+            }
+            if let Some(owned) = self.by_owner.get_mut(&owner) {
+                owned.deleted = owned.deleted.saturating_sub(1);
             }
         } else if next_hop.lifetime == Lifetime::Inline {
             self.delete(id);
@@ -210,8 +242,14 @@ impl NextHops {
         self.sets.get(slot)
     }
 
-    /// The set of exactly these next hops in this order; the caller owes a `release_set`.
-    pub(super) fn refer_set(&mut self, members: &[NextHopId], links: &Links) -> Result<Slot> {
+    /// The set of exactly these next hops of the owner in this order; the caller owes a
+    /// `release_set`.
+    pub(super) fn refer_set(
+        &mut self,
+        owner: EntityId,
+        members: &[NextHopId],
+        links: &Links,
+    ) -> Result<Slot> {
         if let Some(slot) = self.by_members.get(members) {
             if let Some(set) = self.sets.get_mut(*slot) {
                 set.references = set.references.saturating_add(1);
@@ -219,9 +257,10 @@ impl NextHops {
             return Ok(*slot);
         }
         let forwarding = self.forwarding(members, links);
-        let set = NextHopSet { members: members.into(), forwarding, references: 1 };
+        let set = NextHopSet { owner, members: members.into(), forwarding, references: 1 };
         let slot = self.sets.insert(set).ok_or_else(too_many)?;
         self.by_members.insert(members.into(), slot);
+        self.by_owner.entry(owner).or_default().sets.insert(slot);
         for id in members {
             self.refer(*id);
         }
@@ -236,23 +275,30 @@ impl NextHops {
         }
         let Some(set) = self.sets.remove(slot) else { return };
         self.by_members.remove(&set.members);
+        if let Some(owned) = self.by_owner.get_mut(&set.owner) {
+            owned.sets.remove(&slot);
+        }
         for id in set.members {
             self.release(id);
         }
     }
 
-    /// Resolves all sets; returns those that changed their meaning.
-    pub(super) fn resolve(&mut self, links: &Links) -> Vec<Slot> {
-        let fresh: Vec<(Slot, Option<Arc<Forwarding>>)> = self
-            .sets
-            .iter()
-            .map(|(slot, set)| (slot, set, self.forwarding(&set.members, links)))
-            .filter(|(_, set, forwarding)| set.forwarding != *forwarding)
-            .map(|(slot, _, forwarding)| (slot, forwarding))
-            .collect();
-        let mut changed = Vec::with_capacity(fresh.len());
-        for (slot, forwarding) in fresh {
-            if let Some(set) = self.sets.get_mut(slot) {
+    /// Resolves the sets of one owner, or of all; returns those that changed their meaning.
+    pub(super) fn resolve(&mut self, whose: Whose, links: &Links) -> Vec<Slot> {
+        let slots: Vec<Slot> = match whose {
+            Whose::All => self.sets.iter().map(|(slot, _)| slot).collect(),
+            Whose::Of(owner) => {
+                let owned = self.by_owner.get(&owner);
+                owned.map(|owned| owned.sets.iter().copied().collect()).unwrap_or_default()
+            }
+        };
+        let mut changed = Vec::new();
+        for slot in slots {
+            let Some(set) = self.sets.get(slot) else { continue };
+            let forwarding = self.forwarding(&set.members, links);
+            if set.forwarding != forwarding
+                && let Some(set) = self.sets.get_mut(slot)
+            {
                 set.forwarding = forwarding;
                 changed.push(slot);
             }
@@ -302,7 +348,7 @@ impl Rib {
         }
         let (id, put) = self.next_hops.put(owner, offer, Lifetime::Explicit)?;
         if put == Put::Changed {
-            self.resolve_again();
+            self.resolve_again(Whose::Of(owner));
         }
         Ok((id, put == Put::New))
     }
@@ -330,7 +376,7 @@ impl Rib {
                 .because(format_args!("next hop {id} belongs to entity {}", next_hop.owner))),
             Some(next_hop) if !next_hop.deleted => {
                 self.next_hops.delete(id);
-                self.resolve_again();
+                self.resolve_again(Whose::Of(owner));
                 Ok(())
             }
             None if !self.next_hops.hops.is_spent(id.0) => {
@@ -369,7 +415,7 @@ impl Rib {
         &mut self,
         owner: EntityId,
         family: Family,
-        inline: &[(NextHopKey, Weight)],
+        inline: &[InlineNextHop],
     ) -> Result<(Vec<NextHopId>, bool)> {
         let mut fresh = 0;
         for (key, _) in inline {
@@ -382,7 +428,9 @@ impl Rib {
         for (key, weight) in inline {
             let known = self.next_hops.find(owner, *key).and_then(|id| self.next_hops.get(id));
             let flags = known.map_or_else(NextHopFlags::default, |known| known.flags);
-            let offer = NextHopOffer { key: *key, flags, weight: *weight };
+            // Who names a next hop without a weight leaves the one it has.
+            let weight = weight.or(known.map(|known| known.weight)).unwrap_or(Weight::ONE);
+            let offer = NextHopOffer { key: *key, flags, weight };
             let (id, put) = self.next_hops.put(owner, offer, Lifetime::Inline)?;
             changed |= put == Put::Changed;
             ids.push(id);
@@ -392,11 +440,37 @@ impl Rib {
 
     fn check_room_for_next_hops(&self, owner: EntityId, fresh: usize) -> Result<()> {
         let limit = self.policy.limits.next_hops;
-        if self.next_hops.count(owner) + fresh > limit as usize {
+        if fresh > 0 && self.next_hops.held(owner) + fresh > limit as usize {
             return Err(ErrorKind::NotEnoughMemory
                 .because(format_args!("entity {owner} may have {limit} next hops at most")));
         }
         Ok(())
+    }
+
+    /// Whether this list of next hops may be kept for the entity; `None` stands for one that is new.
+    ///
+    /// # Errors
+    /// `NotEnoughMemory` beyond the entity's limit.
+    pub(super) fn check_room_for_list(
+        &self,
+        owner: EntityId,
+        members: Option<&[NextHopId]>,
+    ) -> Result<()> {
+        let limit = self.policy.limits.next_hop_lists;
+        let known = members.is_some_and(|list| self.next_hops.by_members.contains_key(list));
+        if !known && self.next_hops.lists(owner) >= limit as usize {
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "the routes of entity {owner} may have {limit} lists of next hops at most"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The interface a next hop leads by now, or the one it names.
+    pub(super) fn interface_of(&self, id: NextHopId) -> Option<InterfaceIndex> {
+        let next_hop = self.next_hops.get(id)?;
+        let resolved = self.links.resolve(next_hop.key, next_hop.weight);
+        Some(resolved.map_or(next_hop.key.interface, |hop| hop.interface))
     }
 
     fn check_next_hop(&self, family: Family, key: NextHopKey) -> Result<()> {

@@ -58,12 +58,16 @@ pub struct Limits {
     pub routes: u32,
     /// Routes to one destination (`NotEnoughMemory`).
     pub routes_per_destination: u32,
-    /// Next hops of one entity (`NotEnoughMemory`).
+    /// Next hops of one entity (`NotEnoughMemory`), deleted ones that routes still have included.
     pub next_hops: u32,
+    /// Different lists of next hops that one entity's routes have (`NotEnoughMemory`).
+    pub next_hop_lists: u32,
     /// Next hops of one route (`InvalidParameter`, RTMv2 gap 27).
     pub next_hops_per_route: u32,
     /// Items of one page of an enumeration, and destinations a page looks at for each item.
     pub handles: u32,
+    /// Enumerations that are open (`NoSystemResources`).
+    pub enumerations: u32,
     /// Enumerations that one bus connection has open (`NoSystemResources`).
     pub enumerations_per_client: u32,
 }
@@ -108,8 +112,10 @@ impl Default for Limits {
             routes: 8_000_000,
             routes_per_destination: 1024,
             next_hops: 65_536,
+            next_hop_lists: 65_536,
             next_hops_per_route: 64,
             handles: 1000,
+            enumerations: 1024,
             enumerations_per_client: 16,
         }
     }

@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::Rib;
+use super::{Rib, nexthops::Whose};
 use crate::model::{Family, Hop, InterfaceIndex, NextHopKey, Prefix, Weight};
 
 /// The interfaces of the machine, as the kernel tells them.
@@ -121,7 +121,7 @@ impl Rib {
             } else {
                 self.link_news.lose(index);
             }
-            self.resolve_again();
+            self.resolve_again(Whose::All);
         }
     }
 
@@ -129,7 +129,7 @@ impl Rib {
     pub fn handle_link_gone(&mut self, index: InterfaceIndex) {
         if self.links.told().remove(&index).is_some() {
             self.link_news.lose(index);
-            self.resolve_again();
+            self.resolve_again(Whose::All);
         }
     }
 
@@ -138,7 +138,7 @@ impl Rib {
         let link = self.links.told().entry(index).or_default();
         if link.addresses.insert((address, network)) {
             self.link_news.gained = true;
-            self.resolve_again();
+            self.resolve_again(Whose::All);
         }
     }
 
@@ -150,7 +150,7 @@ impl Rib {
             if !link.has_address(family) {
                 self.link_news.lost.insert((index, family));
             }
-            self.resolve_again();
+            self.resolve_again(Whose::All);
         }
     }
 
@@ -167,7 +167,7 @@ impl Rib {
                 self.link_news.lose(index);
             }
             self.link_news.gained = true;
-            self.resolve_again();
+            self.resolve_again(Whose::All);
         }
     }
 
@@ -176,9 +176,9 @@ impl Rib {
         self.links.name(index)
     }
 
-    /// Resolves every set of next hops again and elects where that made a difference.
-    pub(super) fn resolve_again(&mut self) {
-        let changed = self.next_hops.resolve(&self.links);
-        self.elect_users_of(&changed);
+    /// Resolves sets of next hops again and elects where that made a difference.
+    pub(super) fn resolve_again(&mut self, whose: Whose) {
+        let changed = self.next_hops.resolve(whose, &self.links);
+        self.elect_users_of(whose, &changed);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Rib, arena::Slot};
+use super::{Rib, arena::Slot, nexthops::Whose};
 use crate::model::{
     ChangeFlags, EntityId, Error, ErrorKind, Family, Forwarding, Metric, NextHopId, NextHopKey,
     Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId, Timestamp, Turn,
@@ -57,13 +57,18 @@ pub struct Offer<'a> {
     pub next_hops: OfferedNextHops<'a>,
 }
 
+/// A next hop named by its key, with a weight if it is to have another than it has.
+pub type InlineNextHop = (NextHopKey, Option<Weight>);
+
 /// The two ways of naming next hops.
 #[derive(Clone, Copy, Debug)]
 pub enum OfferedNextHops<'a> {
     /// By the ids of what the owner added before.
     Ids(&'a [NextHopId]),
     /// Inline: found, or added for as long as a route refers to them.
-    Inline(&'a [(NextHopKey, Weight)]),
+    ///
+    /// A weight changes the next hop, for all routes that have it; none leaves it as it is, or 1.
+    Inline(&'a [InlineNextHop]),
 }
 
 impl OfferedNextHops<'_> {
@@ -92,7 +97,7 @@ impl Rib {
     ) -> Result<(RouteId, ChangeFlags)> {
         let key = self.entities.active(owner)?.key;
         let (table, protocol) = (key.table, key.protocol);
-        self.check_offer(owner, table, offer, how)?;
+        let views = self.check_offer(owner, table, offer, how)?;
         let known = self.same_route(owner, table, offer, how);
         if known.is_none() {
             self.check_room_for_route(table, offer.to)?;
@@ -110,7 +115,7 @@ impl Rib {
             neighbour: offer.neighbour,
             rank: Rank { preference, metric: offer.metric, turn: self.next_turn() },
             flags: offer.flags,
-            views: offer.views,
+            views,
             best_in: ViewSet::NONE,
             viable: offer.flags.special().is_some()
                 || self.next_hops.set(set).is_some_and(|set| set.forwarding.is_some()),
@@ -153,14 +158,14 @@ impl Rib {
         }
     }
 
-    /// Everything about the offer that can be wrong by itself.
+    /// Everything about the offer that can be wrong by itself; returns its views, "all" spelled out.
     fn check_offer(
         &self,
         owner: EntityId,
         table: TableId,
         offer: &Offer<'_>,
         how: ChangeFlags,
-    ) -> Result<()> {
+    ) -> Result<ViewSet> {
         let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
         if !matches!(how, ChangeFlags(0) | ChangeFlags::FIRST | ChangeFlags::NEW) {
             return refuse(format_args!("change flags {:#x} are not 0, FIRST or NEW", how.0));
@@ -171,7 +176,7 @@ impl Rib {
         if offer.views.is_empty() {
             return refuse(format_args!("a route needs at least one view"));
         }
-        offer.views.within(self.policy.table(table)?.views)?;
+        let views = offer.views.within(self.policy.table(table)?.views)?;
         let most = self.policy.limits.next_hops_per_route as usize;
         if offer.next_hops.len() > most {
             let count = offer.next_hops.len();
@@ -197,7 +202,7 @@ impl Rib {
                 }
             }
         }
-        Ok(())
+        Ok(views)
     }
 
     /// The route that the offer is about, by RTMv2's three ways of matching.
@@ -245,16 +250,26 @@ impl Rib {
         offered: OfferedNextHops<'_>,
     ) -> Result<Slot> {
         match offered {
-            OfferedNextHops::Ids(ids) => self.next_hops.refer_set(ids, &self.links),
+            OfferedNextHops::Ids(ids) => {
+                self.check_room_for_list(owner, Some(ids))?;
+                self.next_hops.refer_set(owner, ids, &self.links)
+            }
             OfferedNextHops::Inline(inline) => {
+                let known = self.known_next_hops(owner, inline);
+                self.check_room_for_list(owner, known.as_deref())?;
                 let (ids, changed) = self.inline_next_hops(owner, family, inline)?;
-                let set = self.next_hops.refer_set(&ids, &self.links)?;
+                let set = self.next_hops.refer_set(owner, &ids, &self.links)?;
                 if changed {
-                    self.resolve_again();
+                    self.resolve_again(Whose::Of(owner));
                 }
                 Ok(set)
             }
         }
+    }
+
+    /// The next hops, if all of them are there already.
+    fn known_next_hops(&self, owner: EntityId, inline: &[InlineNextHop]) -> Option<Vec<NextHopId>> {
+        inline.iter().map(|(key, _)| self.next_hops.find(owner, *key)).collect()
     }
 
     fn insert_route(&mut self, route: Route, now: Timestamp) -> Result<(Slot, ChangeFlags)> {
@@ -336,7 +351,7 @@ impl Rib {
         }
         for owner in election.lost {
             if let Some(entity) = self.entities.get_mut(owner) {
-                entity.best_routes -= 1;
+                entity.best_routes = entity.best_routes.saturating_sub(1);
             }
         }
         if election.moved.contains(View::UNICAST) {
@@ -348,16 +363,22 @@ impl Rib {
     /// The next hops of these sets lead elsewhere now: elect where routes use them.
     ///
     /// The sets come in ascending order.
-    pub(super) fn elect_users_of(&mut self, sets: &[Slot]) {
+    pub(super) fn elect_users_of(&mut self, whose: Whose, sets: &[Slot]) {
         if sets.is_empty() {
             return;
         }
-        let users: Vec<Slot> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| sets.binary_search(&route.next_hops).is_ok())
-            .map(|(slot, _)| slot)
-            .collect();
+        let uses = |route: &Route| sets.binary_search(&route.next_hops).is_ok();
+        let users: Vec<Slot> = match whose {
+            Whose::All => {
+                let routes = self.routes.iter().filter(|(_, route)| uses(route));
+                routes.map(|(slot, _)| slot).collect()
+            }
+            Whose::Of(owner) => {
+                let owned = self.entities.active(owner).map(|entity| &entity.routes);
+                let owned = owned.into_iter().flatten().copied();
+                owned.filter(|slot| self.routes.get(*slot).is_some_and(uses)).collect()
+            }
+        };
         // All of them first: an election in between would see routes that are not viable any more.
         for slot in &users {
             let Some(route) = self.routes.get_mut(*slot) else { continue };

@@ -114,8 +114,8 @@ impl Table {
     pub(super) fn remove(&mut self, to: Prefix, slot: Slot) {
         let Some(destination) = self.destinations.get_mut(&to) else { return };
         destination.remove(slot);
-        self.routes -= 1;
-        self.existing -= usize::from(!destination.exists());
+        self.routes = self.routes.saturating_sub(1);
+        self.existing = self.existing.saturating_sub(usize::from(!destination.exists()));
         self.drop_if_unused(to);
     }
 

@@ -79,7 +79,7 @@ impl TestRib {
         while let (Some(word), Some(value)) = (words.next(), words.next()) {
             let number = || value.parse::<u32>().unwrap();
             match word {
-                "via" => via.push((next_hop(value), Weight::ONE)),
+                "via" => via.push((next_hop(value), None)),
                 "from" => {
                     let key = next_hop(value);
                     let offer = super::NextHopOffer {

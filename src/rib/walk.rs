@@ -56,7 +56,7 @@ pub struct Match {
     pub preference: Option<(Preference, Metric)>,
     /// Next hops it must have, all of them.
     pub next_hops: Option<Vec<NextHopId>>,
-    /// An interface one of its next hops must name.
+    /// An interface one of its next hops must lead by, or name.
     pub interface: Option<InterfaceIndex>,
 }
 
@@ -188,8 +188,7 @@ impl Rib {
             || !route.views.intersection(walk.settings.views).is_empty();
         let own = walk.is_own(route.owner);
         let has_interface = |interface: InterfaceIndex| {
-            let known = |id: &NextHopId| self.next_hops.get(*id).map(|hop| hop.key.interface);
-            view.next_hops.iter().filter_map(known).any(|index| index == interface)
+            view.next_hops.iter().any(|id| self.interface_of(*id) == Some(interface))
         };
         in_views
             && own

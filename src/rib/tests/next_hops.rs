@@ -130,6 +130,46 @@ fn an_entity_has_a_bounded_number_of_next_hops() {
 }
 
 #[test]
+fn a_next_hop_named_without_a_weight_keeps_the_one_it_has() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let ospf = test.entity("ospf");
+    test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 7)).unwrap();
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1 via 198.51.100.1").unwrap();
+    assert_eq!(
+        test.effects(),
+        ["10.0.0.0/8 via 192.0.2.1 dev 1 weight 7 via 198.51.100.1 dev 2 weight 1"]
+    );
+}
+
+#[test]
+fn deleting_and_adding_again_does_not_evade_the_limit() {
+    let mut policy = super::super::Policy::standard();
+    policy.limits.next_hops = 2;
+    let mut test = TestRib::new(policy);
+    let ospf = test.register("ospf", Family::Ipv4).unwrap();
+    for n in 0..2 {
+        let (id, _) = test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap();
+        test.add(&format!("ospf: 10.{n}.0.0/16 via 192.0.2.1")).unwrap();
+        test.rib.delete_next_hop(ospf, id).unwrap();
+    }
+    let refusal = test.rib.add_next_hop(ospf, offer("192.0.2.1", 0, 1)).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
+}
+
+#[test]
+fn an_entity_has_a_bounded_number_of_lists() {
+    let mut policy = super::super::Policy::standard();
+    policy.limits.next_hop_lists = 1;
+    let mut test = TestRib::new(policy);
+    test.register("ospf", Family::Ipv4).unwrap();
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.add("ospf: 11.0.0.0/8 via 192.0.2.1").expect("the same list");
+    let refusal = test.add("ospf: 12.0.0.0/8 via 192.0.2.1 via 192.0.2.2").unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
+    assert_eq!(test.rib.next_hop_count(test.entity("ospf")), 1);
+}
+
+#[test]
 fn both_families_take_the_same_path() {
     let mut test = TestRib::with_entities([]);
     test.register("ospf", Family::Ipv6).unwrap();

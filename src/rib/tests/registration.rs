@@ -1,5 +1,5 @@
 use super::super::{
-    Policy, Registration, Tenure,
+    Policy, Registration, Tenure, Withdrawal,
     testing::{TestRib, table},
 };
 use crate::model::{Caller, EntityKey, ErrorKind, Family, Protocol, TableId, Timestamp};
@@ -108,8 +108,11 @@ fn deregistration_withdraws_everything_and_frees_the_key_at_once() {
     test.rib.deregister(old).unwrap();
     assert_eq!(test.rib.entity(old).unwrap_err().kind, ErrorKind::InvalidHandle);
     let new = test.register("ospf", Family::Ipv4).expect("the key is free already");
-    assert!(test.rib.withdraw(old, 1, Timestamp(0)).is_none(), "one of two routes is left");
-    assert_eq!(test.rib.withdraw(old, 9, Timestamp(0)).unwrap().id, old);
+    let first = test.rib.withdraw(old, 1, Timestamp(0));
+    assert!(matches!(first, Withdrawal::Unfinished), "one of two routes is left");
+    let rest = test.rib.withdraw(old, 9, Timestamp(0));
+    assert!(matches!(rest, Withdrawal::Complete(entity) if entity.id == old));
+    assert!(matches!(test.rib.withdraw(old, 9, Timestamp(0)), Withdrawal::Unknown));
     assert_eq!(test.rib.route_count(table(Family::Ipv4)), 0);
     assert_eq!(test.rib.next_hop_count(old), 0);
     assert_ne!(old, new);
@@ -121,7 +124,7 @@ fn a_client_that_is_gone_leaves_nothing() {
     test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
     test.add("static: 10.0.0.0/8 via 192.0.2.2").unwrap();
     for id in test.rib.handle_client_gone(":static") {
-        while test.rib.withdraw(id, 1, Timestamp(0)).is_none() {}
+        while let Withdrawal::Unfinished = test.rib.withdraw(id, 1, Timestamp(0)) {}
     }
     assert_eq!(test.best("10.0.0.0/8"), "ospf");
     let gone = test.entity("static");
@@ -131,7 +134,7 @@ fn a_client_that_is_gone_leaves_nothing() {
 #[test]
 fn this_protocol_is_the_callers_own() {
     let mut test = TestRib::with_entities(["ospf"]);
-    let own = |test: &TestRib, name| test.rib.own_protocol(table(Family::Ipv4), name);
+    let own = |test: &TestRib, name| test.rib.own_protocol(table(Family::Ipv4), &caller(name, 0));
     assert_eq!(own(&test, ":ospf"), Ok(Protocol::OSPF));
     assert_eq!(own(&test, ":nobody").unwrap_err().kind, ErrorKind::InvalidParameter);
     let key =

@@ -158,3 +158,11 @@ fn one_destination_cannot_take_all_candidates_there_are() {
     let (kind, _) = refusal(&mut test, "static: 10.0.0.0/8 via 192.0.2.1 how 2");
     assert_eq!(kind, ErrorKind::NotEnoughMemory);
 }
+
+#[test]
+fn all_views_are_those_that_there_are() {
+    let mut test = TestRib::with_entities(["static"]);
+    let (id, _) = test.add("static: 10.0.0.0/8 via 192.0.2.1 views 4294967295").unwrap();
+    let route = test.rib.route(table(Family::Ipv4), id).unwrap().route;
+    assert_eq!((route.views.0, route.best_in.0), (3, 3));
+}

@@ -99,8 +99,13 @@ fn criteria_select_routes() {
     let rank = Some((Preference(120), Metric(8)));
     assert_eq!(found(Match { preference: rank, ..Match::default() }), [""; 0]);
     assert_eq!(found(Match { neighbour: Some(None), ..Match::default() }).len(), 6);
-    let on_link = Some(InterfaceIndex(2));
-    assert_eq!(found(Match { interface: on_link, ..Match::default() }), [""; 0]);
+    let by = |link| found(Match { interface: Some(InterfaceIndex(link)), ..Match::default() });
+    assert_eq!(by(2), rip, "an interface that was found counts like one that was named");
+    assert_eq!(by(1).len(), 5);
+    assert_eq!(by(3), [""; 0]);
+    let next_hops = test.rib.routes(table(Family::Ipv4), "10.1.0.0/16".parse().unwrap()).unwrap();
+    let next_hops = Some(next_hops[1].next_hops.to_vec());
+    assert_eq!(found(Match { next_hops, ..Match::default() }), rip);
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! How objects come to the bus and go from it, and who is told.
+//!
+//! What cannot be told has nobody left to hear it, because the connection is going down; so failing
+//! to send a signal is no failure.
+
+use std::sync::Arc;
+
+use zbus::{
+    Connection, OwnedObjectPath,
+    object_server::{Interface, SignalEmitter},
+    wire::ObjectPath,
+};
+
+use super::{
+    brief::Brief,
+    context::Context,
+    convert::{entity_info, entity_path, now, table_path},
+    entity::Entity,
+    errors::bus_trouble,
+    object_manager::{self, ObjectManager},
+    table::Table,
+    wire::ROOT,
+};
+use crate::{
+    model::{Caller, EntityId, Result, TableId},
+    rib::Withdrawal,
+};
+
+/// How many routes are withdrawn under one lock.
+const SLICE: usize = 512;
+
+/// Gives a new entity its object and says so; takes the registration back if that fails.
+pub(super) async fn welcome(
+    context: &Arc<Context>,
+    connection: &Connection,
+    id: EntityId,
+) -> Result<OwnedObjectPath> {
+    let (table, info) = context
+        .rib
+        .with(|rib| rib.entity(id).map(|entity| (entity.key.table, entity_info(entity))))?;
+    let (server, path) = (connection.object_server(), entity_path(id));
+    let object = Entity::new(Arc::clone(context), id);
+    if let Err(error) = server.at(&path, Brief(object)).await {
+        context.rib.with(|rib| rib.deregister(id))?;
+        retire(context, connection, id).await;
+        return Err(bus_trouble(&error));
+    }
+    if let Ok(emitter) = SignalEmitter::new(connection, ROOT)
+        && let Ok(interfaces) =
+            object_manager::interfaces::<Brief<Entity>>(server, connection, &path).await
+    {
+        let _ = ObjectManager::interfaces_added(&emitter, &path, &interfaces).await;
+    }
+    tell_number_of_entities(connection, table).await;
+    if let Ok(emitter) = SignalEmitter::new(connection, table_path(table)) {
+        let _ = Table::entity_registered(&emitter, info).await;
+    }
+    Ok(path)
+}
+
+/// Withdraws what a deregistered entity offered, then takes its object off and says so.
+pub(super) async fn retire(context: &Context, connection: &Connection, id: EntityId) {
+    let entity = loop {
+        match context.rib.with(|rib| rib.withdraw(id, SLICE, now())) {
+            Withdrawal::Complete(entity) => break entity,
+            Withdrawal::Unfinished => tokio::task::yield_now().await,
+            Withdrawal::Unknown => return,
+        }
+    };
+    let (path, table) = (entity_path(id), entity.key.table);
+    if let Err(error) = connection.object_server().remove::<Entity, _>(&path).await {
+        tracing::debug!(%error, %path, "the object was not there any more");
+    }
+    if let Ok(emitter) = SignalEmitter::new(connection, ROOT) {
+        let name = Entity::name().to_string();
+        let _ = ObjectManager::interfaces_removed(&emitter, &path, &[&name]).await;
+    }
+    tell_number_of_entities(connection, table).await;
+    if let Ok(emitter) = SignalEmitter::new(connection, table_path(table)) {
+        let _ = Table::entity_deregistered(&emitter, entity_info(&entity)).await;
+    }
+}
+
+/// A connection is gone: its registrations and enumerations go too.
+pub(super) async fn forget(context: &Context, connection: &Connection, bus_name: &str) {
+    for path in context.enumerations_of(bus_name) {
+        close_enumeration(context, connection, &path).await;
+    }
+    for id in context.rib.with(|rib| rib.handle_client_gone(bus_name)) {
+        tracing::info!(entity = id.0, client = bus_name, "client gone, withdrawing its routes");
+        retire(context, connection, id).await;
+    }
+}
+
+/// Gives an enumeration an object of its own.
+pub(super) async fn serve_enumeration<I: Interface>(
+    context: &Context,
+    connection: &Connection,
+    caller: &Caller,
+    object: I,
+) -> Result<OwnedObjectPath> {
+    let path = context.open_enumeration(caller, I::name())?;
+    if let Err(error) = connection.object_server().at(&path, Brief(object)).await {
+        context.close_enumeration(&path);
+        return Err(bus_trouble(&error));
+    }
+    Ok(path)
+}
+
+pub(super) async fn close_enumeration(
+    context: &Context,
+    connection: &Connection,
+    path: &ObjectPath<'_>,
+) {
+    if let Some(interface) = context.close_enumeration(path) {
+        let _ = connection.object_server().remove_named(path, interface).await;
+    }
+}
+
+async fn tell_number_of_entities(connection: &Connection, table: TableId) {
+    if let Ok(table) = connection.object_server().interface::<_, Table>(table_path(table)).await {
+        let _ = table.get().await.entities_changed(table.signal_emitter()).await;
+    }
+}

@@ -6,7 +6,7 @@
 //! follows, after a pause that grows while that goes on. Only a closed socket is the end.
 //!
 //! What a reader would get wrong: the channel that netlink-proto tells events by has no bound. It is
-//! emptied as soon as anything is in it, into one that has ([`BACKLOG`]); what does not fit there is
+//! emptied as soon as anything is in it, into one that has (`BACKLOG`); what does not fit there is
 //! missed like what the kernel had no room for.
 
 use std::{

@@ -13,7 +13,7 @@ help: ## Print this list
 build: ## Build rtmd and rtmctl (target/debug)
 	cargo build --locked --quiet
 
-demo: build ## Show two programs compete for routes in network namespaces (root; KEEP=1 leaves it running)
+demo: deps build ## Show two programs compete for routes in namespaces, after make deps (root; KEEP=1 leaves it running)
 	integration/demo.sh
 
 test: deps verify ## Run everything: checks, all tests, the integration scripts, the demo

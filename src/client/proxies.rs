@@ -36,9 +36,6 @@ pub trait Manager {
     /// Protocol, its name, and the level its routes get.
     fn get_preferences(&self) -> zbus::Result<Vec<(u32, String, u32)>>;
 
-    /// Sets a protocol's level, if asked to also for the routes that are there already.
-    fn set_preference(&self, protocol: u32, preference: u32, reapply: bool) -> zbus::Result<()>;
-
     /// The service's version.
     #[zbus(property(emits_changed_signal = "false"))]
     fn version(&self) -> zbus::Result<String>;
@@ -87,7 +84,7 @@ pub trait Table {
         views: u32,
     ) -> zbus::Result<DestinationInfo>;
 
-    /// All candidates for a prefix, best first.
+    /// All candidates for a prefix, in order of rank.
     fn get_routes(&self, prefix: &str) -> zbus::Result<Vec<RouteInfo>>;
 
     /// A route by its id.
@@ -270,6 +267,14 @@ pub trait Entity {
     /// How many next hops it has.
     #[zbus(property(emits_changed_signal = "false"))]
     fn next_hops(&self) -> zbus::Result<u64>;
+
+    /// How many of its routes are the best in some view.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn best_routes(&self) -> zbus::Result<u64>;
+
+    /// When it registered, in microseconds since 1970.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn registered(&self) -> zbus::Result<u64>;
 }
 
 /// A walk over routes.

@@ -4,7 +4,7 @@
 //! states a million prefixes can be in at once and a box for those few thousand can. Nobody but the
 //! two conversions here knows which is which.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, mem, sync::Arc, time::Instant};
 
 use super::Refusal;
 use crate::model::{Family, Forwarding, InterfaceIndex, Prefix};
@@ -162,13 +162,16 @@ fn is_passing(refusal: &Refusal) -> bool {
 }
 
 impl Destination {
-    /// Whether the kernel has, or may be about to have, a route to `to` by this link.
-    pub(super) fn leads_by(&self, to: Prefix, link: InterfaceIndex) -> bool {
+    /// Whether the kernel has, or may be about to have, a route to `to` by one of these links.
+    pub(super) fn leads_by(&self, to: Prefix, links: &BTreeSet<(InterfaceIndex, Family)>) -> bool {
+        let family = to.family();
         let by = |forwarding: &Arc<Forwarding>| match forwarding.as_ref() {
-            Forwarding::Unicast(hops) => hops.iter().any(|hop| hop.interface == link),
+            Forwarding::Unicast(hops) => {
+                hops.iter().any(|hop| links.contains(&(hop.interface, family)))
+            }
             // IPv6 hangs these on the loopback interface, and drops them with it.
             Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
-                to.family() == Family::Ipv6 && link == LOOPBACK
+                family == Family::Ipv6 && links.contains(&(LOOPBACK, family))
             }
         };
         match self {

@@ -198,21 +198,23 @@ impl Mirror {
 
     /// The kernel may have dropped what led by these links, and told nobody.
     pub fn handle_lost(&mut self, lost: &BTreeSet<(InterfaceIndex, Family)>) {
-        for (link, family) in lost {
-            let concerned = self.destinations.iter().filter(|(to, destination)| {
-                to.family() == *family && destination.leads_by(*to, *link)
+        if lost.is_empty() {
+            return;
+        }
+        let concerned = self.destinations.iter();
+        let concerned: Vec<Prefix> = concerned
+            .filter(|(to, destination)| destination.leads_by(*to, lost))
+            .map(|(to, _)| to)
+            .collect();
+        for to in concerned {
+            self.update(to, |work, state| {
+                state.doubt();
+                match &mut state.stage {
+                    Stage::InFlight { dropped, .. } => *dropped = true,
+                    Stage::Idle => work.plan(to, state),
+                    Stage::Queued | Stage::Waiting { .. } => {}
+                }
             });
-            let concerned: Vec<Prefix> = concerned.map(|(to, _)| to).collect();
-            for to in concerned {
-                self.update(to, |work, state| {
-                    state.doubt();
-                    match &mut state.stage {
-                        Stage::InFlight { dropped, .. } => *dropped = true,
-                        Stage::Idle => work.plan(to, state),
-                        Stage::Queued | Stage::Waiting { .. } => {}
-                    }
-                });
-            }
         }
     }
 

@@ -33,6 +33,12 @@ pub enum DumpNews {
     /// Some routes of ours, each with what it does (`None` for what is never written here).
     Routes(Vec<(Prefix, Option<Forwarding>)>),
     /// The table changed under the dump, which begins again: what came so far is void.
+    ///
+    /// Linux tells that (`NLM_F_DUMP_INTR`) of links and addresses, but never of routes, as of 6.18: a
+    /// dump that routes were written under comes out as complete, and may lack some or tell of some
+    /// that are gone. So the repair at the start relies on nobody else writing routes with our
+    /// signature meanwhile; rtmd itself writes none before the dump is complete. This is for a
+    /// kernel that does tell.
     Restarted,
     /// That was all.
     Complete,

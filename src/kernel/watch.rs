@@ -1,12 +1,26 @@
 //! Following links and their addresses: subscribe first, dump second.
 //!
 //! What happens during the dump is told after it, so an event can be older than what the dump said; the
-//! last event for a link or an address is always the newest. After an overrun (`ENOBUFS`) events are
-//! missing: [`WatchEvent::Resync`] says to forget everything, and a new dump follows.
+//! last event for a link or an address is always the newest. Whenever something was missed, be it events
+//! (`ENOBUFS`) or a part of the dump, [`WatchEvent::Resync`] says to forget everything and a new dump
+//! follows, after a pause that grows while that goes on. Only a closed socket is the end.
+//!
+//! What a reader would get wrong: the channel that netlink-proto tells events by has no bound. It is
+//! emptied as soon as anything is in it, into one that has (`BACKLOG`); what does not fit there is
+//! missed like what the kernel had no room for.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -18,7 +32,11 @@ use netlink_packet_route::{
 };
 use netlink_sys::AsyncSocket;
 use rtnetlink::MulticastGroup;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use super::socket::enlarge_receive_buffer;
 use crate::model::{InterfaceIndex, Prefix};
@@ -26,8 +44,17 @@ use crate::model::{InterfaceIndex, Prefix};
 /// How many events wait for the listener.
 const QUEUE: usize = 256;
 
-/// How long the kernel may take for a dump of links or addresses.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How many events wait while the listener is slow or a dump is under way: 1 MB.
+const BACKLOG: usize = 16 * 1024;
+
+/// How long the kernel may take for the next part of a dump; longer, and it was lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait before everything is told again, the first time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What that wait doubles up to, and how long nothing may be missed for it to be the first again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Something about the links of this network namespace.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,7 +65,7 @@ pub enum WatchEvent {
     Address(AddressEvent),
     /// Everything there was at the start, or since [`Self::Resync`], has been told.
     DumpComplete,
-    /// Events were lost: forget all links and addresses, they are told again.
+    /// Something was missed: forget all links and addresses, they are told again.
     Resync,
 }
 
@@ -97,7 +124,7 @@ pub enum AddressEvent {
 #[derive(Debug)]
 pub struct Watch {
     events: mpsc::Receiver<WatchEvent>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Watch {
@@ -112,15 +139,17 @@ impl Watch {
             MulticastGroup::Ipv6Ifaddr,
         ])?;
         enlarge_receive_buffer(connection.socket_mut().socket_mut());
+        // Or the end of a dump and the end of the connection would look the same.
+        connection.set_forward_done(true);
         let (sender, events) = mpsc::channel(QUEUE);
-        let connection = tokio::spawn(connection);
-        let follower = tokio::spawn(async move {
-            let follower = Follower { handle, messages, events: sender };
+        let (listener, follower) = follow(handle, messages, sender, PATIENCE);
+        let follower = async move {
             if let Err(error) = follower.run().await {
                 tracing::error!(%error, "following links and addresses failed");
             }
-        });
-        Ok(Self { events, tasks: [connection, follower] })
+        };
+        let tasks = [tokio::spawn(connection), tokio::spawn(listener), tokio::spawn(follower)];
+        Ok(Self { events, tasks })
     }
 
     /// The next event; `None` when the socket failed, which has been logged. Cancelling loses nothing.
@@ -139,94 +168,147 @@ impl Drop for Watch {
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
-/// What happens in the background.
-struct Follower<Messages> {
+/// What happens in the background: to listen, and to tell.
+fn follow<Source>(
     handle: rtnetlink::Handle,
-    messages: Messages,
+    messages: impl Stream<Item = (Message, Source)> + Unpin,
     events: mpsc::Sender<WatchEvent>,
+    patience: Duration,
+) -> (impl Future<Output = ()>, Follower) {
+    let (sender, heard) = mpsc::channel(BACKLOG);
+    let missed = Arc::new(AtomicBool::new(false));
+    let listener = listen(messages, sender, missed.clone());
+    (listener, Follower { handle, heard, missed, events, patience, pause: FIRST_PAUSE })
 }
 
-impl<Messages, Source> Follower<Messages>
-where
-    Messages: futures_util::Stream<Item = (Message, Source)> + Unpin,
-{
+/// Takes events as soon as they come, and leaves them in the backlog while there is room.
+async fn listen<Source>(
+    mut messages: impl Stream<Item = (Message, Source)> + Unpin,
+    backlog: mpsc::Sender<WatchEvent>,
+    missed: Arc<AtomicBool>,
+) {
+    while let Some((message, _)) = messages.next().await {
+        let event = match message.payload {
+            NetlinkPayload::InnerMessage(message) => event(message),
+            NetlinkPayload::Overrun(_) => Some(WatchEvent::Resync),
+            _ => None,
+        };
+        match event.map(|event| backlog.try_send(event)) {
+            None | Some(Ok(())) => {}
+            // What is in the backlog wakes the follower, who looks at this first.
+            Some(Err(TrySendError::Full(_))) => missed.store(true, Ordering::Release),
+            Some(Err(TrySendError::Closed(_))) => return,
+        }
+    }
+}
+
+/// Tells what there is, then what happens.
+struct Follower {
+    handle: rtnetlink::Handle,
+    /// The backlog; a [`WatchEvent::Resync`] in it says that the kernel had no room.
+    heard: mpsc::Receiver<WatchEvent>,
+    /// Whether the backlog had no room.
+    missed: Arc<AtomicBool>,
+    events: mpsc::Sender<WatchEvent>,
+    patience: Duration,
+    /// How long to wait the next time before telling everything again.
+    pause: Duration,
+}
+
+/// Why there is nothing more to tell.
+enum Stop {
+    /// Something was missed, so everything has to be told again.
+    Missed(io::Error),
+    /// The socket is closed.
+    Closed,
+    /// Nobody listens any more.
+    Unheard,
+}
+
+impl Follower {
     /// Runs until the listener is gone.
     async fn run(mut self) -> io::Result<()> {
         loop {
-            for request in [
-                RouteNetlinkMessage::GetLink(LinkMessage::default()),
-                RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-            ] {
-                while self.dump(request.clone()).await? == Walk::Interrupted {}
-            }
-            if self.tell(WatchEvent::DumpComplete).await == Listener::Gone {
-                return Ok(());
-            }
-            loop {
-                let Some((message, _)) = self.messages.next().await else {
-                    return Err(io::Error::other("the netlink connection ended"));
-                };
-                match message.payload {
-                    NetlinkPayload::InnerMessage(message) => {
-                        let Some(event) = event(message) else { continue };
-                        if self.tell(event).await == Listener::Gone {
-                            return Ok(());
-                        }
-                    }
-                    NetlinkPayload::Overrun(_) => break,
-                    _ => {}
+            let Err(stop) = self.tell_all().await;
+            let stop = match stop {
+                Stop::Missed(why) => {
+                    tracing::warn!(%why, pause = ?self.pause, "reading links and addresses again");
+                    sleep(self.pause).await;
+                    self.pause = LONGEST_PAUSE.min(self.pause * 2);
+                    self.tell(WatchEvent::Resync).await.err()
                 }
-            }
-            tracing::warn!("events of links or addresses were lost, reading them again");
-            if self.tell(WatchEvent::Resync).await == Listener::Gone {
-                return Ok(());
+                stop => Some(stop),
+            };
+            match stop {
+                None | Some(Stop::Missed(_)) => {}
+                Some(Stop::Closed) => return Err(io::Error::other("the netlink connection ended")),
+                Some(Stop::Unheard) => return Ok(()),
             }
         }
     }
 
+    /// Tells what there is, and from then on what happens.
+    async fn tell_all(&mut self) -> Result<Infallible, Stop> {
+        // What was heard or missed until now shows in the dumps.
+        while self.heard.try_recv().is_ok() {}
+        self.missed.store(false, Ordering::Release);
+        self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default())).await?;
+        self.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default())).await?;
+        self.tell(WatchEvent::DumpComplete).await?;
+
+        let since = Instant::now();
+        loop {
+            let event = self.heard.recv().await.ok_or(Stop::Closed)?;
+            if event == WatchEvent::Resync || self.missed.load(Ordering::Acquire) {
+                if since.elapsed() > LONGEST_PAUSE {
+                    self.pause = FIRST_PAUSE;
+                }
+                return Err(missed("events were lost"));
+            }
+            self.tell(event).await?;
+        }
+    }
+
     /// Tells what there is of one kind.
-    async fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Walk> {
+    async fn dump(&mut self, request: RouteNetlinkMessage) -> Result<(), Stop> {
         let mut request = NetlinkMessage::from(request);
         request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut answers = self.handle.request(request).map_err(io::Error::other)?;
-        let mut walk = Walk::Complete;
+        let mut answers = self.handle.request(request).map_err(|_| Stop::Closed)?;
+        let mut interrupted = false;
         loop {
-            let answer = timeout(PATIENCE, answers.next()).await?;
-            let Some(answer) = answer else { return Ok(walk) };
-            if answer.header.flags & NLM_F_DUMP_INTR != 0 {
-                walk = Walk::Interrupted;
-            }
+            let answer = timeout(self.patience, answers.next()).await;
+            let answer = answer.map_err(|_| missed("no answer from the kernel"))?;
+            let answer = answer.ok_or(Stop::Closed)?;
+            interrupted |= answer.header.flags & NLM_F_DUMP_INTR != 0;
             match answer.payload {
                 NetlinkPayload::InnerMessage(message) => {
                     if let Some(event) = event(message) {
-                        // That nobody listens is noticed at the end.
-                        let _ = self.tell(event).await;
+                        self.tell(event).await?;
                     }
                 }
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NetlinkPayload::Done(_) if interrupted => {
+                    return Err(missed("they changed while they were read"));
+                }
+                NetlinkPayload::Done(done) if done.code != 0 => {
+                    return Err(Stop::Missed(io::Error::from_raw_os_error(
+                        done.code.saturating_neg(),
+                    )));
+                }
+                NetlinkPayload::Done(_) => return Ok(()),
+                // Busy, above all: with a dump whose end was lost.
+                NetlinkPayload::Error(error) => return Err(Stop::Missed(error.to_io())),
                 _ => {}
             }
         }
     }
 
-    async fn tell(&self, event: WatchEvent) -> Listener {
-        match self.events.send(event).await {
-            Ok(()) => Listener::There,
-            Err(_) => Listener::Gone,
-        }
+    async fn tell(&self, event: WatchEvent) -> Result<(), Stop> {
+        self.events.send(event).await.map_err(|_| Stop::Unheard)
     }
 }
 
-#[derive(Eq, PartialEq)]
-enum Listener {
-    There,
-    Gone,
-}
-
-#[derive(Eq, PartialEq)]
-enum Walk {
-    Complete,
-    Interrupted,
+fn missed(why: &'static str) -> Stop {
+    Stop::Missed(io::Error::other(why))
 }
 
 /// A message in our words, if it is about a link or an address.
@@ -331,5 +413,51 @@ mod tests {
         );
         link.header.interface_family = AddressFamily::Bridge;
         assert_eq!(event(RouteNetlinkMessage::DelLink(link)), None);
+    }
+
+    /// A follower in this runtime that waits 20 ms for the kernel.
+    fn follower() -> (impl Future, Follower, mpsc::Receiver<WatchEvent>) {
+        let (mut connection, handle, messages) = rtnetlink::new_connection().unwrap();
+        connection.set_forward_done(true);
+        let (sender, events) = mpsc::channel(QUEUE);
+        let (_, follower) = follow(handle, messages, sender, Duration::from_millis(20));
+        (connection, follower, events)
+    }
+
+    #[tokio::test]
+    async fn a_dump_without_an_answer_is_asked_for_again_until_there_is_one() {
+        let (connection, mut follower, mut events) = follower();
+        let (_backlog, heard) = mpsc::channel(1); // a socket that stays open
+        follower.heard = heard;
+        let _follower = tokio::spawn(follower.run());
+        for _ in 0..2 {
+            assert_eq!(events.recv().await, Some(WatchEvent::Resync));
+        }
+        let connection = tokio::spawn(async move {
+            connection.await;
+        });
+        while events.recv().await.unwrap() != WatchEvent::DumpComplete {}
+        connection.abort();
+    }
+
+    #[tokio::test]
+    async fn a_closed_socket_ends_it() {
+        let (connection, follower, mut events) = follower();
+        drop(connection);
+        assert!(follower.run().await.is_err());
+        assert_eq!(events.recv().await, None, "nothing is complete");
+    }
+
+    #[tokio::test]
+    async fn a_backlog_without_room_is_told_as_events_that_were_missed() {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName("a".to_owned()));
+        let message = || (Message::from(RouteNetlinkMessage::NewLink(link.clone())), ());
+        let messages = futures_util::stream::iter([message(), message()]);
+        let (backlog, mut heard) = mpsc::channel(1);
+        let missed = Arc::new(AtomicBool::new(false));
+        listen(messages, backlog, missed.clone()).await;
+        assert!(matches!(heard.recv().await, Some(WatchEvent::Link(_))));
+        assert!(missed.load(Ordering::Acquire));
     }
 }

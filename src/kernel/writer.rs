@@ -250,7 +250,7 @@ mod tests {
     fn when_answers_are_lost_the_rest_is_uncertain_and_the_next_batch_is_not() {
         let test = thread::spawn(|| {
             if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-                println!("skipped: no network namespace to be had ({error}), run as root");
+                println!("skip: no network namespace to be had ({error}), run as root");
                 return;
             }
             let batch = |number: u32| {

@@ -1,6 +1,8 @@
 //! `rtmctl lookup`: the destination that a packet would match, and who offers what for it.
+//!
+//! Packets follow the unicast view, so nothing is said of the others.
 
-use rtmd::model::view::ViewSet;
+use rtmd::model::view::{View, ViewSet};
 
 use crate::{
     cli,
@@ -16,16 +18,18 @@ pub(crate) struct Arguments {
     target: String,
 }
 
-/// Prints the candidates of the most specific destination, best first.
+/// Prints the unicast candidates of the most specific destination, in order of rank.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
     let target = cli::parse_prefix(&arguments.target, &context.scope).map_err(Problem::Local)?;
     let table = context.table(target.family()).await?;
     let text = target.to_string();
-    let found = table.get_most_specific_destination(&text, BEST_PROTOCOL, ViewSet::ALL.0).await?;
+    let unicast = View::UNICAST.only();
+    let found = table.get_most_specific_destination(&text, BEST_PROTOCOL, unicast.0).await?;
     let routes = table.get_routes(&found.prefix).await?;
     let format = if context.scope.json { Format::Json } else { Format::Rows };
     let mut printer = RoutePrinter::new(context, target.family(), table, format).await?;
-    for route in &routes {
+    printer.mark_best_in(unicast);
+    for route in routes.iter().filter(|route| ViewSet(route.views).contains(View::UNICAST)) {
         printer.print(&mut context.out, route).await?;
     }
     Ok(Exit::Done)

@@ -44,6 +44,8 @@ pub(crate) struct RoutePrinter {
     format: Format,
     next_hops: NextHops,
     owners: HashMap<u64, EntityInfo>,
+    /// Rows that are the best in one of these are marked.
+    marked: ViewSet,
     rows: u64,
 }
 
@@ -58,7 +60,13 @@ impl RoutePrinter {
         let instance = context.instance();
         let owners = context.manager.get_registered_entities(instance, family.name()).await?;
         let owners = owners.into_iter().map(|owner| (owner.id, owner)).collect();
-        Ok(Self { family, instance, format, next_hops: NextHops::of(table), owners, rows: 0 })
+        let (next_hops, marked) = (NextHops::of(table), ViewSet::ALL);
+        Ok(Self { family, instance, format, next_hops, owners, marked, rows: 0 })
+    }
+
+    /// Marks the rows that are the best in one of these views, instead of in any.
+    pub(crate) fn mark_best_in(&mut self, views: ViewSet) {
+        self.marked = views;
     }
 
     /// Prints a route.
@@ -79,7 +87,8 @@ impl RoutePrinter {
                 if self.rows == 0 {
                     print_head(out, self.family)?;
                 }
-                print_row(out, self.family, route, owner, &next_hops)?;
+                let best = !best_in(route).intersection(self.marked).is_empty();
+                print_row(out, self.family, route, owner, &next_hops, best)?;
             }
             Format::Json => {
                 let table = format!("{}/{}", self.instance, self.family);
@@ -187,9 +196,10 @@ fn print_row(
     route: &RouteInfo,
     owner: Option<&EntityInfo>,
     next_hops: &[&NextHop],
+    best: bool,
 ) -> io::Result<()> {
     let (prefix, way, owner_width) = widths(family);
-    let (marker, style) = if best_in(route).is_empty() { (' ', Style::new()) } else { ('>', BEST) };
+    let (marker, style) = if best { ('>', BEST) } else { (' ', Style::new()) };
     let owner = owner.map_or_else(|| format!("entity {}", route.owner), owner_name);
     let fib = text(&route.more, "fib").unwrap_or_default();
     let why = text(&route.more, "fib-error").unwrap_or_default();

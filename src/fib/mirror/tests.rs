@@ -318,6 +318,22 @@ fn what_led_by_a_lost_link_is_written_again_and_nothing_else() {
 }
 
 #[test]
+fn of_several_lost_links_each_counts_in_its_own_family() {
+    let found = [("10.0.0.0/8", "via 1"), ("2001:db8::/32", "blackhole")];
+    let mut case = Case::after_dump(found);
+    for (to, what) in found {
+        case.want(to, what);
+    }
+    let (uplink, loopback) = (InterfaceIndex(2), InterfaceIndex(1));
+    case.mirror.handle_lost(&[(uplink, Family::Ipv6), (loopback, Family::Ipv4)].into());
+    assert_eq!(case.op(), "nothing");
+    case.mirror.handle_lost(&[(uplink, Family::Ipv4), (loopback, Family::Ipv6)].into());
+    assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
+    assert_eq!(case.op(), "replace 2001:db8::/32 blackhole");
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
 fn a_link_that_is_lost_while_a_route_by_it_is_written_makes_it_be_written_again() {
     let mut case = Case::after_dump([]);
     case.want("10.0.0.0/8", "via 1");

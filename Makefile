@@ -5,6 +5,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export KEEP
 
 .DEFAULT_GOAL := help
+# Each of these uses the whole machine, and installing comes before building.
+.NOTPARALLEL:
 .PHONY: help build demo test bench verify fmt deps clean
 
 help: ## Print this list

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     model::{Family, InstanceId, KernelTable, Preference, Protocol, ViewSet},
-    rib::{Instance, InstanceSettings, Levels, Limits, Policy},
+    rib::{Instance, InstanceSettings, Levels, Limits, Policy, Viability},
 };
 
 /// All that is configured.
@@ -87,6 +87,16 @@ struct InstanceSection {
     kernel_table: Option<u32>,
     #[serde(default = "yes")]
     fib: bool,
+    #[serde(default)]
+    viability: ViabilitySetting,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ViabilitySetting {
+    #[default]
+    First,
+    Ignored,
 }
 
 impl Default for Fib {
@@ -254,7 +264,11 @@ fn instance(
     {
         return Err(format!("kernel-table {table} belongs to another instance already"));
     }
-    Ok(InstanceSettings { families, views, kernel_table })
+    let viability = match section.viability {
+        ViabilitySetting::First => Viability::First,
+        ViabilitySetting::Ignored => Viability::Ignored,
+    };
+    Ok(InstanceSettings { families, views, viability, kernel_table })
 }
 
 fn impossible(what: impl std::fmt::Display) -> ConfigError {
@@ -300,7 +314,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 27, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 28, "a key was added or removed: say so there");
     }
 
     #[test]

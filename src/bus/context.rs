@@ -16,8 +16,7 @@ use super::{
     service::{Facts, FibState},
 };
 use crate::{
-    model::{Caller, ErrorKind, Result},
-    rib::FibCounts,
+    model::{Caller, ErrorKind, FibCounts, Result},
     shared::SharedRib,
 };
 

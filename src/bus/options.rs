@@ -13,7 +13,7 @@ use zbus::{OwnedObjectPath, OwnedVariant};
 use crate::{
     model::{
         ErrorKind, InterfaceIndex, Metric, NextHopId, NextHopKey, Preference, Prefix, Result,
-        RouteFlags, View, ViewSet, Weight,
+        RouteFlags, View, ViewSet, Weight, quoted,
     },
     rib::{InlineNextHop, Offer, OfferedNextHops},
 };
@@ -78,11 +78,11 @@ impl Options {
     /// Refuses what was not taken.
     pub(super) fn finish(self) -> Result<()> {
         match self.left.first_key_value() {
-            Some((key, _)) => {
-                let shown: String = key.chars().take(64).flat_map(char::escape_debug).collect();
-                Err(ErrorKind::InvalidParameter
-                    .because(format_args!("there is no {} \"{shown}\"", self.what)))
-            }
+            Some((key, _)) => Err(ErrorKind::InvalidParameter.because(format_args!(
+                "there is no {} {}",
+                self.what,
+                quoted(key)
+            ))),
             None => Ok(()),
         }
     }
@@ -149,8 +149,7 @@ pub(super) fn next_hop_key(address: &str, interface: u32) -> Result<NextHopKey> 
     let address = match address {
         "" => None,
         text => Some(text.parse().map_err(|_| {
-            let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
-            ErrorKind::InvalidParameter.because(format_args!("\"{shown}\" is not an address"))
+            ErrorKind::InvalidParameter.because(format_args!("{} is not an address", quoted(text)))
         })?),
     };
     Ok(NextHopKey { address, interface: InterfaceIndex(interface) })

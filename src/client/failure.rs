@@ -30,7 +30,7 @@ impl Failure {
     /// Which of the API's errors a refusal is.
     pub fn kind(&self) -> Option<ErrorKind> {
         let Self::Refused { name, .. } = self else { return None };
-        KINDS.into_iter().find(|kind| kind.name() == name)
+        ErrorKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -71,21 +71,6 @@ impl From<zbus::Error> for Failure {
         }
     }
 }
-
-const KINDS: [ErrorKind; 12] = [
-    ErrorKind::AccessDenied,
-    ErrorKind::AlreadyExists,
-    ErrorKind::BadConfiguration,
-    ErrorKind::FileNotFound,
-    ErrorKind::InvalidData,
-    ErrorKind::InvalidHandle,
-    ErrorKind::InvalidParameter,
-    ErrorKind::NoMoreItems,
-    ErrorKind::NoSystemResources,
-    ErrorKind::NotFound,
-    ErrorKind::NotEnoughMemory,
-    ErrorKind::NotSupported,
-];
 
 #[cfg(test)]
 mod tests {

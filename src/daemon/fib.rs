@@ -19,7 +19,7 @@ use crate::{
     kernel::{Batch, Dump, DumpNews, Outcome, Writer},
     model::{Family, KernelTable, Prefix, TableId},
     netlink::{DumpRequest, Signature},
-    rib::{Effect, FibCounts},
+    rib::Effect,
     shared::SharedRib,
 };
 
@@ -256,13 +256,7 @@ impl Keeper<'_> {
                 rib.handle_fib(*id, *to, *status, words);
             }
             for (id, (_, mirror)) in &self.mirrors.by_id {
-                let counts = mirror.counts();
-                let counts = FibCounts {
-                    installed: counts.installed,
-                    pending: counts.pending,
-                    failed: counts.failed,
-                };
-                rib.handle_fib_counts(*id, counts);
+                rib.handle_fib_counts(*id, mirror.counts());
             }
         });
     }

@@ -17,7 +17,9 @@ use super::{
     destination::{Action, Class, Destination, Fact, Stage, State},
     retry::Retries,
 };
-use crate::model::{Family, FibStatus, Forwarding, Hop, InterfaceIndex, Prefix, PrefixMap, Weight};
+use crate::model::{
+    Family, FibCounts, FibStatus, Forwarding, Hop, InterfaceIndex, Prefix, PrefixMap, Weight,
+};
 
 /// One kernel table, wished and found. Both families fit in one mirror; the order of work is then
 /// common to them.
@@ -36,7 +38,7 @@ struct Work {
     queue: VecDeque<Prefix>,
     retries: Retries,
     dump: Dump,
-    counts: Counts,
+    counts: FibCounts,
 }
 
 /// Whether the table has been read.
@@ -54,17 +56,6 @@ pub struct Settled {
     pub status: FibStatus,
     /// Why it failed.
     pub error: Option<Refusal>,
-}
-
-/// How many destinations are in which condition.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    /// The kernel has what is wished.
-    pub installed: usize,
-    /// Queued or in flight, removals included.
-    pub pending: usize,
-    /// Refused, waiting to be tried again.
-    pub failed: usize,
 }
 
 impl Mirror {
@@ -266,7 +257,7 @@ impl Mirror {
     }
 
     /// How many destinations are in which condition.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> FibCounts {
         self.work.counts
     }
 
@@ -278,14 +269,14 @@ impl Mirror {
     /// Changes one destination, and keeps the counts and the map true.
     fn update<T>(&mut self, to: Prefix, change: impl FnOnce(&mut Work, &mut State) -> T) -> T {
         let resting = self.destinations.entry(to).or_default();
-        self.work.counts.leave(resting.class());
+        leave(&mut self.work.counts, resting.class());
 
         let mut state = State::from(mem::take(resting));
         let answer = change(&mut self.work, &mut state);
 
         *resting = Destination::from(state);
         let class = resting.class();
-        self.work.counts.enter(class);
+        enter(&mut self.work.counts, class);
         if class == Class::Nothing {
             self.destinations.remove(&to);
         }
@@ -317,26 +308,24 @@ impl Work {
     }
 }
 
-impl Counts {
-    fn enter(&mut self, class: Class) {
-        if let Some(count) = self.of(class) {
-            *count += 1;
-        }
+fn enter(counts: &mut FibCounts, class: Class) {
+    if let Some(count) = count_of(counts, class) {
+        *count += 1;
     }
+}
 
-    fn leave(&mut self, class: Class) {
-        if let Some(count) = self.of(class) {
-            *count = count.saturating_sub(1);
-        }
+fn leave(counts: &mut FibCounts, class: Class) {
+    if let Some(count) = count_of(counts, class) {
+        *count = count.saturating_sub(1);
     }
+}
 
-    fn of(&mut self, class: Class) -> Option<&mut usize> {
-        match class {
-            Class::Nothing => None,
-            Class::Installed => Some(&mut self.installed),
-            Class::Pending => Some(&mut self.pending),
-            Class::Failed => Some(&mut self.failed),
-        }
+fn count_of(counts: &mut FibCounts, class: Class) -> Option<&mut usize> {
+    match class {
+        Class::Nothing => None,
+        Class::Installed => Some(&mut counts.installed),
+        Class::Pending => Some(&mut counts.pending),
+        Class::Failed => Some(&mut counts.failed),
     }
 }
 

@@ -16,7 +16,7 @@ mod retry;
 
 use std::{fmt, io, sync::Arc};
 
-pub use mirror::{Counts, Mirror, Settled};
+pub use mirror::{Mirror, Settled};
 
 use crate::model::{Forwarding, Prefix};
 

@@ -32,8 +32,6 @@ pub enum ErrorKind {
     InvalidHandle,
     /// An argument out of its domain (`ERROR_INVALID_PARAMETER`, 87).
     InvalidParameter,
-    /// The end of an enumeration was passed (`ERROR_NO_MORE_ITEMS`, 259).
-    NoMoreItems,
     /// A limit on registrations or other long-lived objects (`ERROR_NO_SYSTEM_RESOURCES`, 1450).
     NoSystemResources,
     /// Nothing there answers to the question (`ERROR_NOT_FOUND`, 1168).
@@ -48,6 +46,21 @@ pub enum ErrorKind {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl ErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::AccessDenied,
+        Self::AlreadyExists,
+        Self::BadConfiguration,
+        Self::FileNotFound,
+        Self::InvalidData,
+        Self::InvalidHandle,
+        Self::InvalidParameter,
+        Self::NoSystemResources,
+        Self::NotFound,
+        Self::NotEnoughMemory,
+        Self::NotSupported,
+    ];
+
     /// The last part of the D-Bus error name.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,7 +71,6 @@ impl ErrorKind {
             Self::InvalidData => "InvalidData",
             Self::InvalidHandle => "InvalidHandle",
             Self::InvalidParameter => "InvalidParameter",
-            Self::NoMoreItems => "NoMoreItems",
             Self::NoSystemResources => "NoSystemResources",
             Self::NotFound => "NotFound",
             Self::NotEnoughMemory => "NotEnoughMemory",
@@ -70,4 +82,11 @@ impl ErrorKind {
     pub fn because(self, message: impl fmt::Display) -> Error {
         Error { kind: self, message: message.to_string() }
     }
+}
+
+/// What somebody sent, as it goes into a message: short, and harmless in logs and on terminals.
+pub fn quoted(text: &str) -> String {
+    const MOST: usize = 64;
+    let shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    format!("\"{shown}\"")
 }

@@ -50,6 +50,17 @@ pub enum FibStatus {
     Suppressed,
 }
 
+/// How many destinations are how far in the kernel.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FibCounts {
+    /// The kernel has what is wished.
+    pub installed: usize,
+    /// On their way there, or out of it.
+    pub pending: usize,
+    /// Refused by the kernel, and tried again from time to time.
+    pub failed: usize,
+}
+
 impl KernelTable {
     /// The table that packets are looked up in without further rules.
     pub const MAIN: Self = Self(254);

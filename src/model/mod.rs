@@ -12,8 +12,8 @@ pub mod route;
 pub mod view;
 
 pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
-pub use error::{Error, ErrorKind, Result};
-pub use fib::{FibStatus, Forwarding, Hop, KernelTable};
+pub use error::{Error, ErrorKind, Result, quoted};
+pub use fib::{FibCounts, FibStatus, Forwarding, Hop, KernelTable};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{

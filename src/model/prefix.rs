@@ -8,7 +8,7 @@ use either::Either;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::joint::{JointPrefix, map::JointPrefixMap};
 
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, quoted};
 
 /// A map from prefixes to `T` with exact, longest and ordered look-up.
 ///
@@ -127,7 +127,7 @@ impl FromStr for Family {
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|family| family.name() == text).ok_or_else(|| {
             ErrorKind::InvalidParameter
-                .because(format_args!("family \"{}\" is not ipv4 or ipv6", text.escape_debug()))
+                .because(format_args!("family {} is not ipv4 or ipv6", quoted(text)))
         })
     }
 }
@@ -150,10 +150,8 @@ impl FromStr for Prefix {
     /// Reads `address/length`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let malformed = || {
-            // What a client sent is quoted short and escaped: it ends in logs and on terminals.
-            let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
             ErrorKind::InvalidParameter
-                .because(format_args!("\"{shown}\" is not a prefix like 192.0.2.0/24"))
+                .because(format_args!("{} is not a prefix like 192.0.2.0/24", quoted(text)))
         };
         let (address, length) = text.split_once('/').ok_or_else(malformed)?;
         let address: IpAddr = address.parse().map_err(|_| malformed())?;

@@ -3,7 +3,8 @@
 //! The rule, weightiest first: viable before not viable, lower preference, lower metric, the
 //! incumbent, the longer in its place. A route is viable when packets can follow it now: it is
 //! special (blackhole, unreachable, prohibit) or one of its next hops leads to an interface that
-//! is up. Where no candidate is viable the best by rank stays best, and the kernel gets nothing.
+//! is up. Where no candidate is viable the best by rank stays best, and the kernel gets nothing. An
+//! instance can be configured to leave viability out of account.
 //!
 //! A destination does not store who is best: each route carries the views it is best in, so the
 //! best of a view is the candidate that says so. The list is in order of rank, which viability and
@@ -13,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::{
     arena::{Arena, Slot},
+    policy::{InstanceSettings, Viability},
     routes::Route,
 };
 use crate::model::{EntityId, FibStatus, Protocol, Timestamp, View, ViewSet};
@@ -73,9 +75,10 @@ impl Destination {
         &self,
         protocol: Protocol,
         view: View,
+        viability: Viability,
         routes: &Arena<Route>,
     ) -> Option<Slot> {
-        self.elect_one(view, routes, |route| route.protocol == protocol)
+        self.elect_one(view, viability, routes, |route| route.protocol == protocol)
     }
 
     /// The views that any candidate is offered in.
@@ -85,11 +88,11 @@ impl Destination {
     }
 
     /// Chooses the best route of every view again.
-    pub(super) fn elect(&self, supported: ViewSet, routes: &mut Arena<Route>) -> Election {
+    pub(super) fn elect(&self, settings: &InstanceSettings, routes: &mut Arena<Route>) -> Election {
         let mut election = Election::default();
-        for view in supported.iter() {
+        for view in settings.views.iter() {
             let incumbent = self.best(view, routes);
-            let winner = self.elect_one(view, routes, |_| true);
+            let winner = self.elect_one(view, settings.viability, routes, |_| true);
             if winner == incumbent {
                 continue;
             }
@@ -113,6 +116,7 @@ impl Destination {
     fn elect_one(
         &self,
         view: View,
+        viability: Viability,
         routes: &Arena<Route>,
         eligible: impl Fn(&Route) -> bool,
     ) -> Option<Slot> {
@@ -122,7 +126,8 @@ impl Destination {
             .min_by_key(|(_, route)| {
                 let rank = route.rank;
                 let newcomer = !route.best_in.contains(view);
-                (!route.viable, rank.preference, rank.metric, newcomer, rank.turn)
+                let leads_nowhere = viability == Viability::First && !route.viable;
+                (leads_nowhere, rank.preference, rank.metric, newcomer, rank.turn)
             })
             .map(|(slot, _)| slot)
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Rib;
-use crate::model::{FibStatus, Forwarding, KernelTable, Prefix, TableId, View};
+use crate::model::{FibCounts, FibStatus, Forwarding, KernelTable, Prefix, TableId, View};
 
 /// A destination whose forwarding may have changed, and what it is now.
 #[derive(Clone, Debug)]
@@ -18,17 +18,6 @@ pub struct Effect {
     pub to: Prefix,
     /// What the kernel is to do; `None` for nothing.
     pub forwarding: Option<Arc<Forwarding>>,
-}
-
-/// How many destinations of a table are how far in the kernel.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct FibCounts {
-    /// In the kernel.
-    pub installed: usize,
-    /// On their way there or out of it.
-    pub pending: usize,
-    /// Refused by the kernel.
-    pub failed: usize,
 }
 
 /// The kernel's words about a refusal.

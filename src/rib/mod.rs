@@ -42,10 +42,10 @@ use std::{
     sync::Arc,
 };
 
-pub use effects::{Effect, FibCounts};
+pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Withdrawal};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView};
-pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy};
+pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
 pub use routes::{InlineNextHop, Offer, OfferedNextHops, Route};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};

@@ -35,8 +35,20 @@ pub struct InstanceSettings {
     pub families: Vec<Family>,
     /// The views routes can be offered in.
     pub views: ViewSet,
+    /// Whether a route that leads nowhere now yields to one that leads somewhere.
+    pub viability: Viability,
     /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
     pub kernel_table: Option<KernelTable>,
+}
+
+/// What it counts in the choice of the best route that packets can follow a route now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Viability {
+    /// It comes before preference and metric.
+    #[default]
+    First,
+    /// Nothing, which is RTMv2's letter.
+    Ignored,
 }
 
 /// The preference of each protocol; smaller wins.
@@ -77,6 +89,7 @@ impl Default for InstanceSettings {
         Self {
             families: Family::ALL.into(),
             views: ViewSet(3),
+            viability: Viability::First,
             kernel_table: Some(KernelTable::MAIN),
         }
     }

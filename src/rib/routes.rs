@@ -334,16 +334,14 @@ impl Rib {
 
     /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
     pub(super) fn elect(&mut self, id: TableId, to: Prefix, now: Timestamp) -> ViewSet {
-        let Ok(views) = self.policy.table(id).map(|settings| settings.views) else {
-            return ViewSet::NONE;
-        };
+        let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
         else {
             return ViewSet::NONE;
         };
         destination.changed = now;
-        let election = destination.elect(views, &mut self.routes);
+        let election = destination.elect(settings, &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
                 entity.best_routes += 1;

@@ -151,7 +151,7 @@ impl Rib {
         let seen = covering
             .filter(|(found, destination)| is_wanted(*found) && self.is_seen(destination, views));
         // The walk goes from the shortest to the longest, so the last one is the answer.
-        let (found, destination) = seen.last().ok_or_else(|| {
+        let found = seen.last().ok_or_else(|| {
             let what = match how {
                 LookUp::Exact => "is for exactly",
                 LookUp::MostSpecific => "covers",
@@ -159,7 +159,7 @@ impl Rib {
             };
             ErrorKind::NotFound.because(format_args!("no route {what} {prefix} in these views"))
         })?;
-        Ok(self.describe(found, destination, best, views))
+        Ok(self.describe(table, found, best, views))
     }
 
     /// All candidates of a prefix, best rank first; none when there is no such destination.
@@ -232,15 +232,17 @@ impl Rib {
 
     pub(super) fn describe(
         &self,
-        prefix: Prefix,
-        destination: &Destination,
+        table: TableId,
+        (prefix, destination): (Prefix, &Destination),
         best: Best,
         views: ViewSet,
     ) -> DestinationView {
+        let viability = self.policy.table(table).map(|settings| settings.viability);
+        let viability = viability.unwrap_or_default();
         let record = |view| {
             let best = match best {
                 Best::Overall => destination.best(view, &self.routes),
-                Best::Of(protocol) => destination.best_of(protocol, view, &self.routes),
+                Best::Of(protocol) => destination.best_of(protocol, view, viability, &self.routes),
             };
             let best = best
                 .and_then(|slot| Some((RouteId(self.routes.id(slot)?), self.routes.get(slot)?)));

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, FibCounts, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure};
+use super::{Effect, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure};
 use crate::model::{
-    Caller, ChangeFlags, EntityId, EntityKey, Family, InterfaceIndex, Metric, NextHopKey,
-    Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, Timestamp, View, ViewSet,
-    Weight,
+    Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, InterfaceIndex, Metric,
+    NextHopKey, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, Timestamp,
+    View, ViewSet, Weight,
 };
 
 pub(super) struct TestRib {

@@ -124,7 +124,7 @@ impl Rib {
             let views = walk.settings.views;
             let owned = walk.settings.owned_by.is_none() || views.iter().any(owns_best);
             if owned && self.is_seen(destination, views) {
-                page.push(self.describe(prefix, destination, best, views));
+                page.push(self.describe(walk.settings.table, (prefix, destination), best, views));
             }
         }
         Ok(page)

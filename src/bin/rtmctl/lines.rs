@@ -8,6 +8,7 @@
 use std::{fmt::Display, net::IpAddr};
 
 use rtmd::model::{
+    error::quoted,
     nexthop::Weight,
     prefix::{Family, Prefix},
     route::{Metric, Preference, RouteFlags, Special},
@@ -236,12 +237,6 @@ fn set<T>(place: &mut Option<T>, word: impl Display, value: T) -> Result<(), Str
         None => Ok(()),
         Some(_) => Err(format!("{word} is given twice")),
     }
-}
-
-/// A word of the input as it goes into a message: short, and harmless on a terminal.
-fn quoted(word: &str) -> String {
-    let shown: String = word.chars().take(64).flat_map(char::escape_debug).collect();
-    format!("\"{shown}\"")
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn a_wish_is_installed_and_shown_when_the_kernel_has_it() {
     assert!(!case.mirror.is_settled());
     assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
     assert!(case.mirror.is_settled());
-    assert_eq!(case.mirror.counts(), Counts { installed: 1, pending: 0, failed: 0 });
+    assert_eq!(case.mirror.counts(), FibCounts { installed: 1, pending: 0, failed: 0 });
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn what_led_by_a_lost_link_is_written_again_and_nothing_else() {
     case.lost(3);
     assert_eq!(case.op(), "nothing");
     case.lost(2);
-    assert_eq!(case.mirror.counts(), Counts { installed: 1, pending: 1, failed: 0 });
+    assert_eq!(case.mirror.counts(), FibCounts { installed: 1, pending: 1, failed: 0 });
     assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
     assert_eq!(case.op(), "nothing");
     assert_eq!(case.done("10.0.0.0/8"), Some(FibStatus::Installed));
@@ -358,7 +358,7 @@ fn hurrying_ends_every_wait() {
     case.refused("10.0.0.0/8", libc::ENETUNREACH);
     assert_eq!(case.op(), "nothing");
     case.mirror.hurry();
-    assert_eq!(case.mirror.counts(), Counts { installed: 0, pending: 1, failed: 0 });
+    assert_eq!(case.mirror.counts(), FibCounts { installed: 0, pending: 1, failed: 0 });
     assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
 }
 
@@ -371,7 +371,7 @@ fn a_replacement_without_an_answer_is_still_uninstalled_when_withdrawn() {
     assert_eq!(case.withdraw("10.0.0.0/8"), None);
     assert_eq!(case.op(), "uninstall 10.0.0.0/8");
     assert_eq!(case.refused("10.0.0.0/8", libc::ESRCH), Some(FibStatus::None));
-    assert_eq!(case.mirror.counts(), Counts::default());
+    assert_eq!(case.mirror.counts(), FibCounts::default());
     assert!(case.mirror.destinations.is_empty());
 }
 

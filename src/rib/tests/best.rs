@@ -1,8 +1,8 @@
 use super::super::{
-    Best, LookUp,
+    Best, Instance, InstanceSettings, LookUp, Policy, Viability,
     testing::{TestRib, table},
 };
-use crate::model::{ErrorKind, Family, InterfaceIndex, Protocol, View, ViewSet};
+use crate::model::{ErrorKind, Family, InstanceId, InterfaceIndex, Protocol, View, ViewSet};
 
 const TWO_WAYS: [&str; 2] = ["ospf: 10.0.0.0/8 via 192.0.2.1", "static: 10.0.0.0/8 via 192.0.2.2"];
 
@@ -193,4 +193,19 @@ fn routes_that_lose_their_link_together_keep_their_incumbent() {
     let routes = test.rib.routes(table(Family::Ipv4), "10.0.0.0/8".parse().unwrap()).unwrap();
     assert_eq!(routes[0].id, first);
     assert!(routes[0].route.best_in.contains(View::UNICAST));
+}
+
+#[test]
+fn an_instance_can_leave_viability_out_of_account() {
+    let mut policy = Policy::standard();
+    let settings =
+        InstanceSettings { viability: Viability::Ignored, ..InstanceSettings::default() };
+    policy.instances = [(InstanceId(0), Instance::Ready(settings))].into();
+    let mut test = TestRib::new(policy);
+    test.register("static", Family::Ipv4).unwrap();
+    test.register("rip", Family::Ipv4).unwrap();
+    test.add("rip: 10.0.0.0/8 via 192.0.2.2").unwrap();
+    test.add("static: 10.0.0.0/8 via 203.0.113.1").unwrap();
+    assert_eq!(test.best("10.0.0.0/8"), "static");
+    assert_eq!(test.effects(), ["10.0.0.0/8 -"]);
 }

@@ -1,9 +1,6 @@
-use super::super::{
-    FibCounts,
-    testing::{TestRib, table},
-};
+use super::super::testing::{TestRib, table};
 use crate::{
-    model::{Family, FibStatus, InterfaceIndex, Prefix},
+    model::{Family, FibCounts, FibStatus, InterfaceIndex, Prefix},
     rib::LinkNews,
 };
 

@@ -277,6 +277,8 @@ busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager GetRegisteredEntities us 0 ip
 busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table GetMostSpecificDestination suu $service4/32 0 1
 busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table GetRoutes s 198.51.100.0/24
 busctl monitor org.rtmd1
+$programs/rtmctl routes
+$programs/rtmctl lookup $service4
 $project/examples/dynamic_router.py 203.0.113.2 2001:db8:b::2 $prefixes
 ip netns exec $router ip route
 

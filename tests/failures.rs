@@ -104,6 +104,14 @@ fn a_configuration_that_cannot_be_read_ends_with_78() {
 }
 
 #[test]
+fn a_configuration_without_any_usable_instance_ends_with_78_and_the_faults_are_told() {
+    let bus = PrivateBus::start();
+    let launch = bus.launch("[[instance]]\nid = 0\nviabilty = \"first\"\n", "no-instance");
+    let told = ["instance=0", "unknown field `viabilty`", "no instance can be served"];
+    assert_failure(&mut launch.start(), 78, &told);
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_ends_with_73_and_is_named() {
     let bus = PrivateBus::start();
     let below_a_file = bus.path("bus.conf/run");

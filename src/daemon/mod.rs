@@ -49,6 +49,9 @@ pub enum Failure {
     /// The configuration is unusable.
     #[error("{}: {}", .0.display(), .1)]
     Config(PathBuf, ConfigError),
+    /// No instance in the configuration can be served.
+    #[error("{}: no instance can be served", .0.display())]
+    NoInstance(PathBuf),
     /// A directory cannot be used.
     #[error("{}: {}", .0.display(), .1)]
     Directory(PathBuf, io::Error),
@@ -76,7 +79,7 @@ impl Failure {
     /// The exit status that tells it to scripts and service managers, as in sysexits(3).
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Config(..) => 78,
+            Self::Config(..) | Self::NoInstance(_) => 78,
             Self::Directory(..) => 73,
             Self::Kernel(_) => 71,
             Self::Privilege(_) => 77,
@@ -92,7 +95,7 @@ impl Failure {
 pub async fn run(options: Options) -> Result<(), Failure> {
     let config = Config::load(&options.config)
         .map_err(|error| Failure::Config(options.config.clone(), error))?;
-    report_broken_instances(&config);
+    report_broken_instances(&config, &options.config)?;
     let _lock = lock(&options.runtime_directory)?;
     make_directory(&options.state_directory)?;
 
@@ -142,16 +145,21 @@ async fn announce(service: &Service, mut state: watch::Receiver<FibState>) {
     }
 }
 
-fn report_broken_instances(config: &Config) {
+/// Says what is wrong with which instance; with all of them there is nothing to serve.
+fn report_broken_instances(config: &Config, file: &Path) -> Result<(), Failure> {
+    let mut usable = false;
     for (id, instance) in &config.policy.instances {
-        if let Instance::Broken(fault) = instance {
-            tracing::error!(
+        match instance {
+            Instance::Ready(_) => usable = true,
+            Instance::Broken(fault) => tracing::error!(
+                file = %file.display(),
                 instance = id.0,
                 fault,
                 "this instance is misconfigured and not served"
-            );
+            ),
         }
     }
+    if usable { Ok(()) } else { Err(Failure::NoInstance(file.to_owned())) }
 }
 
 /// Makes sure that no other rtmd has the directory; the lock ends with the process.

@@ -142,9 +142,9 @@ impl Rib {
             return Err(ErrorKind::InvalidData
                 .because("a label has 64 characters at most, none of them a control character"));
         }
-        if self.entities.by_key.contains_key(&key) {
+        if let Some(known) = self.entities.by_key.get(&key) {
             return Err(ErrorKind::AlreadyExists
-                .because(format_args!("entity {key} is already registered")));
+                .because(format_args!("{key} is already registered, as entity {known}")));
         }
         self.check_room_for_entity(&caller)?;
         self.entities.last_id += 1;

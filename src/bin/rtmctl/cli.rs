@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Entities,
     /// List routes
     Routes(routes::Arguments),
-    /// Show the unicast routes to an address, in order of rank; packets follow the marked one
+    /// Show the unicast routes to an address, in order of rank; packets follow the marked one if it is installed
     Lookup(lookup::Arguments),
     /// Register, and offer the routes read from standard input for as long as this runs
     #[command(after_long_help = register::LINES_HELP)]

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::{
     context::{Problem, number, text},
-    interfaces::Interfaces,
     ip_route::KernelHop,
     output::printable,
 };
@@ -28,13 +27,12 @@ pub(crate) struct NextHop {
 pub(crate) struct NextHops {
     table: TableProxy<'static>,
     known: HashMap<u64, NextHop>,
-    interfaces: Interfaces,
 }
 
 impl NextHops {
     /// None known yet.
     pub(crate) fn of(table: TableProxy<'static>) -> Self {
-        Self { table, known: HashMap::new(), interfaces: Interfaces::default() }
+        Self { table, known: HashMap::new() }
     }
 
     /// The next hops with these ids, less those that were deleted in the meantime.
@@ -49,7 +47,7 @@ impl NextHops {
             }
             match self.table.get_next_hop_info(id).await.map_err(rtmd::client::Failure::from) {
                 Ok(info) => {
-                    let next_hop = NextHop::new(info, &mut self.interfaces);
+                    let next_hop = NextHop::new(info);
                     self.known.insert(id, next_hop);
                 }
                 Err(rtmd::client::Failure::Refused { .. }) => {}
@@ -61,20 +59,25 @@ impl NextHops {
 }
 
 impl NextHop {
-    fn new(info: NextHopInfo, interfaces: &mut Interfaces) -> Self {
+    /// Names of interfaces are the service's: it may be in another network namespace, where the
+    /// numbers mean other links.
+    fn new(info: NextHopInfo) -> Self {
         let interface = match (text(&info.more, "interface"), info.interface) {
             (Some(name), _) if !name.is_empty() => printable(name).into_owned(),
             (_, 0) => String::new(),
-            (_, index) => interfaces.name(index).to_owned(),
+            (_, index) => nameless(index),
         };
         let weight = number(&info.more, "weight").and_then(|weight| weight.try_into().ok());
         let weight = weight.and_then(|weight| Weight::new(weight).ok()).unwrap_or(Weight::ONE);
         let resolved = match info.more.get("resolved-via") {
             Some(value) => {
                 let ways: Vec<(String, u32)> = value.clone().try_into().unwrap_or_default();
+                // The name that is told belongs to the only way there is.
+                let name =
+                    Some(interface.clone()).filter(|name| ways.len() == 1 && !name.is_empty());
                 let hop = |(gateway, index): (String, u32)| KernelHop {
                     gateway: gateway.parse().ok(),
-                    interface: interfaces.name(index).to_owned(),
+                    interface: name.clone().unwrap_or_else(|| nameless(index)),
                     weight,
                 };
                 ways.into_iter().map(hop).collect()
@@ -150,6 +153,11 @@ impl fmt::Display for NextHop {
         }
         Ok(())
     }
+}
+
+/// An interface that nobody tells the name of, as `ip` writes one that is gone.
+fn nameless(index: u32) -> String {
+    format!("if{index}")
 }
 
 /// How many next hops are kept before starting over.

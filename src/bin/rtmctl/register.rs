@@ -102,7 +102,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
 enum End {
     /// The user, or who stops services, said so.
     Interrupted,
-    /// The service went away, and the routes with it.
+    /// The service went away, and the registration with it.
     Lost,
 }
 

@@ -18,7 +18,7 @@ fn the_same_four_values_register_once() {
     let mut test = TestRib::with_entities(["ospf"]);
     let refusal = test.register("ospf", Family::Ipv4).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::AlreadyExists);
-    assert_eq!(refusal.message, "entity ospf/0 in table 0/ipv4 is already registered");
+    assert_eq!(refusal.message, "ospf/0 in table 0/ipv4 is already registered, as entity 1");
     test.register("ospf", Family::Ipv6).expect("another family is another table");
 }
 

@@ -151,9 +151,10 @@ impl Events {
         self.tell(out, event, || summary(totals, self.loading, kernel))
     }
 
-    /// The service is gone, and the routes with it.
+    /// The service is gone, and the registration with it.
     pub(super) fn lost(&self, out: &mut Output) -> Result<(), Problem> {
-        let text = "the service went away, and the routes with it";
+        let text =
+            "the service went away, and the registration with it; start again when it is back";
         match self.form {
             Form::Programs => {
                 out.json(&json!({ "event": "lost", "text": text }))?;

@@ -62,12 +62,21 @@ fn without_a_bus_the_service_ends_with_69_and_names_the_address() {
     let bus = PrivateBus::start();
     for (address, words) in [
         ("unix:path=/nonexistent/bus", "`unix:path=/nonexistent/bus`: No such file"),
-        ("nonsense", "Invalid address"),
+        ("non:sense", "Invalid address"),
     ] {
         let mut launch = bus.launch(NO_FIB, "lost");
         launch.bus = address.to_owned();
         assert_failure(&mut launch.start(), 69, &["cannot reach the bus: ", words]);
     }
+}
+
+#[test]
+fn what_is_no_address_of_a_bus_is_a_wrong_argument() {
+    let bus = PrivateBus::start();
+    let mut launch = bus.launch(NO_FIB, "sytem");
+    launch.bus = "sytem".to_owned();
+    let told = "invalid value 'sytem' for '--bus <BUS>': not \"system\", \"session\" or an address";
+    assert_failure(&mut launch.start(), 2, &[told]);
 }
 
 #[test]
@@ -177,7 +186,7 @@ fn rtmctl_without_a_service_or_a_bus_ends_with_69_and_says_how_to_start_one() {
         let address = bus.address();
         assert!(
             said.starts_with(&format!("error: rtmd is not running on the bus at {address}: "))
-                && said.contains("systemctl start rtmd"),
+                && said.contains("name another bus with --bus"),
             "{said}"
         );
         assert_eq!(text(&output.stdout), "");

@@ -1,6 +1,6 @@
 //! Which message bus: named the same way for the service and for its clients.
 
-use std::{convert::Infallible, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use zbus::connection::Builder;
 
@@ -28,15 +28,19 @@ impl Bus {
 }
 
 impl FromStr for Bus {
-    type Err = Infallible;
+    type Err = String;
 
-    /// Reads `system`, `session`, or anything else as an address.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "system" => Self::System,
-            "session" => Self::Session,
-            address => Self::Address(address.into()),
-        })
+    /// Reads `system`, `session` or an address.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "system" => Ok(Self::System),
+            "session" => Ok(Self::Session),
+            // The D-Bus specification, "Server Addresses": a transport, a colon, keys and values.
+            address if address.contains(':') => Ok(Self::Address(address.into())),
+            _ => {
+                Err("not \"system\", \"session\" or an address like unix:path=/run/lab/bus".into())
+            }
+        }
     }
 }
 

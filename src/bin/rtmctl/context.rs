@@ -112,10 +112,15 @@ impl Problem {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("cannot write: {error}")),
             Self::Local(message) => Some(message.clone()),
-            Self::Call(Failure::Unreachable(reason)) => Some(format!(
-                "rtmd is not running on {bus}: {reason}; start it with systemctl start rtmd, \
-                 or name another bus with --bus"
-            )),
+            Self::Call(Failure::Unreachable(reason)) => {
+                let advice = match bus {
+                    Bus::System => "start it with systemctl start rtmd, or ",
+                    Bus::Session | Bus::Address(_) => "",
+                };
+                Some(format!(
+                    "rtmd is not running on {bus}: {reason}; {advice}name another bus with --bus"
+                ))
+            }
             Self::Call(Failure::Denied(reason)) => Some(format!("permission denied: {reason}")),
             Self::Call(failure) => Some(failure.to_string()),
         }

@@ -8,20 +8,20 @@
 //! forwarding, until no route refers to it (RTMv2 gap 25); one that was only named inline by a
 //! route goes with the last route that refers to it.
 
+mod commands;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use super::{
-    Rib,
     arena::{Arena, Slot},
     resolve::Links,
-    routes::InlineNextHop,
 };
 use crate::model::{
-    EntityId, Error, ErrorKind, Family, Forwarding, Hop, InterfaceIndex, NextHopFlags, NextHopId,
-    NextHopKey, Result, TableId, Weight,
+    EntityId, Error, ErrorKind, Forwarding, Hop, NextHopFlags, NextHopId, NextHopKey, Result,
+    Weight,
 };
 
 /// A place to send to, known to one entity.
@@ -329,176 +329,6 @@ enum Put {
     New,
     Changed,
     Same,
-}
-
-impl Rib {
-    /// Finds the entity's next hop with this key and updates it, or adds it; says whether it is new.
-    ///
-    /// # Errors
-    /// `InvalidParameter` for a key that cannot be, `NotEnoughMemory` beyond the entity's limit.
-    pub fn add_next_hop(
-        &mut self,
-        owner: EntityId,
-        offer: NextHopOffer,
-    ) -> Result<(NextHopId, bool)> {
-        let family = self.entities.active(owner)?.key.table.family;
-        self.check_next_hop(family, offer.key)?;
-        if self.next_hops.find(owner, offer.key).is_none() {
-            self.check_room_for_next_hops(owner, 1)?;
-        }
-        let (id, put) = self.next_hops.put(owner, offer, Lifetime::Explicit)?;
-        if put == Put::Changed {
-            self.resolve_again(Whose::Of(owner));
-        }
-        Ok((id, put == Put::New))
-    }
-
-    /// The entity's next hop with this key.
-    ///
-    /// # Errors
-    /// `NotFound` when it has none.
-    pub fn find_next_hop(&self, owner: EntityId, key: NextHopKey) -> Result<NextHopView<'_>> {
-        self.entities.active(owner)?;
-        let id = self.next_hops.find(owner, key).ok_or_else(|| {
-            ErrorKind::NotFound.because(format_args!("entity {owner} has no next hop {key}"))
-        })?;
-        self.next_hop(id)
-    }
-
-    /// Deletes a next hop of the entity; routes that refer to it stop using it.
-    ///
-    /// # Errors
-    /// `AccessDenied` for another's, `NotFound` for a deleted one, `InvalidHandle` for no one's.
-    pub fn delete_next_hop(&mut self, owner: EntityId, id: NextHopId) -> Result<()> {
-        self.entities.active(owner)?;
-        match self.next_hops.get(id) {
-            Some(next_hop) if next_hop.owner != owner => Err(ErrorKind::AccessDenied
-                .because(format_args!("next hop {id} belongs to entity {}", next_hop.owner))),
-            Some(next_hop) if !next_hop.deleted => {
-                self.next_hops.delete(id);
-                self.resolve_again(Whose::Of(owner));
-                Ok(())
-            }
-            None if !self.next_hops.hops.is_spent(id.0) => {
-                Err(ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}")))
-            }
-            _ => Err(ErrorKind::NotFound.because(format_args!("next hop {id} is already deleted"))),
-        }
-    }
-
-    fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
-        let next_hop = self.next_hops.get(id).ok_or_else(|| {
-            ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}"))
-        })?;
-        let resolved = self.links.resolve(next_hop.key, next_hop.weight);
-        let resolved = resolved.filter(|_| !next_hop.deleted);
-        let interface = resolved.map_or(next_hop.key.interface, |hop| hop.interface);
-        Ok(NextHopView { id, next_hop, interface_name: self.links.name(interface), resolved })
-    }
-
-    /// Any entity's next hop, if the entity works in this table.
-    ///
-    /// # Errors
-    /// `InvalidHandle` when there is none with this id there.
-    pub fn next_hop_in(&self, table: TableId, id: NextHopId) -> Result<NextHopView<'_>> {
-        let view = self.next_hop(id)?;
-        match self.entities.table_of(view.next_hop.owner) {
-            Some(home) if home == table => Ok(view),
-            _ => Err(ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}"))),
-        }
-    }
-
-    /// The entity's next hops under these keys, found or to be added with the route that names them.
-    ///
-    /// Adds nothing if any of them cannot be.
-    pub(super) fn inline_next_hops(
-        &mut self,
-        owner: EntityId,
-        family: Family,
-        inline: &[InlineNextHop],
-    ) -> Result<(Vec<NextHopId>, bool)> {
-        let mut fresh = 0;
-        for (key, _) in inline {
-            self.check_next_hop(family, *key)?;
-            fresh += usize::from(self.next_hops.find(owner, *key).is_none());
-        }
-        self.check_room_for_next_hops(owner, fresh)?;
-        let mut ids = Vec::with_capacity(inline.len());
-        let mut changed = false;
-        for (key, weight) in inline {
-            let known = self.next_hops.find(owner, *key).and_then(|id| self.next_hops.get(id));
-            let flags = known.map_or_else(NextHopFlags::default, |known| known.flags);
-            // Who names a next hop without a weight leaves the one it has.
-            let weight = weight.or(known.map(|known| known.weight)).unwrap_or(Weight::ONE);
-            let offer = NextHopOffer { key: *key, flags, weight };
-            let (id, put) = self.next_hops.put(owner, offer, Lifetime::Inline)?;
-            changed |= put == Put::Changed;
-            ids.push(id);
-        }
-        Ok((ids, changed))
-    }
-
-    fn check_room_for_next_hops(&self, owner: EntityId, fresh: usize) -> Result<()> {
-        let limit = self.policy.limits.next_hops;
-        if fresh > 0 && self.next_hops.held(owner) + fresh > limit as usize {
-            return Err(ErrorKind::NotEnoughMemory
-                .because(format_args!("entity {owner} may have {limit} next hops at most")));
-        }
-        Ok(())
-    }
-
-    /// Whether this list of next hops may be kept for the entity; `None` stands for one that is new.
-    ///
-    /// # Errors
-    /// `NotEnoughMemory` beyond the entity's limit.
-    pub(super) fn check_room_for_list(
-        &self,
-        owner: EntityId,
-        members: Option<&[NextHopId]>,
-    ) -> Result<()> {
-        let limit = self.policy.limits.next_hop_lists;
-        let known = members.is_some_and(|list| self.next_hops.by_members.contains_key(list));
-        if !known && self.next_hops.lists(owner) >= limit as usize {
-            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                "the routes of entity {owner} may have {limit} lists of next hops at most"
-            )));
-        }
-        Ok(())
-    }
-
-    /// The interface a next hop leads by now, or the one it names.
-    pub(super) fn interface_of(&self, id: NextHopId) -> Option<InterfaceIndex> {
-        let next_hop = self.next_hops.get(id)?;
-        let resolved = self.links.resolve(next_hop.key, next_hop.weight);
-        Some(resolved.map_or(next_hop.key.interface, |hop| hop.interface))
-    }
-
-    fn check_next_hop(&self, family: Family, key: NextHopKey) -> Result<()> {
-        let refuse = |why: &str| {
-            Err(ErrorKind::InvalidParameter.because(format_args!("next hop {key}: {why}")))
-        };
-        if key.interface != InterfaceIndex(0) && !self.links.exists(key.interface) {
-            return refuse("there is no such interface");
-        }
-        match key.address {
-            None if key.interface == InterfaceIndex(0) => {
-                refuse("without an address an interface is needed")
-            }
-            Some(address) if address.is_unspecified() || address.is_multicast() => {
-                refuse("no router can have this address")
-            }
-            // IPv6 routers may carry IPv4 (RFC 8950), not the other way round.
-            Some(address) if address.is_ipv4() && family == Family::Ipv6 => {
-                refuse("an IPv4 address in an IPv6 table")
-            }
-            Some(std::net::IpAddr::V6(address))
-                if address.is_unicast_link_local() && key.interface == InterfaceIndex(0) =>
-            {
-                refuse("a link-local address needs an interface")
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 fn too_many() -> Error {

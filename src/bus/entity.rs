@@ -9,7 +9,9 @@ use super::{
     convert::{bus_name, next_hop_info, now},
     errors::Refusals,
     lifecycle,
-    options::{Options, RouteOptions, check_ttl, next_hop_id, next_hop_ids, next_hop_key},
+    options::{
+        Options, RouteOptions, check_ttl, next_hop_id, next_hop_ids, next_hop_key, route_id,
+    },
     wire::{ItemError, NextHopInfo, RouteItem},
 };
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     rib::{self, NextHopOffer, Offer, OfferedNextHops, Rib},
 };
 
-/// How many routes are dealt with under one lock, so that a bulk call holds nobody up for long.
+/// How many routes are dealt with under one lock, so that the kernel is written to meanwhile.
 const SLICE: usize = 512;
 
 /// The object of one registration.
@@ -337,9 +339,7 @@ impl Entity {
 }
 
 fn delete(rib: &mut Rib, entity: EntityId, id: u64) -> Result<ChangeFlags> {
-    let route = NonZeroU64::new(id).map(RouteId);
-    let route = route.ok_or_else(|| ErrorKind::InvalidHandle.because("there is no route 0"))?;
-    rib.delete_route(entity, route, now())
+    rib.delete_route(entity, route_id(id)?, now())
 }
 
 /// The id of each added route, 0 for the refused.

@@ -13,7 +13,7 @@ use zbus::{OwnedObjectPath, OwnedVariant};
 use crate::{
     model::{
         ErrorKind, InterfaceIndex, Metric, NextHopId, NextHopKey, Preference, Prefix, Result,
-        RouteFlags, View, ViewSet, Weight, quoted,
+        RouteFlags, RouteId, View, ViewSet, Weight, quoted,
     },
     rib::{InlineNextHop, Offer, OfferedNextHops},
 };
@@ -135,6 +135,13 @@ impl RouteOptions {
 /// Ids of next hops as a client gives them.
 pub(super) fn next_hop_ids(ids: &[u64]) -> Result<Vec<NextHopId>> {
     ids.iter().map(|id| next_hop_id(*id)).collect()
+}
+
+/// The id of a route as a client gives it.
+pub(super) fn route_id(id: u64) -> Result<RouteId> {
+    NonZeroU64::new(id)
+        .map(RouteId)
+        .ok_or_else(|| ErrorKind::InvalidHandle.because("there is no route 0"))
 }
 
 /// The id of a next hop as a client gives it.

@@ -1,6 +1,6 @@
 //! `org.rtmd1.Table`: reading a table, open to every client.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use zbus::{
     Connection, OwnedObjectPath, OwnedVariant, interface, message::Header,
@@ -12,11 +12,11 @@ use super::{
     convert::{destination_info, next_hop_info, route_info},
     enumeration::{self, DestinationEnumeration, RouteEnumeration},
     lifecycle,
-    options::next_hop_id,
+    options::{next_hop_id, route_id},
     wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{ErrorKind, Protocol, Result, RouteId, TableId, ViewSet},
+    model::{Protocol, Result, TableId, ViewSet},
     rib::{Best, LookUp, Rib},
 };
 
@@ -280,10 +280,4 @@ impl Table {
     fn fib_failed(&self) -> u64 {
         self.context.rib.with(|rib| rib.fib_counts(self.id).failed) as u64
     }
-}
-
-fn route_id(id: u64) -> Result<RouteId> {
-    NonZeroU64::new(id)
-        .map(RouteId)
-        .ok_or_else(|| ErrorKind::InvalidHandle.because("there is no route 0"))
 }

@@ -142,7 +142,7 @@ impl NextHops {
     /// The next hop, if `owner` may use it in a route.
     pub(super) fn usable(&self, owner: EntityId, id: NextHopId) -> Result<&NextHop> {
         let Some(next_hop) = self.get(id) else {
-            return Err(ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}")));
+            return Err(no_such_next_hop(id));
         };
         if next_hop.owner != owner {
             return Err(ErrorKind::AccessDenied
@@ -333,4 +333,8 @@ enum Put {
 
 fn too_many() -> Error {
     ErrorKind::NotEnoughMemory.because("no more next hops can be numbered")
+}
+
+fn no_such_next_hop(id: NextHopId) -> Error {
+    ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}"))
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Lifetime, NextHopOffer, NextHopView, Put, Whose};
+use super::{Lifetime, NextHopOffer, NextHopView, Put, Whose, no_such_next_hop};
 use crate::{
     model::{
         EntityId, ErrorKind, Family, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Result,
@@ -59,17 +59,13 @@ impl Rib {
                 self.resolve_again(Whose::Of(owner));
                 Ok(())
             }
-            None if !self.next_hops.hops.is_spent(id.0) => {
-                Err(ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}")))
-            }
+            None if !self.next_hops.hops.is_spent(id.0) => Err(no_such_next_hop(id)),
             _ => Err(ErrorKind::NotFound.because(format_args!("next hop {id} is already deleted"))),
         }
     }
 
     fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
-        let next_hop = self.next_hops.get(id).ok_or_else(|| {
-            ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}"))
-        })?;
+        let next_hop = self.next_hops.get(id).ok_or_else(|| no_such_next_hop(id))?;
         let resolved = self.links.resolve(next_hop.key, next_hop.weight);
         let resolved = resolved.filter(|_| !next_hop.deleted);
         let interface = resolved.map_or(next_hop.key.interface, |hop| hop.interface);
@@ -84,7 +80,7 @@ impl Rib {
         let view = self.next_hop(id)?;
         match self.entities.table_of(view.next_hop.owner) {
             Some(home) if home == table => Ok(view),
-            _ => Err(ErrorKind::InvalidHandle.because(format_args!("there is no next hop {id}"))),
+            _ => Err(no_such_next_hop(id)),
         }
     }
 

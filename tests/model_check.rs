@@ -14,8 +14,8 @@ use proptest::{prelude::*, test_runner::Config};
 use rtmd::{
     model::{
         Caller, ChangeFlags, EntityId, EntityKey, ErrorKind, Family, Forwarding, Hop,
-        InterfaceIndex, Metric, NextHopFlags, NextHopId, NextHopKey, Preference, Prefix, Protocol,
-        RouteFlags, RouteId, TableId, Timestamp, View, ViewSet, Weight,
+        InterfaceIndex, Metric, NextHopFlags, NextHopId, NextHopKey, Now, Preference, Prefix,
+        Protocol, RouteFlags, RouteId, TableId, View, ViewSet, Weight,
     },
     rib::{
         Best, LookUp, Match, NextHopOffer, Offer, OfferedNextHops, Policy, Registration, Rib,
@@ -300,7 +300,7 @@ impl Pair {
         let key = EntityKey { table, protocol, protocol_instance: (protocol_instance % 2).into() };
         let registration = Registration { key, label: String::new(), tenure: Tenure::Connection };
         let caller = Caller { bus_name: format!(":{who}"), uid: 0 };
-        let result = self.rib.register(registration, caller, Timestamp(self.now));
+        let result = self.rib.register(registration, caller, Now::at(self.now));
         if self.naive.entities.iter().any(|(_, known)| *known == key) {
             assert_eq!(result.unwrap_err().kind, ErrorKind::AlreadyExists);
         } else {
@@ -311,7 +311,7 @@ impl Pair {
     fn deregister(&mut self, entity: u8) {
         let Some((id, _)) = self.entity(entity) else { return };
         self.rib.deregister(id).unwrap();
-        while let Withdrawal::Unfinished = self.rib.withdraw(id, 2, Timestamp(self.now)) {
+        while let Withdrawal::Unfinished = self.rib.withdraw(id, 2, Now::at(self.now)) {
             self.check_bests_are_among_candidates();
         }
         self.naive.entities.retain(|(known, _)| *known != id);
@@ -411,8 +411,7 @@ impl Pair {
             },
         };
         let how = command.how % 4;
-        let result =
-            self.rib.add_route(owner, &offer, ChangeFlags(how.into()), Timestamp(self.now));
+        let result = self.rib.add_route(owner, &offer, ChangeFlags(how.into()), Now::at(self.now));
 
         let unusable =
             neighbour.iter().chain(&ids).find(|hop| hop.owner != owner || hop.deleted).map(|hop| {
@@ -505,7 +504,7 @@ impl Pair {
             return;
         };
         let route = self.naive.routes[usize::from(route) % self.naive.routes.len()].clone();
-        let result = self.rib.delete_route(owner, route.id, Timestamp(self.now));
+        let result = self.rib.delete_route(owner, route.id, Now::at(self.now));
         if route.owner != owner {
             assert_eq!(result.unwrap_err().kind, ErrorKind::AccessDenied);
             return;
@@ -514,7 +513,7 @@ impl Pair {
         let moved = !self.naive.settle().is_empty();
         self.naive.collect();
         assert_eq!(result.unwrap(), ChangeFlags(u32::from(moved) << 16));
-        let again = self.rib.delete_route(owner, route.id, Timestamp(self.now));
+        let again = self.rib.delete_route(owner, route.id, Now::at(self.now));
         assert_eq!(again.unwrap_err().kind, ErrorKind::NotFound);
     }
 

@@ -1,17 +1,26 @@
 //! From the core's words to the wire's.
 
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 
 use super::wire;
 use crate::{
-    model::{EntityId, Hop, TableId, Timestamp},
+    model::{EntityId, Hop, Moment, Now, TableId, Timestamp},
     rib::{DestinationView, Entity, NextHopView, Profile, RouteView, Tenure},
 };
 
-/// The time, for showing.
-pub(super) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp(since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
+/// The time by both clocks.
+pub(super) fn now() -> Now {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let microseconds = |since: Duration| u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+    Now {
+        time: Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, microseconds)),
+        moment: Moment(microseconds(BEGINNING.elapsed())),
+    }
 }
 
 /// The object of a table.

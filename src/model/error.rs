@@ -34,12 +34,18 @@ pub enum ErrorKind {
     InvalidParameter,
     /// A limit on registrations or other long-lived objects (`ERROR_NO_SYSTEM_RESOURCES`, 1450).
     NoSystemResources,
+    /// Nothing is left of what was asked for (`ERROR_NO_MORE_ITEMS`, 259).
+    NoMoreItems,
     /// Nothing there answers to the question (`ERROR_NOT_FOUND`, 1168).
     NotFound,
     /// A limit on the size of a table (`ERROR_NOT_ENOUGH_MEMORY`, 8).
     NotEnoughMemory,
     /// A view or an option that this service does not offer (`ERROR_NOT_SUPPORTED`, 50).
     NotSupported,
+    /// It changed meanwhile, or is in use in a way that excludes this: look, and try again.
+    Busy,
+    /// Somebody else did not answer in time.
+    Timeout,
 }
 
 /// What a command of the core answers.
@@ -47,7 +53,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl ErrorKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::AccessDenied,
         Self::AlreadyExists,
         Self::BadConfiguration,
@@ -55,10 +61,13 @@ impl ErrorKind {
         Self::InvalidData,
         Self::InvalidHandle,
         Self::InvalidParameter,
+        Self::NoMoreItems,
         Self::NoSystemResources,
         Self::NotFound,
         Self::NotEnoughMemory,
         Self::NotSupported,
+        Self::Busy,
+        Self::Timeout,
     ];
 
     /// The last part of the D-Bus error name.
@@ -71,10 +80,13 @@ impl ErrorKind {
             Self::InvalidData => "InvalidData",
             Self::InvalidHandle => "InvalidHandle",
             Self::InvalidParameter => "InvalidParameter",
+            Self::NoMoreItems => "NoMoreItems",
             Self::NoSystemResources => "NoSystemResources",
             Self::NotFound => "NotFound",
             Self::NotEnoughMemory => "NotEnoughMemory",
             Self::NotSupported => "NotSupported",
+            Self::Busy => "Busy",
+            Self::Timeout => "Timeout",
         }
     }
 

@@ -9,6 +9,7 @@ pub mod fib;
 pub mod nexthop;
 pub mod prefix;
 pub mod route;
+pub mod time;
 pub mod view;
 
 pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
@@ -19,10 +20,5 @@ pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{
     ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Special, Turn,
 };
+pub use time::{Moment, Now, Timestamp};
 pub use view::{View, ViewSet};
-
-/// A moment of real time, in microseconds since 1970.
-///
-/// Only for showing: nothing is decided by it, because it jumps when the clock is set.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Timestamp(pub u64);

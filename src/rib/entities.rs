@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Rib, arena::Slot};
 use crate::model::{
-    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, Preference, Protocol, Result,
+    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, Now, Preference, Protocol, Result,
     TableId, Timestamp, ViewSet,
 };
 
@@ -134,7 +134,7 @@ impl Rib {
         &mut self,
         registration: Registration,
         caller: Caller,
-        now: Timestamp,
+        now: Now,
     ) -> Result<Profile> {
         let Registration { key, label, tenure } = registration;
         let views = self.policy.table(key.table)?.views;
@@ -156,7 +156,7 @@ impl Rib {
             caller,
             tenure,
             state: EntityState::Active,
-            registered: now,
+            registered: now.time,
             best_routes: 0,
             routes: BTreeSet::new(),
         };
@@ -215,7 +215,7 @@ impl Rib {
     }
 
     /// Withdraws up to `count` routes of a deregistered entity, and forgets it with the last.
-    pub fn withdraw(&mut self, id: EntityId, count: usize, now: Timestamp) -> Withdrawal {
+    pub fn withdraw(&mut self, id: EntityId, count: usize, now: Now) -> Withdrawal {
         let Some(leaving) = self.entities.leaving.get(&id) else { return Withdrawal::Unknown };
         let some: Vec<Slot> = leaving.routes.iter().take(count).copied().collect();
         for slot in some {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::{Rib, arena::Slot, nexthops::Whose};
 use crate::model::{
     ChangeFlags, EntityId, Error, ErrorKind, Family, Forwarding, Metric, NextHopId, NextHopKey,
-    Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId, Timestamp, Turn,
-    View, ViewSet, Weight,
+    Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId, Turn, View,
+    ViewSet, Weight,
 };
 
 /// One entity's way to a destination.
@@ -93,7 +93,7 @@ impl Rib {
         owner: EntityId,
         offer: &Offer<'_>,
         how: ChangeFlags,
-        now: Timestamp,
+        now: Now,
     ) -> Result<(RouteId, ChangeFlags)> {
         let key = self.entities.active(owner)?.key;
         let (table, protocol) = (key.table, key.protocol);
@@ -134,12 +134,7 @@ impl Rib {
     /// # Errors
     /// `AccessDenied` for another's route, `NotFound` for one that is gone, `InvalidHandle` for an
     /// id that never was.
-    pub fn delete_route(
-        &mut self,
-        owner: EntityId,
-        id: RouteId,
-        now: Timestamp,
-    ) -> Result<ChangeFlags> {
+    pub fn delete_route(&mut self, owner: EntityId, id: RouteId, now: Now) -> Result<ChangeFlags> {
         self.entities.active(owner)?;
         let Some(slot) = self.routes.find(id.0) else {
             return Err(if self.routes.is_spent(id.0) {
@@ -272,18 +267,19 @@ impl Rib {
         inline.iter().map(|(key, _)| self.next_hops.find(owner, *key)).collect()
     }
 
-    fn insert_route(&mut self, route: Route, now: Timestamp) -> Result<(Slot, ChangeFlags)> {
+    fn insert_route(&mut self, route: Route, now: Now) -> Result<(Slot, ChangeFlags)> {
         let (id, to, owner) = (route.table, route.to, route.owner);
         let slot = self.routes.insert(route).ok_or_else(too_many)?;
         self.tables.entry(id).or_default().insert(to, slot, &self.routes);
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.insert(slot);
         }
-        let moved = self.elect(id, to, now);
+        self.touch(id, to, now);
+        let moved = self.elect(id, to);
         Ok((slot, ChangeFlags::NEW.with(ChangeFlags::BEST, !moved.is_empty())))
     }
 
-    fn replace_route(&mut self, slot: Slot, mut route: Route, now: Timestamp) -> ChangeFlags {
+    fn replace_route(&mut self, slot: Slot, mut route: Route, now: Now) -> ChangeFlags {
         let Some(known) = self.routes.get_mut(slot) else { return ChangeFlags::default() };
         let (id, to) = (route.table, route.to);
         let order = |rank: Rank| (rank.preference, rank.metric);
@@ -303,7 +299,8 @@ impl Rib {
         {
             destination.place(slot, &self.routes);
         }
-        let moved = self.elect(id, to, now);
+        self.touch(id, to, now);
+        let moved = self.elect(id, to);
         if was_best {
             // Where it stays best, what it leads to may be another.
             self.queue(id, to);
@@ -312,12 +309,13 @@ impl Rib {
     }
 
     /// Removes a route from everything that knows of it; returns the views that lost their best.
-    pub(super) fn remove_route(&mut self, slot: Slot, now: Timestamp) -> ViewSet {
+    pub(super) fn remove_route(&mut self, slot: Slot, now: Now) -> ViewSet {
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         // In no view, it loses everywhere: the election then also settles its owner's account.
         route.views = ViewSet::NONE;
         let (id, to) = (route.table, route.to);
-        let moved = self.elect(id, to, now);
+        self.touch(id, to, now);
+        let moved = self.elect(id, to);
         let Some(route) = self.routes.remove(slot) else { return moved };
         if let Some(table) = self.tables.get_mut(&id) {
             table.remove(to, slot);
@@ -332,15 +330,22 @@ impl Rib {
         moved
     }
 
+    /// Notes when something about a destination changed.
+    fn touch(&mut self, id: TableId, to: Prefix, now: Now) {
+        let table = self.tables.get_mut(&id);
+        if let Some(destination) = table.and_then(|table| table.destinations.get_mut(&to)) {
+            destination.changed = now.time.max(destination.changed.next());
+        }
+    }
+
     /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
-    pub(super) fn elect(&mut self, id: TableId, to: Prefix, now: Timestamp) -> ViewSet {
+    pub(super) fn elect(&mut self, id: TableId, to: Prefix) -> ViewSet {
         let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
         else {
             return ViewSet::NONE;
         };
-        destination.changed = now;
         let election = destination.elect(settings, &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
@@ -388,8 +393,7 @@ impl Rib {
             let Some(route) = self.routes.get(slot) else { continue };
             let (id, to) = (route.table, route.to);
             let is_best = route.best_in.contains(View::UNICAST);
-            let changed = self.destination(id, to).map_or_else(Timestamp::default, |d| d.changed);
-            self.elect(id, to, changed);
+            self.elect(id, to);
             if is_best {
                 self.queue(id, to);
             }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::{Effect, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure};
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, InterfaceIndex, Metric,
-    NextHopKey, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, Timestamp,
-    View, ViewSet, Weight,
+    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, View,
+    ViewSet, Weight,
 };
 
 pub(super) struct TestRib {
@@ -52,7 +52,7 @@ impl TestRib {
         let registration =
             Registration { key, label: label.to_owned(), tenure: Tenure::Connection };
         let caller = Caller { bus_name: format!(":{label}"), uid: 1000 };
-        let id = self.rib.register(registration, caller, Timestamp(0))?.id;
+        let id = self.rib.register(registration, caller, Now::at(0))?.id;
         self.entities.insert(label.to_owned(), id);
         Ok(id)
     }
@@ -61,9 +61,9 @@ impl TestRib {
         self.entities[label]
     }
 
-    pub(super) fn now(&mut self) -> Timestamp {
+    pub(super) fn now(&mut self) -> Now {
         self.clock += 1;
-        Timestamp(self.clock)
+        Now::at(self.clock)
     }
 
     /// Offers `LABEL: PREFIX [via ADDRESS[@INTERFACE]]… [metric N] [pref N] [flags N] [views N]

@@ -2,7 +2,7 @@ use super::super::{
     Policy, Registration, Tenure, Withdrawal,
     testing::{TestRib, table},
 };
-use crate::model::{Caller, EntityKey, ErrorKind, Family, Protocol, TableId, Timestamp};
+use crate::model::{Caller, EntityKey, ErrorKind, Family, Now, Protocol, TableId};
 
 fn caller(bus_name: &str, uid: u32) -> Caller {
     Caller { bus_name: bus_name.to_owned(), uid }
@@ -27,7 +27,7 @@ fn another_protocol_instance_registers_beside_the_first() {
     let mut test = TestRib::with_entities([]);
     for instance in 0..2 {
         let wanted = registration(table(Family::Ipv4), instance, Tenure::Connection);
-        test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap();
+        test.rib.register(wanted, caller(":1", 0), Now::at(0)).unwrap();
     }
     assert_eq!(test.rib.registered_entities(table(Family::Ipv4)).unwrap().count(), 2);
 }
@@ -38,7 +38,7 @@ fn the_profile_tells_the_configured_limits() {
     (policy.limits.next_hops_per_route, policy.limits.handles) = (7, 99);
     let mut test = TestRib::new(policy);
     let wanted = registration(table(Family::Ipv4), 0, Tenure::Connection);
-    let profile = test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap();
+    let profile = test.rib.register(wanted, caller(":1", 0), Now::at(0)).unwrap();
     assert_eq!((profile.max_next_hops, profile.max_handles, profile.views.0), (7, 99, 3));
     assert_eq!(profile.preference.0, 110);
 }
@@ -47,7 +47,7 @@ fn the_profile_tells_the_configured_limits() {
 fn an_unknown_instance_is_not_found() {
     let mut test = TestRib::with_entities([]);
     let wanted = registration(TableId::new(5, Family::Ipv4).unwrap(), 0, Tenure::Connection);
-    let refusal = test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap_err();
+    let refusal = test.rib.register(wanted, caller(":1", 0), Now::at(0)).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::FileNotFound);
 }
 
@@ -57,7 +57,7 @@ fn a_label_that_could_garble_a_terminal_is_bad_data() {
     for label in ["\x1b[31m".to_owned(), "x".repeat(65)] {
         let wanted =
             Registration { label, ..registration(table(Family::Ipv4), 0, Tenure::Connection) };
-        let refusal = test.rib.register(wanted, caller(":1", 0), Timestamp(0)).unwrap_err();
+        let refusal = test.rib.register(wanted, caller(":1", 0), Now::at(0)).unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::InvalidData);
     }
 }
@@ -69,7 +69,7 @@ fn one_client_cannot_take_all_registrations() {
     let mut test = TestRib::new(policy);
     let mut register = |who: &str, instance| {
         let wanted = registration(table(Family::Ipv4), instance, Tenure::Connection);
-        test.rib.register(wanted, caller(who, 0), Timestamp(0)).map_err(|error| error.kind).err()
+        test.rib.register(wanted, caller(who, 0), Now::at(0)).map_err(|error| error.kind).err()
     };
     assert_eq!([register(":1", 1), register(":1", 2)], [None, None]);
     assert_eq!(register(":1", 3), Some(ErrorKind::NoSystemResources));
@@ -81,7 +81,7 @@ fn one_client_cannot_take_all_registrations() {
 fn only_the_connection_that_registered_may_speak_for_the_entity() {
     let mut test = TestRib::with_entities([]);
     let wanted = registration(table(Family::Ipv4), 0, Tenure::Connection);
-    let id = test.rib.register(wanted, caller(":1", 7), Timestamp(0)).unwrap().id;
+    let id = test.rib.register(wanted, caller(":1", 7), Now::at(0)).unwrap().id;
     assert!(test.rib.authorize(id, &caller(":1", 7)).is_ok());
     let refusal = test.rib.authorize(id, &caller(":2", 7)).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::AccessDenied);
@@ -92,7 +92,7 @@ fn only_the_connection_that_registered_may_speak_for_the_entity() {
 fn a_shared_registration_belongs_to_the_user_and_outlives_the_connection() {
     let mut test = TestRib::with_entities([]);
     let wanted = registration(table(Family::Ipv4), 0, Tenure::User);
-    let id = test.rib.register(wanted, caller(":1", 7), Timestamp(0)).unwrap().id;
+    let id = test.rib.register(wanted, caller(":1", 7), Now::at(0)).unwrap().id;
     assert!(test.rib.authorize(id, &caller(":2", 7)).is_ok());
     assert_eq!(test.rib.authorize(id, &caller(":2", 8)).unwrap_err().kind, ErrorKind::AccessDenied);
     assert_eq!(test.rib.handle_client_gone(":1"), []);
@@ -108,11 +108,11 @@ fn deregistration_withdraws_everything_and_frees_the_key_at_once() {
     test.rib.deregister(old).unwrap();
     assert_eq!(test.rib.entity(old).unwrap_err().kind, ErrorKind::InvalidHandle);
     let new = test.register("ospf", Family::Ipv4).expect("the key is free already");
-    let first = test.rib.withdraw(old, 1, Timestamp(0));
+    let first = test.rib.withdraw(old, 1, Now::at(0));
     assert!(matches!(first, Withdrawal::Unfinished), "one of two routes is left");
-    let rest = test.rib.withdraw(old, 9, Timestamp(0));
+    let rest = test.rib.withdraw(old, 9, Now::at(0));
     assert!(matches!(rest, Withdrawal::Complete(entity) if entity.id == old));
-    assert!(matches!(test.rib.withdraw(old, 9, Timestamp(0)), Withdrawal::Unknown));
+    assert!(matches!(test.rib.withdraw(old, 9, Now::at(0)), Withdrawal::Unknown));
     assert_eq!(test.rib.route_count(table(Family::Ipv4)), 0);
     assert_eq!(test.rib.next_hop_count(old), 0);
     assert_ne!(old, new);
@@ -124,7 +124,7 @@ fn a_client_that_is_gone_leaves_nothing() {
     test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
     test.add("static: 10.0.0.0/8 via 192.0.2.2").unwrap();
     for id in test.rib.handle_client_gone(":static") {
-        while let Withdrawal::Unfinished = test.rib.withdraw(id, 1, Timestamp(0)) {}
+        while let Withdrawal::Unfinished = test.rib.withdraw(id, 1, Now::at(0)) {}
     }
     assert_eq!(test.best("10.0.0.0/8"), "ospf");
     let gone = test.entity("static");
@@ -140,6 +140,6 @@ fn this_protocol_is_the_callers_own() {
     let key =
         EntityKey { table: table(Family::Ipv4), protocol: Protocol::RIP, protocol_instance: 0 };
     let second = Registration { key, label: String::new(), tenure: Tenure::Connection };
-    test.rib.register(second, caller(":ospf", 0), Timestamp(0)).unwrap();
+    test.rib.register(second, caller(":ospf", 0), Now::at(0)).unwrap();
     assert_eq!(own(&test, ":ospf").unwrap_err().kind, ErrorKind::InvalidParameter);
 }

@@ -19,7 +19,7 @@ use rtmd::{
     },
     rib::{
         Best, LookUp, Match, NextHopOffer, Offer, OfferedNextHops, Policy, Registration, Rib,
-        Start, Tenure, WalkSettings, Withdrawal,
+        Start, Tenure, Terms, WalkSettings, Withdrawal,
     },
 };
 
@@ -298,7 +298,12 @@ impl Pair {
         let protocol = [Protocol::STATIC, Protocol::BGP, Protocol::RIP][usize::from(who) % 3];
         let table = TableId::new(0, family).unwrap();
         let key = EntityKey { table, protocol, protocol_instance: (protocol_instance % 2).into() };
-        let registration = Registration { key, label: String::new(), tenure: Tenure::Connection };
+        let registration = Registration {
+            key,
+            label: String::new(),
+            tenure: Tenure::Connection,
+            terms: Terms::default(),
+        };
         let caller = Caller { bus_name: format!(":{who}"), uid: 0 };
         let result = self.rib.register(registration, caller, Now::at(self.now));
         if self.naive.entities.iter().any(|(_, known)| *known == key) {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{EntityKey, Protocol, Result, TableId},
-    rib::{Registration, Tenure},
+    rib::{Registration, Tenure, Terms},
 };
 
 /// The root object.
@@ -27,7 +27,11 @@ impl Manager {
     ///
     /// Options: "label" s, a name for people; "shared" b, the registration belongs to the caller's
     /// user instead of its connection and lives until Deregister, which is what a shell script
-    /// needs. Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
+    /// needs; "callback" o, an object of the caller's that implements org.rtmd1.Callback and is
+    /// asked when a route expires; "methods" u, how many methods it exports there, 32 at most;
+    /// "reserve-opaque" b, a cell of its own in every destination; "single-route" b, one route to a
+    /// destination whatever its neighbour; "exclusive" b, no other entity of the protocol beside it.
+    /// Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
     /// NoSystemResources, NotSupported.
     #[zbus(out_args("entity", "profile"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -42,12 +46,16 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(OwnedObjectPath, Profile)> {
         let mut options = Options::new(options, "registration option");
-        for key in ["exclusive", "fib-results", "reserve-opaque", "single-route"] {
-            options.not_yet(key, &false)?;
-        }
+        options.not_yet("fib-results", &false)?;
         options.not_yet("linger", &0u32)?;
-        options.not_yet("methods", &0u32)?;
-        options.not_yet("callback", &OwnedObjectPath::default())?;
+        let callback: Option<OwnedObjectPath> = options.take("callback")?;
+        let terms = Terms {
+            callback: callback.map(|path| path.to_string()),
+            methods: options.take("methods")?.unwrap_or_default(),
+            reserve_opaque: options.take("reserve-opaque")?.unwrap_or_default(),
+            single_route: options.take("single-route")?.unwrap_or_default(),
+            exclusive: options.take("exclusive")?.unwrap_or_default(),
+        };
         let label = options.take("label")?.unwrap_or_default();
         let shared: bool = options.take("shared")?.unwrap_or_default();
         options.finish()?;
@@ -55,7 +63,7 @@ impl Manager {
         let key = EntityKey { table, protocol: Protocol(protocol), protocol_instance };
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
-        let registration = Registration { key, label, tenure };
+        let registration = Registration { key, label, tenure, terms };
         let granted = self.0.rib.with(|rib| rib.register(registration, caller, now()))?;
         let path = lifecycle::welcome(&self.0, connection, granted.id).await?;
         Ok((path, profile(&granted, self.0.facts.epoch)))

@@ -21,6 +21,8 @@ pub struct Entity {
     pub caller: Caller,
     /// Who may speak for it.
     pub tenure: Tenure,
+    /// What was agreed on when it registered.
+    pub terms: Terms,
     /// Whether it is in use.
     pub state: EntityState,
     /// When it registered.
@@ -48,6 +50,23 @@ pub struct Registration {
     pub label: String,
     /// Who may speak for it.
     pub tenure: Tenure,
+    /// What else it asks for.
+    pub terms: Terms,
+}
+
+/// What a client asks for beyond being registered, and what binds it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// The object of its own that answers questions (`org.rtmd1.Callback`).
+    pub callback: Option<String>,
+    /// How many methods it exports, 32 at most; they are numbered by the bits of a mask.
+    pub methods: u32,
+    /// Whether it wants a cell of its own in every destination (`ReserveOpaquePointer`).
+    pub reserve_opaque: bool,
+    /// Whether it keeps one route to a destination, whatever its neighbour (RTMv2 row V1-03).
+    pub single_route: bool,
+    /// Whether it wants to be the only one of its protocol in the table (RTMv2 row V1-01).
+    pub exclusive: bool,
 }
 
 /// What a client is told when it registered (`RTM_REGN_PROFILE`).
@@ -128,7 +147,8 @@ impl Rib {
     /// Registers a client (RTMv2 rows REG-01 to REG-11 and REG-22).
     ///
     /// # Errors
-    /// `AlreadyExists` for a key in use, `FileNotFound` and `BadConfiguration` from the instance's
+    /// `AlreadyExists` for a key in use or a protocol that one has for itself, `InvalidParameter`
+    /// for terms that cannot be, `FileNotFound` and `BadConfiguration` from the instance's
     /// configuration, `InvalidData` for an unusable label, `NoSystemResources` beyond a limit.
     pub fn register(
         &mut self,
@@ -136,7 +156,7 @@ impl Rib {
         caller: Caller,
         now: Now,
     ) -> Result<Profile> {
-        let Registration { key, label, tenure } = registration;
+        let Registration { key, label, tenure, terms } = registration;
         let views = self.policy.table(key.table)?.views;
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(ErrorKind::InvalidData
@@ -146,6 +166,7 @@ impl Rib {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is already registered, as entity {known}")));
         }
+        self.check_terms(key, tenure, &terms)?;
         self.check_room_for_entity(&caller)?;
         self.entities.last_id += 1;
         let id = EntityId(self.entities.last_id);
@@ -155,6 +176,7 @@ impl Rib {
             label,
             caller,
             tenure,
+            terms,
             state: EntityState::Active,
             registered: now.time,
             best_routes: 0,
@@ -285,6 +307,38 @@ impl Rib {
     /// How many next hops an entity has.
     pub fn next_hop_count(&self, id: EntityId) -> usize {
         self.next_hops.count(id)
+    }
+
+    fn check_terms(&self, key: EntityKey, tenure: Tenure, terms: &Terms) -> Result<()> {
+        const MOST_METHODS: u32 = 32;
+        let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
+        if terms.methods > MOST_METHODS {
+            let count = terms.methods;
+            return refuse(format_args!(
+                "{count} methods, an entity exports {MOST_METHODS} at most"
+            ));
+        }
+        if terms.methods > 0 && terms.callback.is_none() {
+            return refuse(format_args!("methods are invoked on a callback, and none is given"));
+        }
+        if terms.callback.is_some() && tenure == Tenure::User {
+            return refuse(format_args!(
+                "a shared registration outlives its connection, so it can have no callback"
+            ));
+        }
+        let of_protocol = |other: &&Entity| {
+            (other.key.table, other.key.protocol) == (key.table, key.protocol)
+                && (terms.exclusive || other.terms.exclusive)
+        };
+        if let Some(other) = self.entities.values().find(of_protocol) {
+            let (protocol, table) = (key.protocol, key.table);
+            return Err(ErrorKind::AlreadyExists.because(format_args!(
+                "entity {} is of protocol {protocol} in table {table}, and one of the two wants to \
+                 be the only one",
+                other.id
+            )));
+        }
+        Ok(())
     }
 
     fn check_room_for_entity(&self, caller: &Caller) -> Result<()> {

@@ -43,7 +43,7 @@ use std::{
 };
 
 pub use effects::Effect;
-pub use entities::{Entity, Profile, Registration, Tenure, Withdrawal};
+pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure};
+use super::{Effect, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure, Terms};
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, InterfaceIndex, Metric,
     NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, View,
@@ -49,8 +49,12 @@ impl TestRib {
     pub(super) fn register(&mut self, label: &str, family: Family) -> Result<EntityId> {
         let protocol = Protocol::parse(label).unwrap_or(Protocol(1));
         let key = EntityKey { table: table(family), protocol, protocol_instance: 0 };
-        let registration =
-            Registration { key, label: label.to_owned(), tenure: Tenure::Connection };
+        let registration = Registration {
+            key,
+            label: label.to_owned(),
+            tenure: Tenure::Connection,
+            terms: Terms::default(),
+        };
         let caller = Caller { bus_name: format!(":{label}"), uid: 1000 };
         let id = self.rib.register(registration, caller, Now::at(0))?.id;
         self.entities.insert(label.to_owned(), id);

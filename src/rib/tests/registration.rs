@@ -1,5 +1,5 @@
 use super::super::{
-    Policy, Registration, Tenure, Withdrawal,
+    Policy, Registration, Tenure, Terms, Withdrawal,
     testing::{TestRib, table},
 };
 use crate::model::{Caller, EntityKey, ErrorKind, Family, Now, Protocol, TableId};
@@ -10,7 +10,7 @@ fn caller(bus_name: &str, uid: u32) -> Caller {
 
 fn registration(table: TableId, protocol_instance: u32, tenure: Tenure) -> Registration {
     let key = EntityKey { table, protocol: Protocol::OSPF, protocol_instance };
-    Registration { key, label: String::new(), tenure }
+    Registration { key, label: String::new(), tenure, terms: Terms::default() }
 }
 
 #[test]
@@ -139,7 +139,12 @@ fn this_protocol_is_the_callers_own() {
     assert_eq!(own(&test, ":nobody").unwrap_err().kind, ErrorKind::InvalidParameter);
     let key =
         EntityKey { table: table(Family::Ipv4), protocol: Protocol::RIP, protocol_instance: 0 };
-    let second = Registration { key, label: String::new(), tenure: Tenure::Connection };
+    let second = Registration {
+        key,
+        label: String::new(),
+        tenure: Tenure::Connection,
+        terms: Terms::default(),
+    };
     test.rib.register(second, caller(":ospf", 0), Now::at(0)).unwrap();
     assert_eq!(own(&test, ":ospf").unwrap_err().kind, ErrorKind::InvalidParameter);
 }

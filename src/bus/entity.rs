@@ -137,7 +137,7 @@ impl Entity {
         Ok((id.0.get(), u32::from(new)))
     }
 
-    /// Finds a next hop of this entity. Errors: AccessDenied, NotFound.
+    /// Finds a next hop of this entity. Errors: AccessDenied, InvalidParameter, NotFound.
     #[zbus(out_args("next_hop"))]
     async fn find_next_hop(
         &self,
@@ -159,7 +159,8 @@ impl Entity {
         self.command(&header, |rib| rib.delete_next_hop(self.id, id)).await
     }
 
-    /// Deletes the next hop with this address and interface. Errors: AccessDenied, NotFound.
+    /// Deletes the next hop with this address and interface. Errors: AccessDenied, InvalidParameter,
+    /// NotFound.
     async fn delete_next_hop_by_address(
         &self,
         address: &str,
@@ -228,8 +229,9 @@ impl Entity {
         Ok((ids(&done), errors))
     }
 
-    /// Offers the same route to many destinations, at most 32768. Keys, change flags and errors as
-    /// with AddRoute, result as with AddRoutes; also NoSystemResources.
+    /// Offers the same route to many destinations, at most 32768. Keys and change flags as with
+    /// AddRoute, result as with AddRoutes. Errors: AccessDenied, InvalidHandle, InvalidParameter,
+    /// NoSystemResources, NotSupported.
     #[zbus(out_args("ids", "errors"))]
     async fn add_prefixes(
         &self,

@@ -82,8 +82,8 @@ impl Table {
     }
 
     /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
-    /// address is looked up as a prefix of full length. Arguments and errors as with
-    /// GetExactMatchDestination.
+    /// address is looked up as a prefix of full length. Arguments as with GetExactMatchDestination.
+    /// Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_most_specific_destination(
         &self,
@@ -96,7 +96,7 @@ impl Table {
     }
 
     /// Finds the destination with the longest prefix that covers this one and is shorter. Arguments
-    /// and errors as with GetExactMatchDestination.
+    /// as with GetExactMatchDestination. Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_less_specific_destination(
         &self,

@@ -64,6 +64,10 @@ struct Fib {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct LimitsSection {
+    call_bytes_per_client: Option<u32>,
+    call_bytes_per_user: Option<u32>,
+    calls_per_client: Option<u32>,
+    calls_per_user: Option<u32>,
     entities: Option<u32>,
     entities_per_client: Option<u32>,
     enumerations: Option<u32>,
@@ -168,6 +172,12 @@ fn levels(section: BTreeMap<String, u32>) -> Result<Levels, ConfigError> {
 fn limits(section: &LimitsSection) -> Result<Limits, ConfigError> {
     let defaults = Limits::default();
     let limits = Limits {
+        call_bytes_per_client: section
+            .call_bytes_per_client
+            .unwrap_or(defaults.call_bytes_per_client),
+        call_bytes_per_user: section.call_bytes_per_user.unwrap_or(defaults.call_bytes_per_user),
+        calls_per_client: section.calls_per_client.unwrap_or(defaults.calls_per_client),
+        calls_per_user: section.calls_per_user.unwrap_or(defaults.calls_per_user),
         entities: section.entities.unwrap_or(defaults.entities),
         entities_per_client: section.entities_per_client.unwrap_or(defaults.entities_per_client),
         enumerations: section.enumerations.unwrap_or(defaults.enumerations),
@@ -314,7 +324,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 28, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 32, "a key was added or removed: say so there");
     }
 
     #[test]

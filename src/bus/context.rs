@@ -13,6 +13,7 @@ use zbus::{OwnedObjectPath, names::InterfaceName, wire::ObjectPath};
 use super::{
     clients::Clients,
     convert::enumeration_path,
+    queue::Queues,
     service::{Facts, FibState},
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 pub(super) struct Context {
     pub(super) rib: SharedRib,
     pub(super) clients: Clients,
+    pub(super) queues: Queues,
     pub(super) facts: Facts,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
@@ -40,9 +42,11 @@ struct OpenEnumeration {
 
 impl Context {
     pub(super) fn new(rib: SharedRib, clients: Clients, facts: Facts) -> Self {
+        let queues = Queues::new(rib.with(|rib| rib.policy().limits));
         Self {
             rib,
             clients,
+            queues,
             facts,
             in_step: AtomicBool::new(false),
             enumerations: Mutex::default(),

@@ -26,7 +26,7 @@ use crate::{
 const SLICE: usize = 512;
 
 /// The object of one registration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entity {
     context: Arc<Context>,
     id: EntityId,

@@ -12,12 +12,12 @@ use zbus::{
 };
 
 use super::{
-    brief::Brief,
     context::Context,
     convert::{entity_info, entity_path, now, table_path},
     entity::Entity,
     errors::bus_trouble,
     object_manager::{self, ObjectManager},
+    served::Served,
     table::Table,
     wire::ROOT,
 };
@@ -40,14 +40,14 @@ pub(super) async fn welcome(
         .with(|rib| rib.entity(id).map(|entity| (entity.key.table, entity_info(entity))))?;
     let (server, path) = (connection.object_server(), entity_path(id));
     let object = Entity::new(Arc::clone(context), id);
-    if let Err(error) = server.at(&path, Brief(object)).await {
+    if let Err(error) = server.at(&path, Served::new(context, object)).await {
         context.rib.with(|rib| rib.deregister(id))?;
         retire(context, connection, id).await;
         return Err(bus_trouble(&error));
     }
     if let Ok(emitter) = SignalEmitter::new(connection, ROOT)
         && let Ok(interfaces) =
-            object_manager::interfaces::<Brief<Entity>>(server, connection, &path).await
+            object_manager::interfaces::<Served<Entity>>(server, connection, &path).await
     {
         let _ = ObjectManager::interfaces_added(&emitter, &path, &interfaces).await;
     }
@@ -93,14 +93,14 @@ pub(super) async fn forget(context: &Context, connection: &Connection, bus_name:
 }
 
 /// Gives an enumeration an object of its own.
-pub(super) async fn serve_enumeration<I: Interface>(
-    context: &Context,
+pub(super) async fn serve_enumeration<I: Interface + Clone>(
+    context: &Arc<Context>,
     connection: &Connection,
     caller: &Caller,
     object: I,
 ) -> Result<OwnedObjectPath> {
     let path = context.open_enumeration(caller, I::name())?;
-    if let Err(error) = connection.object_server().at(&path, Brief(object)).await {
+    if let Err(error) = connection.object_server().at(&path, Served::new(context, object)).await {
         context.close_enumeration(&path);
         return Err(bus_trouble(&error));
     }
@@ -118,7 +118,8 @@ pub(super) async fn close_enumeration(
 }
 
 async fn tell_number_of_entities(connection: &Connection, table: TableId) {
-    if let Ok(table) = connection.object_server().interface::<_, Table>(table_path(table)).await {
-        let _ = table.get().await.entities_changed(table.signal_emitter()).await;
+    let (server, path) = (connection.object_server(), table_path(table));
+    if let Ok(table) = server.interface::<_, Served<Table>>(path).await {
+        let _ = table.get().await.object.entities_changed(table.signal_emitter()).await;
     }
 }

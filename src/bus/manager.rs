@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The root object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Manager(pub(super) Arc<Context>);
 
 #[interface(name = "org.rtmd1.Manager", spawn = false)]
@@ -125,6 +125,10 @@ impl Manager {
     fn limits(&self) -> BTreeMap<String, u32> {
         let limits = self.0.rib.with(|rib| rib.policy().limits);
         let named = [
+            ("call-bytes-per-client", limits.call_bytes_per_client),
+            ("call-bytes-per-user", limits.call_bytes_per_user),
+            ("calls-per-client", limits.calls_per_client),
+            ("calls-per-user", limits.calls_per_user),
             ("entities", limits.entities),
             ("entities-per-client", limits.entities_per_client),
             ("enumerations", limits.enumerations),

@@ -82,6 +82,14 @@ pub struct Limits {
     pub enumerations: u32,
     /// Enumerations that one bus connection has open (`NoSystemResources`).
     pub enumerations_per_client: u32,
+    /// Calls of one bus connection that are not answered yet (`NoSystemResources`).
+    pub calls_per_client: u32,
+    /// Calls of all bus connections of one user that are not answered yet (`NoSystemResources`).
+    pub calls_per_user: u32,
+    /// Bytes of the messages of [`Self::calls_per_client`].
+    pub call_bytes_per_client: u32,
+    /// Bytes of the messages of [`Self::calls_per_user`].
+    pub call_bytes_per_user: u32,
 }
 
 impl Default for InstanceSettings {
@@ -130,6 +138,11 @@ impl Default for Limits {
             handles: 1000,
             enumerations: 1024,
             enumerations_per_client: 16,
+            calls_per_client: 1024,
+            calls_per_user: 4096,
+            // 32 calls of 32 768 routes with eight next hops each.
+            call_bytes_per_client: 128 << 20,
+            call_bytes_per_user: 256 << 20,
         }
     }
 }

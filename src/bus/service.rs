@@ -10,6 +10,7 @@ use super::{
     context::Context,
     convert::table_path,
     manager::Manager,
+    news,
     object_manager::ObjectManager,
     served::Served,
     table::Table,
@@ -118,6 +119,7 @@ impl Service {
         tokio::select! {
             () = self.departures.follow(&self.context.clients) => {}
             () = self.departures.clean_up(&self.context, &self.connection) => {}
+            () = news::tell(&self.context, &self.connection) => {}
             () = self.context.clients.lost() => {}
         }
     }

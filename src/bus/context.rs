@@ -7,6 +7,7 @@ use zbus::OwnedObjectPath;
 use super::{
     clients::Clients,
     convert::enumeration_path,
+    methods::Methods,
     news::Credit,
     private::Privates,
     queue::Queues,
@@ -25,6 +26,7 @@ pub(super) struct Context {
     in_step: AtomicBool,
     pub(super) privates: Privates,
     pub(super) credit: Credit,
+    pub(super) methods: Methods,
     last_enumeration: AtomicU64,
 }
 
@@ -39,6 +41,7 @@ impl Context {
             in_step: AtomicBool::new(false),
             privates: Privates::default(),
             credit: Credit::default(),
+            methods: Methods::new(),
             last_enumeration: AtomicU64::new(0),
         }
     }

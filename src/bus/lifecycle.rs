@@ -61,6 +61,7 @@ pub(super) async fn welcome(
 
 /// Withdraws what a deregistered entity offered, then takes its object off and says so.
 pub(super) async fn retire(context: &Context, connection: &Connection, id: EntityId) {
+    context.methods.tell_of_change();
     let entity = loop {
         match context.rib.with(|rib| rib.withdraw(id, SLICE, clock::now())) {
             Withdrawal::Complete(entity) => break entity,

@@ -79,7 +79,6 @@ tokio::task_local! {
 
 /// Takes the call that is being handled out of its client's queue: the next one begins, and this
 /// one goes on beside it. When the client goes, it is dropped wherever it waits.
-#[expect(dead_code, reason = "nothing waits for another client yet")]
 pub(super) async fn detach() {
     // A call that no queue runs is in nobody's way.
     let _ = DETACHED.try_with(|detached| detached.set(true));

@@ -141,6 +141,7 @@ impl Service {
         let _ = connection.release_name(SERVICE).await;
         // They use the connection, which ends only when nobody does any more.
         context.queues.stop();
+        context.methods.stop();
         drop(departures);
         connection.graceful_shutdown().await;
     }

@@ -144,7 +144,7 @@ pub(super) fn next_hop_info(view: &NextHopView<'_>) -> wire::NextHopInfo {
 }
 
 /// Puts one detail; only file descriptors can fail to become owned, and there are none.
-fn detail<'v>(more: &mut wire::Details, key: &str, value: impl Into<Variant<'v>>) {
+pub(super) fn detail<'v>(more: &mut wire::Details, key: &str, value: impl Into<Variant<'v>>) {
     if let Ok(value) = OwnedVariant::try_from(value.into()) {
         more.insert(key.to_owned(), value);
     }

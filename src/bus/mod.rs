@@ -5,7 +5,8 @@
 //! wait for a reply on the same connection; questions to the bus itself go over a second one.
 //!
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
-//! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert`: core to wire;
+//! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
+//!   wire;
 //! * `brief`: introspection that stays short;
 //! * `clients`: who calls, and noticing that they are gone;
 //! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
@@ -20,6 +21,7 @@ mod convert;
 mod entity;
 mod enumeration;
 mod errors;
+mod explain;
 mod lifecycle;
 mod manager;
 mod object_manager;

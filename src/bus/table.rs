@@ -10,14 +10,15 @@ use zbus::{
 use super::{
     context::Context,
     convert::{destination_info, next_hop_info, route_info},
-    enumeration::{self, DestinationEnumeration, RouteEnumeration},
+    enumeration::{self, DestinationEnumeration, NextHopEnumeration, RouteEnumeration},
+    explain::explanation,
     lifecycle,
-    options::{next_hop_id, route_id},
-    wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
+    options::{Options, next_hop_id, route_id},
+    wire::{DestinationInfo, Details, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Rib},
+    model::{Prefix, Protocol, Result, TableId, ViewSet},
+    rib::{Best, LookUp, Rib, Start},
 };
 
 /// The object of one table.
@@ -117,11 +118,50 @@ impl Table {
             .with(|rib| Ok(rib.routes(self.id, prefix)?.iter().map(route_info).collect()))
     }
 
+    /// Says why the routes of a destination stand as they do in the unicast view: with a prefix the
+    /// very destination, with an address the most specific one. Every candidate is told, in the order
+    /// of the choice: "rank" u from 1, "reason" s why it won or lost, "id" t, "owner" t, "label" s,
+    /// "protocol" u, "protocol-name" s, "preference" u, "metric" u, "flags" u, "views" u,
+    /// "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each with "id" t, "address" s,
+    /// "interface" u, "interface-name" s, "weight" u, "viable" b, "resolved-via" a(su) and, where it
+    /// leads nowhere, "reason" s. "fib" tells the kernel's side: "wish" s (empty for nothing), "state"
+    /// s, "reason" s, "error" s (the kernel's words if it refused), "kernel-table" u. Errors:
+    /// NotFound, InvalidParameter.
+    #[zbus(out_args("prefix", "candidates", "fib"))]
+    fn explain(&self, prefix_or_address: &str) -> Result<(String, Vec<Details>, Details)> {
+        let (prefix, how) = match prefix_or_address.parse().map(Prefix::host) {
+            Ok(address) => (address, LookUp::MostSpecific),
+            Err(_) => (prefix_or_address.parse()?, LookUp::Exact),
+        };
+        self.context.rib.with(|rib| Ok(explanation(&rib.explain(self.id, prefix, how)?)))
+    }
+
     /// Tells everything about a route. Errors: InvalidHandle.
     #[zbus(out_args("route"))]
     fn get_route_info(&self, id: u64) -> Result<RouteInfo> {
         let id = route_id(id)?;
         self.context.rib.with(|rib| rib.route(self.id, id).map(|view| route_info(&view)))
+    }
+
+    /// Finds the first route to exactly this prefix that fulfils all criteria, by preference, metric
+    /// and age. "matching" selects the criteria, "criteria" has their values, both as with
+    /// CreateRouteEnumeration; 65535 selects all five, 0 none. "views": the route is offered in one
+    /// of these, 0 for any, 4294967295 for all supported ones. Errors: NotFound, InvalidParameter,
+    /// NotSupported.
+    #[zbus(out_args("route"))]
+    fn get_exact_match_route(
+        &self,
+        prefix: &str,
+        matching: u32,
+        criteria: BTreeMap<String, OwnedVariant>,
+        views: u32,
+    ) -> Result<RouteInfo> {
+        let prefix = prefix.parse()?;
+        let wanted = enumeration::criteria(matching, Options::new(criteria, "criterion"))?;
+        self.context.rib.with(|rib| {
+            let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
+            Ok(route_info(&found))
+        })
     }
 
     /// Tells everything about a next hop of any entity of this table. Errors: InvalidHandle.
@@ -181,18 +221,39 @@ impl Table {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath> {
-        let (wanted, destination) = enumeration::criteria(matching, criteria)?;
+        let mut criteria = Options::new(criteria, "criterion");
+        let destination: Option<String> = criteria.take("destination")?;
+        let wanted = enumeration::criteria(matching, criteria)?;
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;
             let mut settings =
                 enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
             if let Some(destination) = destination {
-                settings.start = crate::rib::Start::Only(destination);
+                settings.start = Start::Only(destination.parse()?);
             }
             Ok((rib.walk(settings)?, wanted))
         })?;
         let object = RouteEnumeration::new(Arc::clone(&self.context), &caller, walk);
+        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
+    }
+
+    /// Begins to walk over the next hops of the caller's entities in this table; the object answers
+    /// only the caller. "flags": 0 from the beginning, 1 from the prefix on, 2 those in the prefix.
+    /// "prefix" may be empty with 0; a next hop without an address counts as address 0. Errors:
+    /// InvalidParameter, NoSystemResources.
+    #[zbus(out_args("enumeration"))]
+    async fn create_next_hop_enumeration(
+        &self,
+        flags: u32,
+        prefix: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let caller = self.context.clients.caller(&header).await?;
+        let start = enumeration::start(flags, prefix)?;
+        let walk = self.context.rib.with(|rib| rib.walk_next_hops(self.id, &caller, start))?;
+        let object = NextHopEnumeration::new(Arc::clone(&self.context), &caller, walk);
         lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
     }
 

@@ -16,5 +16,6 @@ pub use connection::{CALL_TIMEOUT, connect, manager, properties, table};
 pub use failure::Failure;
 pub use proxies::{
     DestinationEnumerationProxy, EntityDeregistered, EntityDeregisteredStream, EntityProxy,
-    EntityRegistered, EntityRegisteredStream, ManagerProxy, RouteEnumerationProxy, TableProxy,
+    EntityRegistered, EntityRegisteredStream, ManagerProxy, NextHopEnumerationProxy,
+    RouteEnumerationProxy, TableProxy,
 };

@@ -87,8 +87,20 @@ pub trait Table {
     /// All candidates for a prefix, in order of rank.
     fn get_routes(&self, prefix: &str) -> zbus::Result<Vec<RouteInfo>>;
 
+    /// Why the routes of a destination stand as they do: its prefix, all candidates, the kernel.
+    fn explain(&self, prefix_or_address: &str) -> zbus::Result<(String, Vec<Details>, Details)>;
+
     /// A route by its id.
     fn get_route_info(&self, id: u64) -> zbus::Result<RouteInfo>;
+
+    /// The first route to this very prefix that fulfils the criteria.
+    fn get_exact_match_route(
+        &self,
+        prefix: &str,
+        matching: u32,
+        criteria: &Details,
+        views: u32,
+    ) -> zbus::Result<RouteInfo>;
 
     /// A next hop by its id.
     fn get_next_hop_info(&self, id: u64) -> zbus::Result<NextHopInfo>;
@@ -113,6 +125,13 @@ pub trait Table {
         flags: u32,
         prefix: &str,
         protocol: u32,
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    /// Starts a walk over the caller's next hops.
+    fn create_next_hop_enumeration(
+        &self,
+        flags: u32,
+        prefix: &str,
     ) -> zbus::Result<OwnedObjectPath>;
 
     /// An entity came.
@@ -292,6 +311,16 @@ pub trait RouteEnumeration {
 pub trait DestinationEnumeration {
     /// The next destinations, and whether they were the last.
     fn next(&self, max: u32) -> zbus::Result<(Vec<DestinationInfo>, bool)>;
+
+    /// Ends the walk.
+    fn close(&self) -> zbus::Result<()>;
+}
+
+/// A walk over the caller's next hops.
+#[proxy(interface = "org.rtmd1.NextHopEnumeration", default_service = "org.rtmd1")]
+pub trait NextHopEnumeration {
+    /// The next next hops, and whether they were the last.
+    fn next(&self, max: u32) -> zbus::Result<(Vec<NextHopInfo>, bool)>;
 
     /// Ends the walk.
     fn close(&self) -> zbus::Result<()>;

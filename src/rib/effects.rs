@@ -135,7 +135,8 @@ impl Rib {
         }
     }
 
-    fn wish(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Arc<Forwarding>>) {
+    /// What the kernel is to do for a destination now, and how far that is as long as it did nothing.
+    pub(super) fn wish(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Arc<Forwarding>>) {
         let best = self
             .destination(table, to)
             .and_then(|destination| destination.best(View::UNICAST, &self.routes))

@@ -118,9 +118,9 @@ impl Entities {
         }
     }
 
-    /// The table an entity works in, also while it is leaving.
-    pub(super) fn table_of(&self, id: EntityId) -> Option<TableId> {
-        self.by_id.get(&id).or_else(|| self.leaving.get(&id)).map(|entity| entity.key.table)
+    /// The entity, also while it is leaving.
+    pub(super) fn known(&self, id: EntityId) -> Option<&Entity> {
+        self.by_id.get(&id).or_else(|| self.leaving.get(&id))
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Entity> {

@@ -26,6 +26,8 @@ mod arena;
 mod destination;
 mod effects;
 mod entities;
+mod explain;
+mod matching;
 mod nexthops;
 mod policy;
 mod resolve;
@@ -44,12 +46,14 @@ use std::{
 
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
-pub use nexthops::{NextHop, NextHopOffer, NextHopView};
+pub use explain::{Candidate, Explanation, NextHopFault};
+pub use matching::Match;
+pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
 pub use routes::{InlineNextHop, Offer, OfferedNextHops, Route};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
-pub use walk::{Match, Start, Walk, WalkSettings};
+pub use walk::{Start, Walk, WalkSettings};
 
 use crate::model::{Forwarding, Prefix, Special, TableId, Turn};
 

@@ -69,6 +69,23 @@ impl Links {
         link.map(|_| Hop { gateway: key.address, interface, weight })
     }
 
+    /// Why a next hop leads nowhere, as a sentence; `None` when it leads somewhere.
+    pub(super) fn fault(&self, key: NextHopKey) -> Option<String> {
+        if self.resolve(key, Weight::ONE).is_some() {
+            return None;
+        }
+        Some(match (key.interface, key.address) {
+            (InterfaceIndex(0), Some(address)) => {
+                format!("no interface that is up has a network with {address}")
+            }
+            (InterfaceIndex(0), None) => "it has neither address nor interface".to_owned(),
+            (index, _) => match self.name(index) {
+                Some(name) => format!("interface {name} is down"),
+                None => format!("there is no interface {index}"),
+            },
+        })
+    }
+
     /// The interface with the most specific network around the address, among those that are up.
     fn towards(&self, address: IpAddr) -> Option<InterfaceIndex> {
         let networks =

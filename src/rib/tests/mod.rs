@@ -1,7 +1,9 @@
 //! The rules, one claim for each test, through the core's public methods.
 
 mod best;
+mod explain;
 mod kernel;
+mod matching;
 mod next_hops;
 mod registration;
 mod routes;

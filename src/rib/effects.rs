@@ -142,6 +142,9 @@ impl Rib {
             .and_then(|destination| destination.best(View::UNICAST, &self.routes))
             .and_then(|slot| self.routes.get(slot));
         let Some(route) = best else { return (FibStatus::None, None) };
+        if self.withheld.contains(&table) {
+            return (FibStatus::Suppressed, None);
+        }
         match self.forwarding(route) {
             Some(forwarding) => (FibStatus::Pending, Some(forwarding)),
             None if route.viable => (FibStatus::Suppressed, None),

@@ -102,6 +102,9 @@ impl Rib {
             fib,
             fib_reason: match fib {
                 _ if settings.kernel_table.is_none() => "the instance is kept out of the kernel",
+                _ if !self.is_pushed(table) => {
+                    "routes of this table are not pushed to the kernel now"
+                }
                 FibStatus::None => "no route is offered in the unicast view",
                 FibStatus::Pending => "it is on its way to the kernel",
                 FibStatus::Installed => "the kernel has it",

@@ -22,6 +22,7 @@
     )
 )]
 
+mod administration;
 mod arena;
 mod destination;
 mod effects;
@@ -40,10 +41,11 @@ mod tests;
 mod walk;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
+pub use administration::{Progress, Reapplication, Requeue};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, Explanation, NextHopFault};
@@ -69,6 +71,8 @@ pub struct Rib {
     links: resolve::Links,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
+    /// Tables whose routes an administrator keeps out of the kernel for now.
+    withheld: BTreeSet<TableId>,
     /// Destinations the kernel has to hear of; the flag in the destination keeps each single.
     waiting: VecDeque<(TableId, Prefix)>,
     fib: BTreeMap<TableId, effects::FibReport>,
@@ -106,6 +110,7 @@ impl Rib {
             next_hops: nexthops::NextHops::default(),
             links: resolve::Links::default(),
             link_news: LinkNews::default(),
+            withheld: BTreeSet::new(),
             waiting: VecDeque::new(),
             fib: BTreeMap::new(),
             failures: HashMap::new(),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::{Rib, arena::Slot, nexthops::Whose};
 use crate::model::{
-    ChangeFlags, EntityId, Error, ErrorKind, Family, Forwarding, Metric, NextHopId, NextHopKey,
-    Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId, Turn, View,
-    ViewSet, Weight,
+    ChangeFlags, EntityId, EntityKey, Error, ErrorKind, Family, Forwarding, Metric, NextHopId,
+    NextHopKey, Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId,
+    Turn, View, ViewSet, Weight,
 };
 
 /// One entity's way to a destination.
@@ -27,6 +27,8 @@ pub struct Route {
     pub neighbour: Option<NextHopId>,
     /// Its place among the candidates.
     pub rank: Rank,
+    /// The preference its owner asks for; 0 for the protocol's level.
+    pub wanted: Preference,
     /// As its owner gave them.
     pub flags: RouteFlags,
     /// The views it is offered in.
@@ -95,10 +97,22 @@ impl Rib {
         how: ChangeFlags,
         now: Now,
     ) -> Result<(RouteId, ChangeFlags)> {
-        let key = self.entities.active(owner)?.key;
-        let (table, protocol) = (key.table, key.protocol);
+        let table = self.entities.active(owner)?.key.table;
         let views = self.check_offer(owner, table, offer, how)?;
         let known = self.same_route(owner, table, offer, how);
+        self.put_route(owner, offer, views, known, now)
+    }
+
+    /// Takes a checked offer in, in the place of a known route of the owner's or as a new one.
+    pub(super) fn put_route(
+        &mut self,
+        owner: EntityId,
+        offer: &Offer<'_>,
+        views: ViewSet,
+        known: Option<Slot>,
+        now: Now,
+    ) -> Result<(RouteId, ChangeFlags)> {
+        let EntityKey { table, protocol, .. } = self.entities.active(owner)?.key;
         if known.is_none() {
             self.check_room_for_route(table, offer.to)?;
         }
@@ -114,6 +128,7 @@ impl Rib {
             protocol,
             neighbour: offer.neighbour,
             rank: Rank { preference, metric: offer.metric, turn: self.next_turn() },
+            wanted: offer.preference,
             flags: offer.flags,
             views,
             best_in: ViewSet::NONE,
@@ -154,7 +169,7 @@ impl Rib {
     }
 
     /// Everything about the offer that can be wrong by itself; returns its views, "all" spelled out.
-    fn check_offer(
+    pub(super) fn check_offer(
         &self,
         owner: EntityId,
         table: TableId,
@@ -331,7 +346,7 @@ impl Rib {
     }
 
     /// Notes when something about a destination changed.
-    fn touch(&mut self, id: TableId, to: Prefix, now: Now) {
+    pub(super) fn touch(&mut self, id: TableId, to: Prefix, now: Now) {
         let table = self.tables.get_mut(&id);
         if let Some(destination) = table.and_then(|table| table.destinations.get_mut(&to)) {
             destination.changed = now.time.max(destination.changed.next());

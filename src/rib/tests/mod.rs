@@ -1,5 +1,6 @@
 //! The rules, one claim for each test, through the core's public methods.
 
+mod administration;
 mod best;
 mod explain;
 mod kernel;

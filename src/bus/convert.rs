@@ -62,7 +62,7 @@ pub(super) fn entity_info(entity: &Entity) -> wire::EntityInfo {
 pub(super) fn bus_name(entity: &Entity) -> &str {
     match entity.tenure {
         Tenure::Connection => &entity.caller.bus_name,
-        Tenure::User => "",
+        Tenure::User | Tenure::Service => "",
     }
 }
 

@@ -33,6 +33,7 @@ mod nexthops;
 mod policy;
 mod resolve;
 mod routes;
+mod statics;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -54,6 +55,7 @@ pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
 pub use routes::{InlineNextHop, Offer, OfferedNextHops, Route};
+pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
 
@@ -68,6 +70,7 @@ pub struct Rib {
     /// Of all tables, so that an id is never another table's route.
     routes: arena::Arena<Route>,
     next_hops: nexthops::NextHops,
+    statics: statics::Statics,
     links: resolve::Links,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
@@ -108,6 +111,7 @@ impl Rib {
             entities: entities::Entities::default(),
             routes: arena::Arena::default(),
             next_hops: nexthops::NextHops::default(),
+            statics: statics::Statics::default(),
             links: resolve::Links::default(),
             link_news: LinkNews::default(),
             withheld: BTreeSet::new(),

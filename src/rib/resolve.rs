@@ -59,6 +59,10 @@ impl Links {
         self.by_index.get(&index).map(|link| link.name.as_str())
     }
 
+    pub(super) fn index(&self, name: &str) -> Option<InterfaceIndex> {
+        self.by_index.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index)
+    }
+
     /// The way out that a next hop stands for, if there is one now.
     pub(super) fn resolve(&self, key: NextHopKey, weight: Weight) -> Option<Hop> {
         let interface = match key.interface {

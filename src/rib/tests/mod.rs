@@ -8,4 +8,5 @@ mod matching;
 mod next_hops;
 mod registration;
 mod routes;
+mod statics;
 mod walks;

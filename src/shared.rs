@@ -3,11 +3,17 @@
 //! The lock is held for one call or one batch, never across an `await`. Whoever carries out what
 //! the core decided waits in [`SharedRib::woken`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::sync::Notify;
 
-use crate::rib::Rib;
+use crate::{
+    model::{Moment, Now, Timestamp},
+    rib::Rib,
+};
 
 /// A handle to the one RIB of the service.
 #[derive(Clone, Debug)]
@@ -40,5 +46,15 @@ impl SharedRib {
     /// Waits until there is something to carry out.
     pub async fn woken(&self) {
         self.0.wake.notified().await;
+    }
+}
+
+/// The time by both clocks, for what the core is told.
+pub fn now() -> Now {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let microseconds = |since: Duration| u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+    Now {
+        time: Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, microseconds)),
+        moment: Moment(microseconds(BEGINNING.elapsed())),
     }
 }

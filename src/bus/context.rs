@@ -11,6 +11,7 @@ use std::{
 use zbus::{OwnedObjectPath, names::InterfaceName, wire::ObjectPath};
 
 use super::{
+    administration::Administration,
     clients::Clients,
     convert::enumeration_path,
     service::{Facts, FibState},
@@ -26,6 +27,7 @@ pub(super) struct Context {
     pub(super) rib: SharedRib,
     pub(super) clients: Clients,
     pub(super) facts: Facts,
+    pub(super) administration: Administration,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
     enumerations: Mutex<HashMap<OwnedObjectPath, OpenEnumeration>>,
@@ -39,11 +41,17 @@ struct OpenEnumeration {
 }
 
 impl Context {
-    pub(super) fn new(rib: SharedRib, clients: Clients, facts: Facts) -> Self {
+    pub(super) fn new(
+        rib: SharedRib,
+        clients: Clients,
+        facts: Facts,
+        administration: Administration,
+    ) -> Self {
         Self {
             rib,
             clients,
             facts,
+            administration,
             in_step: AtomicBool::new(false),
             enumerations: Mutex::default(),
             last_enumeration: AtomicU64::new(0),

@@ -1,27 +1,12 @@
 //! From the core's words to the wire's.
 
-use std::{
-    sync::LazyLock,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
-
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 
 use super::wire;
 use crate::{
-    model::{EntityId, Hop, Moment, Now, TableId, Timestamp},
+    model::{EntityId, Hop, TableId},
     rib::{DestinationView, Entity, NextHopView, Profile, RouteView, Tenure},
 };
-
-/// The time by both clocks.
-pub(super) fn now() -> Now {
-    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let microseconds = |since: Duration| u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-    Now {
-        time: Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, microseconds)),
-        moment: Moment(microseconds(BEGINNING.elapsed())),
-    }
-}
 
 /// The object of a table.
 pub(super) fn table_path(id: TableId) -> OwnedObjectPath {

@@ -6,7 +6,7 @@ use zbus::{Connection, OwnedVariant, interface, message::Header};
 
 use super::{
     context::Context,
-    convert::{bus_name, next_hop_info, now},
+    convert::{bus_name, next_hop_info},
     errors::Refusals,
     lifecycle,
     options::{
@@ -20,6 +20,7 @@ use crate::{
         RouteFlags, RouteId, ViewSet, Weight,
     },
     rib::{self, NextHopOffer, Offer, OfferedNextHops, Rib},
+    shared::now,
 };
 
 /// How many routes are dealt with under one lock, so that the kernel is written to meanwhile.
@@ -301,7 +302,7 @@ impl Entity {
         self.property(|_, entity| entity.caller.uid)
     }
 
-    /// "active".
+    /// "active", or "builtin" for one of the service itself, which nobody may call.
     #[zbus(property(emits_changed_signal = "const"))]
     fn state(&self) -> zbus::fdo::Result<String> {
         self.property(|_, entity| entity.state.name().to_owned())

@@ -14,7 +14,7 @@ use zbus::{
 use super::{
     brief::Brief,
     context::Context,
-    convert::{entity_info, entity_path, now, table_path},
+    convert::{entity_info, entity_path, table_path},
     entity::Entity,
     errors::bus_trouble,
     object_manager::{self, ObjectManager},
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     model::{Caller, EntityId, Result, TableId},
     rib::Withdrawal,
+    shared::now,
 };
 
 /// How many routes are withdrawn under one lock.

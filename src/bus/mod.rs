@@ -10,10 +10,12 @@
 //! * `brief`: introspection that stays short;
 //! * `clients`: who calls, and noticing that they are gone;
 //! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
+//! * `administration` and `statics`: what an administrator may;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.
 
 pub mod address;
+mod administration;
 mod brief;
 mod clients;
 mod context;
@@ -27,7 +29,9 @@ mod manager;
 mod object_manager;
 mod options;
 mod service;
+mod statics;
 mod table;
 pub mod wire;
 
+pub use administration::Administration;
 pub use service::{Facts, FibState, Service, StartError};

@@ -173,7 +173,7 @@ pub(super) fn check_ttl(ttl: u32) -> Result<()> {
 }
 
 /// `via`, with weights or without.
-fn take_inline(options: &mut Options) -> Result<Option<Vec<InlineNextHop>>> {
+pub(super) fn take_inline(options: &mut Options) -> Result<Option<Vec<InlineNextHop>>> {
     let weighted =
         options.left.get("via").is_some_and(|via| via.value_signature().to_string() == "a(suu)");
     if weighted {

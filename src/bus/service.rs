@@ -6,15 +6,21 @@ use zbus::Connection;
 
 use super::{
     address::Bus,
+    administration::{self, Administration},
+    brief::Brief,
     clients::{Clients, Departures},
     context::Context,
-    convert::table_path,
+    convert::{entity_path, table_path},
+    entity::Entity,
     manager::Manager,
     object_manager::ObjectManager,
     table::Table,
     wire::{ROOT, SERVICE},
 };
-use crate::{model::TableId, shared::SharedRib};
+use crate::{
+    model::{EntityId, TableId},
+    shared::SharedRib,
+};
 
 /// What the service says about itself.
 #[derive(Clone, Copy, Debug)]
@@ -79,16 +85,28 @@ impl Service {
     ///
     /// # Errors
     /// When there is no bus, or when it does not give us the name.
-    pub async fn start(bus: &Bus, rib: SharedRib, facts: Facts) -> Result<Self, StartError> {
+    pub async fn start(
+        bus: &Bus,
+        rib: SharedRib,
+        facts: Facts,
+        administration: Administration,
+    ) -> Result<Self, StartError> {
         let questions = bus.builder().build().await.map_err(StartError::NoBus)?;
+        let clients = Clients::new(questions).await.map_err(StartError::NoBus)?;
         let tables: Vec<TableId> = rib.with(|rib| rib.tables().collect());
-        let context = Arc::new(Context::new(rib, Clients::new(questions), facts));
+        // Of the service's own; nobody else can have registered yet.
+        let entities: Vec<EntityId> = rib.with(|rib| rib.entities().map(|own| own.id).collect());
+        let context = Arc::new(Context::new(rib, clients, facts, administration));
         let mut builder = bus
             .builder()
             .serve_at(ROOT, Manager(Arc::clone(&context)))
             .serve_at(ROOT, ObjectManager(Arc::clone(&context)));
         for table in tables {
             builder = builder.serve_at(table_path(table), Table::new(Arc::clone(&context), table));
+        }
+        for id in entities {
+            let object = Brief(Entity::new(Arc::clone(&context), id));
+            builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
         // Before the name is ours, so that no client can come and go unnoticed.
@@ -127,6 +145,13 @@ impl Service {
         }
         if let Ok(manager) = self.connection.object_server().interface::<_, Manager>(ROOT).await {
             let _ = manager.get().await.fib_state_changed(manager.signal_emitter()).await;
+        }
+    }
+
+    /// Reads the configuration again, as the method of that name does.
+    pub async fn reload(&self) {
+        if let Err(refusal) = administration::reload(&self.context, &self.connection).await {
+            tracing::error!("the configuration was not read again: {refusal}");
         }
     }
 

@@ -290,6 +290,13 @@ impl Table {
         self.context.rib.with(table).unwrap_or(0)
     }
 
+    /// Whether routes are pushed to the kernel: false when an administrator switched that off with
+    /// SetForwarding, or when the configuration keeps the table out of the kernel.
+    #[zbus(property)]
+    pub(super) fn pushed(&self) -> bool {
+        self.context.rib.with(|rib| rib.is_pushed(self.id))
+    }
+
     /// The views routes can be offered in, as a bit mask.
     #[zbus(property(emits_changed_signal = "const"))]
     fn views(&self) -> u32 {

@@ -36,6 +36,42 @@ pub trait Manager {
     /// Protocol, its name, and the level its routes get.
     fn get_preferences(&self) -> zbus::Result<Vec<(u32, String, u32)>>;
 
+    /// Gives a protocol a level, 0 for none of its own; `reapply` ranks its routes by it.
+    fn set_preference(&self, protocol: u32, preference: u32, reapply: bool) -> zbus::Result<()>;
+
+    /// Reads the configuration again.
+    fn reload(&self) -> zbus::Result<()>;
+
+    /// Says whether a table's routes are pushed to the kernel.
+    fn set_forwarding(&self, instance: u32, family: &str, push: bool) -> zbus::Result<()>;
+
+    /// Adds a static route of the service's own.
+    fn add_static_route(
+        &self,
+        instance: u32,
+        destination: &str,
+        route: &Details,
+        persistent: bool,
+    ) -> zbus::Result<()>;
+
+    /// Removes the static route to a destination that is like this.
+    fn remove_static_route(
+        &self,
+        instance: u32,
+        destination: &str,
+        route: &Details,
+    ) -> zbus::Result<()>;
+
+    /// Adds a static route that does what this route does.
+    fn make_static(&self, instance: u32, route: u64, persistent: bool) -> zbus::Result<()>;
+
+    /// The static routes: destination, route, whether it is persistent.
+    fn get_static_routes(
+        &self,
+        instance: u32,
+        family: &str,
+    ) -> zbus::Result<Vec<(String, Details, bool)>>;
+
     /// The service's version.
     #[zbus(property(emits_changed_signal = "false"))]
     fn version(&self) -> zbus::Result<String>;
@@ -153,6 +189,10 @@ pub trait Table {
     /// The kernel's number of the table that is kept equal to this one.
     #[zbus(property(emits_changed_signal = "false"))]
     fn kernel_table(&self) -> zbus::Result<u32>;
+
+    /// Whether its routes are pushed to the kernel.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn pushed(&self) -> zbus::Result<bool>;
 
     /// The views it supports.
     #[zbus(property(emits_changed_signal = "false"))]

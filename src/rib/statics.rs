@@ -69,6 +69,10 @@ pub struct StaticMatch {
     pub preference: Option<Preference>,
     /// Its metric.
     pub metric: Option<Metric>,
+    /// Its flags.
+    pub flags: Option<RouteFlags>,
+    /// Its views.
+    pub views: Option<ViewSet>,
     /// Its next hops in any order; one without an interface stands for any.
     pub via: Option<Vec<StaticNextHop>>,
 }
@@ -89,6 +93,8 @@ pub struct StaticChange {
     table: TableId,
     key: StaticKey,
     before: Option<StaticRoute>,
+    /// Whether it is about what outlives the service.
+    pub persistent: bool,
     /// The service's entity that it was the first route of, which has to be announced.
     pub new_entity: Option<EntityId>,
 }
@@ -142,6 +148,8 @@ impl StaticMatch {
         self.protocol.is_none_or(|protocol| protocol == key.protocol)
             && self.preference.is_none_or(|preference| preference == key.preference)
             && self.metric.is_none_or(|metric| metric == key.metric)
+            && self.flags.is_none_or(|flags| flags == route.flags)
+            && self.views.is_none_or(|views| views == route.views)
             && self.via.as_ref().is_none_or(is_way)
     }
 }
@@ -169,9 +177,11 @@ impl Rib {
         let new_entity = is_new.then_some(owner);
         match self.offer_static(table, &route, now) {
             Ok(standing) => {
+                let persistent = route.persistent;
                 let known = self.statics.0.insert((table, key), Known { route, standing });
                 let before = known.map(|known| known.route);
-                Ok(StaticChange { table, key, before, new_entity })
+                let persistent = persistent || before.as_ref().is_some_and(|old| old.persistent);
+                Ok(StaticChange { table, key, before, persistent, new_entity })
             }
             Err(refusal) => {
                 new_entity.inspect(|id| self.entities.forget(*id));
@@ -214,7 +224,8 @@ impl Rib {
                 .because(format_args!("there is no static route to {to} like that"))),
             [key] => {
                 let before = self.take_static(table, *key, now);
-                Ok(StaticChange { table, key: *key, before, new_entity: None })
+                let persistent = before.as_ref().is_some_and(|before| before.persistent);
+                Ok(StaticChange { table, key: *key, before, persistent, new_entity: None })
             }
             several => Err(ErrorKind::InvalidParameter.because(format_args!(
                 "{} static routes to {to} are like that: say more of its metric, preference, \
@@ -226,7 +237,7 @@ impl Rib {
 
     /// Makes undone what putting or removing a static route did.
     pub fn undo_static(&mut self, change: StaticChange, now: Now) {
-        let StaticChange { table, key, before, new_entity } = change;
+        let StaticChange { table, key, before, new_entity, persistent: _ } = change;
         match before {
             // It was in force a moment ago, so it can be; if not, it waits.
             Some(route) => self.restore_static_route(table, route, now),

@@ -1,19 +1,13 @@
 //! The RIB as several tasks use it: lock, call, wake.
 //!
 //! The lock is held for one call or one batch, never across an `await`. Whoever carries out what
-//! the core decided waits in [`SharedRib::woken`].
+//! the core decided waits in one of the futures here.
 
-use std::{
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::{
-    model::{Moment, Now, Timestamp},
-    rib::Rib,
-};
+use crate::rib::Rib;
 
 /// A handle to the one RIB of the service.
 #[derive(Clone, Debug)]
@@ -22,39 +16,54 @@ pub struct SharedRib(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     rib: Mutex<Rib>,
-    wake: Notify,
+    effects: Notify,
+    news: Notify,
+    sooner: Notify,
 }
 
 impl SharedRib {
     /// Shares the RIB.
     pub fn new(rib: Rib) -> Self {
-        Self(Arc::new(Shared { rib: Mutex::new(rib), wake: Notify::new() }))
+        Self(Arc::new(Shared {
+            rib: Mutex::new(rib),
+            effects: Notify::new(),
+            news: Notify::new(),
+            sooner: Notify::new(),
+        }))
     }
 
-    /// Runs `f` on the RIB, then wakes the daemon if there is something to carry out.
+    /// Runs `f` on the RIB, then wakes those who carry out what there is to carry out.
     pub fn with<T>(&self, f: impl FnOnce(&mut Rib) -> T) -> T {
         let mut rib = self.0.rib.lock().unwrap_or_else(PoisonError::into_inner);
+        let deadline = rib.next_deadline();
         let value = f(&mut rib);
-        let has_effects = rib.has_effects();
+        let effects = rib.has_effects();
+        let news = rib.has_wake_ups() || rib.has_questions();
+        let next = rib.next_deadline();
+        let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
         drop(rib);
-        if has_effects {
-            self.0.wake.notify_one();
+        for (due, who) in
+            [(effects, &self.0.effects), (news, &self.0.news), (sooner, &self.0.sooner)]
+        {
+            if due {
+                who.notify_one();
+            }
         }
         value
     }
 
-    /// Waits until there is something to carry out.
+    /// Waits until the kernel has to hear of something.
     pub async fn woken(&self) {
-        self.0.wake.notified().await;
+        self.0.effects.notified().await;
     }
-}
 
-/// The time by both clocks, for what the core is told.
-pub fn now() -> Now {
-    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let microseconds = |since: Duration| u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-    Now {
-        time: Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, microseconds)),
-        moment: Moment(microseconds(BEGINNING.elapsed())),
+    /// Waits until a client has to hear of something.
+    pub async fn news(&self) {
+        self.0.news.notified().await;
+    }
+
+    /// Waits until the next deadline is an earlier one than before.
+    pub async fn sooner(&self) {
+        self.0.sooner.notified().await;
     }
 }

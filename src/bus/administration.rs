@@ -10,9 +10,9 @@ use zbus::{Connection, message::Header};
 use super::{context::Context, lifecycle, manager::Manager, table::Table, wire::ROOT};
 use crate::{
     bus::convert::table_path,
+    clock,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
     rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
-    shared::now,
 };
 
 /// The world outside, as far as an administrator's calls reach it.
@@ -57,7 +57,7 @@ pub(super) async fn set_preference(
     });
     tracing::info!(%protocol, level = level.0, reapply, "an administrator set a level");
     if reapply {
-        let mut slice = || context.rib.with(|rib| rib.reapply(&mut work, SLICE, now()));
+        let mut slice = || context.rib.with(|rib| rib.reapply(&mut work, SLICE, clock::now()));
         while slice() == Progress::Unfinished {
             tokio::task::yield_now().await;
         }
@@ -69,7 +69,7 @@ pub(super) async fn reload(context: &Context, connection: &Connection) -> Result
     let policy = (context.administration.read_configuration)()?;
     context.rib.with(|rib| {
         rib.reconfigure(policy)?;
-        rib.settle_static_routes(now());
+        rib.settle_static_routes(clock::now());
         Ok(())
     })?;
     tracing::info!("the configuration was read again");
@@ -110,7 +110,7 @@ pub(super) async fn change_static_routes(
             let all: Vec<_> = rib.persistent_routes().collect();
             if let Err(error) = (context.administration.keep_static_routes)(&all) {
                 drop(all);
-                rib.undo_static(change, now());
+                rib.undo_static(change, clock::now());
                 return Err(error);
             }
         }

@@ -14,8 +14,8 @@ use zbus::{Connection, interface, message::Header};
 use super::{
     context::Context,
     convert::{destination_info, next_hop_info, route_info},
-    lifecycle,
     options::{Options, next_hop_ids},
+    private::{self, Owner},
     wire::{DestinationInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         Caller, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Result,
         TableId, ViewSet,
     },
-    rib::{Best, Match, NextHopWalk, Rib, Start, Walk, WalkSettings},
+    rib::{Best, Match, NextHopWalk, Rib, RouteView, Start, Walk, WalkSettings},
 };
 
 /// What "own" means in an enumeration's flags.
@@ -39,7 +39,7 @@ pub(super) enum Own {
 #[derive(Debug)]
 struct Cursor<P> {
     context: Arc<Context>,
-    owner: String,
+    owner: Owner,
     place: Mutex<P>,
 }
 
@@ -56,52 +56,44 @@ pub(super) struct RouteEnumeration(Cursor<(Walk, Match)>);
 pub(super) struct NextHopEnumeration(Cursor<NextHopWalk>);
 
 impl<P> Cursor<P> {
-    fn new(context: Arc<Context>, caller: &Caller, place: P) -> Self {
-        Self { context, owner: caller.bus_name.clone(), place: Mutex::new(place) }
-    }
-
-    /// Others must not even learn that it is there (RTMv2 row ENUM-20).
-    fn check_owner(&self, header: &Header<'_>) -> Result<()> {
-        match header.sender() {
-            Some(sender) if sender.as_str() == self.owner => Ok(()),
-            _ => Err(ErrorKind::InvalidHandle.because("there is no such enumeration of yours")),
-        }
+    fn new(context: Arc<Context>, caller: Caller, place: P) -> Self {
+        Self { context, owner: Owner::new(caller), place: Mutex::new(place) }
     }
 
     /// A page, and whether it was the last.
     fn next<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&Rib, &mut P) -> Result<(Vec<T>, bool)>,
+        f: impl FnOnce(&Rib, &Caller, &mut P) -> Result<(Vec<T>, bool)>,
     ) -> Result<(Vec<T>, bool)> {
-        self.check_owner(header)?;
+        let caller = self.owner.check(header)?;
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        self.context.rib.with(|rib| f(rib, &mut place))
+        self.context.rib.with(|rib| f(rib, caller, &mut place))
     }
 
     async fn close(&self, header: &Header<'_>, connection: &Connection) -> Result<()> {
-        self.check_owner(header)?;
+        self.owner.check(header)?;
         if let Some(path) = header.path() {
-            lifecycle::close_enumeration(&self.context, connection, path).await;
+            private::close(&self.context, connection, path).await;
         }
         Ok(())
     }
 }
 
 impl DestinationEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: &Caller, place: (Walk, Best)) -> Self {
+    pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Best)) -> Self {
         Self(Cursor::new(context, caller, place))
     }
 }
 
 impl RouteEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: &Caller, place: (Walk, Match)) -> Self {
+    pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Match)) -> Self {
         Self(Cursor::new(context, caller, place))
     }
 }
 
 impl NextHopEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: &Caller, place: NextHopWalk) -> Self {
+    pub(super) fn new(context: Arc<Context>, caller: Caller, place: NextHopWalk) -> Self {
         Self(Cursor::new(context, caller, place))
     }
 }
@@ -117,7 +109,7 @@ impl DestinationEnumeration {
         max: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<DestinationInfo>, bool)> {
-        self.0.next(&header, |rib, (walk, best)| {
+        self.0.next(&header, |rib, _, (walk, best)| {
             let page = rib.next_destinations(walk, *best, max)?;
             Ok((page.iter().map(destination_info).collect(), walk.is_done()))
         })
@@ -140,9 +132,11 @@ impl RouteEnumeration {
     /// Errors: InvalidHandle, InvalidParameter.
     #[zbus(out_args("routes", "done"))]
     fn next(&self, max: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<RouteInfo>, bool)> {
-        self.0.next(&header, |rib, (walk, wanted)| {
+        self.0.next(&header, |rib, caller, (walk, wanted)| {
             let page = rib.next_routes(walk, wanted, max)?;
-            Ok((page.iter().map(route_info).collect(), walk.is_done()))
+            let own = |view: &RouteView<'_>| rib.is_own(view.route.owner, caller);
+            let page = page.iter().map(|view| route_info(view, own(view))).collect();
+            Ok((page, walk.is_done()))
         })
     }
 
@@ -167,9 +161,9 @@ impl NextHopEnumeration {
         max: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<NextHopInfo>, bool)> {
-        self.0.next(&header, |rib, walk| {
+        self.0.next(&header, |rib, _, walk| {
             let page = rib.next_next_hops(walk, max)?;
-            Ok((page.iter().map(next_hop_info).collect(), walk.is_done()))
+            Ok((page.iter().map(|own| next_hop_info(own, true)).collect(), walk.is_done()))
         })
     }
 

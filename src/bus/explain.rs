@@ -43,7 +43,7 @@ fn candidate(place: u32, of: &Candidate<'_>) -> Details {
 
 /// A next hop as everywhere else, in one dictionary.
 fn next_hop((view, fault): &(NextHopView<'_>, Option<NextHopFault>)) -> Details {
-    let info = next_hop_info(view);
+    let info = next_hop_info(view, false);
     let mut details = info.more;
     if let Some(name) = details.remove("interface") {
         details.insert("interface-name".to_owned(), name);

@@ -14,9 +14,9 @@ use super::{
     wire::{Details, EntityInfo, Profile},
 };
 use crate::{
+    clock,
     model::{EntityKey, Family, Preference, Prefix, Protocol, Result, TableId},
-    rib::{Registration, Tenure, Terms},
-    shared::now,
+    rib::{Limits, Registration, Tenure, Terms},
 };
 
 /// The root object.
@@ -67,7 +67,7 @@ impl Manager {
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
         let registration = Registration { key, label, tenure, terms };
-        let granted = self.0.rib.with(|rib| rib.register(registration, caller, now()))?;
+        let granted = self.0.rib.with(|rib| rib.register(registration, caller, clock::now()))?;
         let path = lifecycle::welcome(&self.0, connection, granted.id).await?;
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
@@ -168,7 +168,7 @@ impl Manager {
         let table = TableId::new(instance, to.family())?;
         administration::change_static_routes(&self.0, connection, |rib| {
             let route = options.route(rib, to, persistent)?;
-            rib.add_static_route(table, route, now())
+            rib.add_static_route(table, route, clock::now())
         })
         .await
     }
@@ -190,7 +190,7 @@ impl Manager {
         let (to, options) = (destination.parse::<Prefix>()?, StaticOptions::read(route)?);
         let table = TableId::new(instance, to.family())?;
         administration::change_static_routes(&self.0, connection, |rib| {
-            rib.remove_static_route(table, to, &options.which(rib)?, now())
+            rib.remove_static_route(table, to, &options.which(rib)?, clock::now())
         })
         .await
     }
@@ -213,7 +213,7 @@ impl Manager {
             let table = rib.table_of(id).filter(|table| table.instance == ipv4.instance);
             let table = table.unwrap_or(ipv4);
             let copy = rib.static_copy(table, id, persistent)?;
-            rib.add_static_route(table, copy, now())
+            rib.add_static_route(table, copy, clock::now())
         })
         .await
     }
@@ -263,20 +263,15 @@ impl Manager {
     #[zbus(property)]
     pub(super) fn limits(&self) -> BTreeMap<String, u32> {
         let limits = self.0.rib.with(|rib| rib.policy().limits);
-        let named = [
-            ("entities", limits.entities),
-            ("entities-per-client", limits.entities_per_client),
-            ("enumerations", limits.enumerations),
-            ("enumerations-per-client", limits.enumerations_per_client),
-            ("fib-metric", self.0.facts.fib_metric),
-            ("fib-protocol", self.0.facts.fib_protocol.into()),
-            ("max-handles", limits.handles),
-            ("max-next-hops", limits.next_hops_per_route),
-            ("next-hop-lists", limits.next_hop_lists),
-            ("next-hops", limits.next_hops),
-            ("routes", limits.routes),
-            ("routes-per-destination", limits.routes_per_destination),
-        ];
-        named.map(|(name, limit)| (name.to_owned(), limit)).into()
+        let mut named = named_numbers(limits);
+        named.insert("fib-metric".to_owned(), self.0.facts.fib_metric);
+        named.insert("fib-protocol".to_owned(), self.0.facts.fib_protocol.into());
+        named
     }
+}
+
+/// Each field of the limits under its name; it has nothing but numbers.
+fn named_numbers(limits: Limits) -> BTreeMap<String, u32> {
+    let value = serde_json::to_value(limits).and_then(serde_json::from_value);
+    value.unwrap_or_default()
 }

@@ -9,8 +9,10 @@
 //!   wire;
 //! * `brief`: introspection that stays short;
 //! * `clients`: who calls, and noticing that they are gone;
-//! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
+//! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
+//!   interfaces; `private`: those of them that one connection has for itself;
 //! * `administration` and `statics`: what an administrator may;
+//! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.
 
@@ -26,8 +28,12 @@ mod errors;
 mod explain;
 mod lifecycle;
 mod manager;
+mod news;
+mod notification;
 mod object_manager;
 mod options;
+mod private;
+mod route_list;
 mod service;
 mod statics;
 mod table;

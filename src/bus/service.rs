@@ -13,6 +13,7 @@ use super::{
     convert::{entity_path, table_path},
     entity::Entity,
     manager::Manager,
+    news,
     object_manager::ObjectManager,
     table::Table,
     wire::{ROOT, SERVICE},
@@ -134,6 +135,7 @@ impl Service {
         tokio::select! {
             () = self.departures.follow(&self.context.clients) => {}
             () = self.departures.clean_up(&self.context, &self.connection) => {}
+            () = news::tell(&self.context, &self.connection) => {}
             () = self.context.clients.lost() => {}
         }
     }

@@ -9,16 +9,17 @@ use zbus::{
 
 use super::{
     context::Context,
-    convert::{destination_info, next_hop_info, route_info},
+    convert::{destination_info, next_hop_info, notification_path, route_info},
     enumeration::{self, DestinationEnumeration, NextHopEnumeration, RouteEnumeration},
     explain::explanation,
-    lifecycle,
+    notification::Notification,
     options::{Options, next_hop_id, route_id},
+    private::{self, Owner},
     wire::{DestinationInfo, Details, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{Prefix, Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Rib, Start},
+    model::{NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
+    rib::{Best, LookUp, Rib, RouteView, Start, Subscription},
 };
 
 /// The object of one table.
@@ -82,8 +83,8 @@ impl Table {
     }
 
     /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
-    /// address is looked up as a prefix of full length. Arguments and errors as with
-    /// GetExactMatchDestination.
+    /// address is looked up as a prefix of full length. Arguments as with GetExactMatchDestination.
+    /// Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_most_specific_destination(
         &self,
@@ -96,7 +97,7 @@ impl Table {
     }
 
     /// Finds the destination with the longest prefix that covers this one and is shorter. Arguments
-    /// and errors as with GetExactMatchDestination.
+    /// as with GetExactMatchDestination. Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_less_specific_destination(
         &self,
@@ -111,11 +112,18 @@ impl Table {
     /// Lists all candidates of a prefix in order: the lower preference first, then the lower
     /// metric, then the older. Empty when there are none. Errors: InvalidParameter.
     #[zbus(out_args("routes"))]
-    fn get_routes(&self, prefix: &str) -> Result<Vec<RouteInfo>> {
+    async fn get_routes(
+        &self,
+        prefix: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<RouteInfo>> {
         let prefix = prefix.parse()?;
-        self.context
-            .rib
-            .with(|rib| Ok(rib.routes(self.id, prefix)?.iter().map(route_info).collect()))
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let routes = rib.routes(self.id, prefix)?;
+            let own = |view: &RouteView<'_>| rib.is_own(view.route.owner, &caller);
+            Ok(routes.iter().map(|view| route_info(view, own(view))).collect())
+        })
     }
 
     /// Says why the routes of a destination stand as they do in the unicast view: with a prefix the
@@ -136,11 +144,19 @@ impl Table {
         self.context.rib.with(|rib| Ok(explanation(&rib.explain(self.id, prefix, how)?)))
     }
 
-    /// Tells everything about a route. Errors: InvalidHandle.
+    /// Tells everything about a route; what is private only to its owner. Errors: InvalidHandle.
     #[zbus(out_args("route"))]
-    fn get_route_info(&self, id: u64) -> Result<RouteInfo> {
+    async fn get_route_info(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<RouteInfo> {
         let id = route_id(id)?;
-        self.context.rib.with(|rib| rib.route(self.id, id).map(|view| route_info(&view)))
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let view = rib.route(self.id, id)?;
+            Ok(route_info(&view, rib.is_own(view.route.owner, &caller)))
+        })
     }
 
     /// Finds the first route to exactly this prefix that fulfils all criteria, by preference, metric
@@ -149,26 +165,37 @@ impl Table {
     /// of these, 0 for any, 4294967295 for all supported ones. Errors: NotFound, InvalidParameter,
     /// NotSupported.
     #[zbus(out_args("route"))]
-    fn get_exact_match_route(
+    async fn get_exact_match_route(
         &self,
         prefix: &str,
         matching: u32,
         criteria: BTreeMap<String, OwnedVariant>,
         views: u32,
+        #[zbus(header)] header: Header<'_>,
     ) -> Result<RouteInfo> {
         let prefix = prefix.parse()?;
         let wanted = enumeration::criteria(matching, Options::new(criteria, "criterion"))?;
+        let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
-            Ok(route_info(&found))
+            Ok(route_info(&found, rib.is_own(found.route.owner, &caller)))
         })
     }
 
-    /// Tells everything about a next hop of any entity of this table. Errors: InvalidHandle.
+    /// Tells everything about a next hop of any entity of this table; what is private only to its
+    /// owner. Errors: InvalidHandle.
     #[zbus(out_args("next_hop"))]
-    fn get_next_hop_info(&self, id: u64) -> Result<NextHopInfo> {
+    async fn get_next_hop_info(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<NextHopInfo> {
         let id = next_hop_id(id)?;
-        self.context.rib.with(|rib| rib.next_hop_in(self.id, id).map(|view| next_hop_info(&view)))
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let view = rib.next_hop_in(self.id, id)?;
+            Ok(next_hop_info(&view, rib.is_own(view.next_hop.owner, &caller)))
+        })
     }
 
     /// The views that a route is the best of, as a bit mask. Errors: InvalidHandle.
@@ -200,8 +227,9 @@ impl Table {
                 enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
             Ok((rib.walk(settings)?, best))
         })?;
-        let object = DestinationEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
+        let object = DestinationEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
+        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
+        private::serve(&self.context, connection, place, object).await
     }
 
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
@@ -234,8 +262,36 @@ impl Table {
             }
             Ok((rib.walk(settings)?, wanted))
         })?;
-        let object = RouteEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
+        let object = RouteEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
+        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
+        private::serve(&self.context, connection, place, object).await
+    }
+
+    /// Registers the caller to be told of changes in these views, 0 for all; the object answers only
+    /// the caller. "flags": 1 anything about any route, 2 the best route (another one, or its
+    /// preference, metric, next hops or flags), 4 the best route as far as forwarding goes; plus
+    /// 0x00010000 only destinations that were marked, 0x00020000 (with 2 alone) each change of a
+    /// best route by itself and in order. "context" comes back in each signal ChangeNotification.
+    /// What is in the table already has to be enumerated. Errors: InvalidParameter, NotSupported,
+    /// NoSystemResources.
+    #[zbus(out_args("notification"))]
+    async fn register_for_change_notification(
+        &self,
+        views: u32,
+        flags: u32,
+        context: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let (table, views, flags) = (self.id, ViewSet(views), NotifyFlags::new(flags)?);
+        let subscription = Subscription { table, views, flags, context };
+        let caller = self.context.clients.caller(&header).await?;
+        let register = |rib: &mut Rib| rib.register_for_changes(subscription, caller.clone());
+        let id = self.context.rib.with(register)?;
+        let owner = Owner::new(caller.clone());
+        let object = Notification::new(Arc::clone(&self.context), owner, (table, id));
+        let place = (notification_path(id), &caller, private::Kind::Notification(table, id));
+        private::serve(&self.context, connection, place, object).await
     }
 
     /// Begins to walk over the next hops of the caller's entities in this table; the object answers
@@ -253,8 +309,9 @@ impl Table {
         let caller = self.context.clients.caller(&header).await?;
         let start = enumeration::start(flags, prefix)?;
         let walk = self.context.rib.with(|rib| rib.walk_next_hops(self.id, &caller, start))?;
-        let object = NextHopEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
+        let object = NextHopEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
+        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
+        private::serve(&self.context, connection, place, object).await
     }
 
     /// An entity registered in this table.

@@ -3,9 +3,10 @@
 use std::io;
 
 use crate::{
+    clock,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent},
     rib::Rib,
-    shared::{SharedRib, now},
+    shared::SharedRib,
 };
 
 /// Waits until all links and addresses there are have been told.
@@ -26,7 +27,7 @@ pub(super) async fn follow(watch: &mut Watch, rib: &SharedRib) -> io::Error {
         tracing::debug!(?event, "links");
         rib.with(|rib| {
             handle(rib, event);
-            rib.settle_static_routes(now());
+            rib.settle_static_routes(clock::now());
         });
     }
     lost()

@@ -5,6 +5,7 @@
 //! for leftovers; the links are known before the name is ours, because the first client may name
 //! one; and the service manager hears "ready" only when the kernel is in step.
 
+mod deadlines;
 mod fib;
 mod links;
 mod notifier;
@@ -14,7 +15,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -24,12 +25,13 @@ use tokio::{
 
 use crate::{
     bus::{Administration, Facts, FibState, Service, StartError, address::Bus},
+    clock,
     config::{Config, ConfigError},
     kernel::{Watch, privilege},
     model::{Error, ErrorKind},
     netlink::Signature,
     rib::{Instance, Policy, Rib},
-    shared::{SharedRib, now},
+    shared::SharedRib,
 };
 use static_routes::StaticRoutes;
 
@@ -121,7 +123,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
     rib.with(|rib| {
         for (table, route) in routes {
-            rib.restore_static_route(table, route, now());
+            rib.restore_static_route(table, route, clock::now());
         }
     });
     let file = options.config.clone();
@@ -139,6 +141,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
         error = fib::keep(&rib, signature, &state) => Err(Failure::Kernel(error)),
+        never = deadlines::keep(&rib) => match never {},
         error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
         name = stop_signal() => {
@@ -236,5 +239,12 @@ async fn stop_signal() -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

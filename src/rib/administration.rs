@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 
 use super::{Rib, arena::Slot, policy::Policy};
-use crate::model::{EntityId, ErrorKind, Now, Preference, Prefix, Protocol, Result, TableId};
+use crate::model::{
+    Change, EntityId, ErrorKind, Now, Preference, Prefix, Protocol, Result, TableId,
+};
 
 /// How far giving a protocol's routes its level has come.
 #[derive(Debug)]
@@ -75,20 +77,25 @@ impl Rib {
     /// Ranks a route by the level its protocol has now. It keeps its turn: its age among routes that
     /// are its equals now is the one it had.
     fn rank_again(&mut self, slot: Slot, now: Now) {
-        let Some(route) = self.routes.get_mut(slot) else { return };
+        let Some(route) = self.routes.get(slot) else { return };
         let preference = self.policy.levels.preference(route.protocol, route.wanted);
         if preference == route.rank.preference {
             return;
         }
-        route.rank.preference = preference;
-        let (id, to) = (route.table, route.to);
+        let (id, to, views, was_best) = (route.table, route.to, route.views, route.best_in);
+        let before = self.before(id, to);
+        if let Some(route) = self.routes.get_mut(slot) {
+            route.rank.preference = preference;
+        }
         if let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
         {
             destination.place(slot, &self.routes);
         }
         self.touch(id, to, now);
-        self.elect(id, to);
+        let best = was_best.union(self.elect(id, to));
+        self.record((id, to), before, None);
+        self.note(id, to, Change { all: views, best, forwarding: best });
     }
 
     /// Puts the levels and limits of a new configuration in force.

@@ -24,12 +24,18 @@
 
 mod administration;
 mod arena;
+mod changes;
+mod deadlines;
 mod destination;
 mod effects;
+mod election;
 mod entities;
 mod explain;
+mod hold;
+mod lists;
 mod matching;
 mod nexthops;
+mod opaque;
 mod policy;
 mod resolve;
 mod routes;
@@ -47,6 +53,8 @@ use std::{
 };
 
 pub use administration::{Progress, Reapplication, Requeue};
+pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
+pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, Explanation, NextHopFault};
@@ -54,12 +62,12 @@ pub use matching::Match;
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
-pub use routes::{InlineNextHop, Offer, OfferedNextHops, Route};
+pub use routes::{Amendment, InlineNextHop, Offer, OfferedNextHops, Route};
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
 
-use crate::model::{Forwarding, Prefix, Special, TableId, Turn};
+use crate::model::{EntityId, Forwarding, Prefix, Special, TableId, Turn};
 
 /// All tables, all entities, and what waits to be told to the kernel.
 #[derive(Debug)]
@@ -83,6 +91,12 @@ pub struct Rib {
     failures: HashMap<(TableId, Prefix), effects::Failure>,
     special: SpecialForwardings,
     turn: Turn,
+    deadlines: deadlines::Deadlines,
+    /// Entities that have to be asked about routes that expired.
+    inquiring: BTreeSet<EntityId>,
+    notifications: changes::Notifications,
+    lists: lists::Lists,
+    cells: opaque::Cells,
 }
 
 /// The forwardings that need no next hop, one of each for all routes.
@@ -124,6 +138,11 @@ impl Rib {
                 prohibit: Arc::new(Forwarding::Prohibit),
             },
             turn: Turn(0),
+            deadlines: deadlines::Deadlines::default(),
+            inquiring: BTreeSet::new(),
+            notifications: changes::Notifications::default(),
+            lists: lists::Lists::default(),
+            cells: opaque::Cells::default(),
         }
     }
 

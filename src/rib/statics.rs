@@ -12,13 +12,14 @@ use std::{
 
 use super::{
     Rib,
+    deadlines::Questions,
     entities::{Entity, Tenure, Terms},
     routes::{InlineNextHop, Offer, OfferedNextHops},
 };
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, EntityState, ErrorKind, InterfaceIndex, Metric,
-    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, ViewSet,
-    Weight,
+    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, TableId,
+    ViewSet, Weight,
 };
 
 /// A route as an administrator configures it.
@@ -376,6 +377,7 @@ impl Rib {
             registered: now.time,
             best_routes: 0,
             routes: BTreeSet::new(),
+            questions: Questions::default(),
         });
         Ok((id, true))
     }
@@ -414,6 +416,9 @@ impl Rib {
             flags: route.flags,
             views: route.views,
             next_hops: OfferedNextHops::Inline(&inline),
+            ttl: Span::FOREVER,
+            private: &[],
+            list: None,
         };
         let views = self.check_offer(owner, table, &offer, ChangeFlags::NEW)?;
         let (id, _) = self.put_route(owner, &offer, views, before, now)?;

@@ -44,6 +44,8 @@ pub struct EntityKey {
 pub enum EntityState {
     /// Its client is there.
     Active,
+    /// It is the service's own.
+    Builtin,
 }
 
 /// Who calls: what the bus says, never what the client says.
@@ -150,6 +152,7 @@ impl EntityState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Builtin => "builtin",
         }
     }
 }

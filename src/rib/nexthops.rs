@@ -9,11 +9,14 @@
 //! route goes with the last route that refers to it.
 
 mod commands;
+mod walk;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
+
+pub use walk::NextHopWalk;
 
 use super::{
     arena::{Arena, Slot},

@@ -250,7 +250,12 @@ impl Service {
 
     /// Asks it to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
-        let line = format!("kill -TERM {}", self.pid());
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let line = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
     }
 }

@@ -78,7 +78,7 @@ impl Rib {
         self.note_users_of(owner, &sets);
     }
 
-    fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
+    pub(in crate::rib) fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
         let next_hop = self.next_hops.get(id).ok_or_else(|| no_such_next_hop(id))?;
         let resolved = self.links.resolve(next_hop.key, next_hop.weight);
         let resolved = resolved.filter(|_| !next_hop.deleted);
@@ -92,8 +92,8 @@ impl Rib {
     /// `InvalidHandle` when there is none with this id there.
     pub fn next_hop_in(&self, table: TableId, id: NextHopId) -> Result<NextHopView<'_>> {
         let view = self.next_hop(id)?;
-        match self.entities.table_of(view.next_hop.owner) {
-            Some(home) if home == table => Ok(view),
+        match self.entities.known(view.next_hop.owner) {
+            Some(owner) if owner.key.table == table => Ok(view),
             _ => Err(no_such_next_hop(id)),
         }
     }

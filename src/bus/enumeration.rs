@@ -148,11 +148,14 @@ impl RouteEnumeration {
 }
 
 /// Reads the arguments that both kinds begin with: views, flags, prefix.
+///
+/// With `only`, the position among the flags and its prefix do not matter (RTMv2 row ENUM-14).
 pub(super) fn settings(
     rib: &Rib,
     table: TableId,
     caller: &Caller,
     (views, flags, prefix): (u32, u32, &str),
+    only: Option<Prefix>,
     own: Own,
 ) -> Result<WalkSettings> {
     let own = match own {
@@ -163,11 +166,12 @@ pub(super) fn settings(
         0 => None,
         _ => Some(rib.own_entities(table, caller)?),
     };
-    let start = match flags & !own {
-        0 => Start::Beginning,
-        1 => Start::At(prefix.parse()?),
-        2 => Start::Within(prefix.parse()?),
-        unknown => {
+    let start = match (flags & !own, only) {
+        (0..=2, Some(only)) => Start::Only(only),
+        (0, None) => Start::Beginning,
+        (1, None) => Start::At(prefix.parse()?),
+        (2, None) => Start::Within(prefix.parse()?),
+        (unknown, _) => {
             return Err(ErrorKind::InvalidParameter
                 .because(format_args!("enumeration flags {unknown:#x} are not defined")));
         }

@@ -156,8 +156,8 @@ impl Table {
         let best = self.whose_best(protocol, &header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Destinations;
-            let settings =
-                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
+            let position = (views, flags, prefix);
+            let settings = enumeration::settings(rib, self.id, &caller, position, None, own)?;
             Ok((rib.walk(settings)?, best))
         })?;
         let object = DestinationEnumeration::new(Arc::clone(&self.context), &caller, walk);
@@ -167,7 +167,7 @@ impl Table {
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u; the criterion "destination" s restricts to one prefix. Errors:
+    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags" begin. Errors:
     /// InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -185,11 +185,9 @@ impl Table {
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;
-            let mut settings =
-                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
-            if let Some(destination) = destination {
-                settings.start = crate::rib::Start::Only(destination);
-            }
+            let position = (views, flags, prefix);
+            let settings =
+                enumeration::settings(rib, self.id, &caller, position, destination, own)?;
             Ok((rib.walk(settings)?, wanted))
         })?;
         let object = RouteEnumeration::new(Arc::clone(&self.context), &caller, walk);

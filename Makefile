@@ -7,10 +7,10 @@ export KEEP
 .DEFAULT_GOAL := help
 # Each of these uses the whole machine, and installing comes before building.
 .NOTPARALLEL:
-.PHONY: help build demo test bench verify fmt deps clean
+.PHONY: help build demo test bench verify fmt reference deps clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## Build rtmd and rtmctl (target/debug)
 	cargo build --locked --quiet
@@ -30,6 +30,9 @@ verify: ## Check formatting, lints, documentation, shell scripts
 
 fmt: ## Format the source
 	cargo fmt
+
+reference: ## Write docs/dbus and the XML in dbus anew, from what the service says about itself
+	RTMD_REFERENCE=write cargo test --locked --quiet --test reference
 
 deps: ## Install the Debian packages that building and testing need, those that are missing (root)
 	@integration/deps

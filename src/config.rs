@@ -50,7 +50,7 @@ pub enum ConfigError {
 struct File {
     fib: Fib,
     preferences: BTreeMap<String, u32>,
-    limits: LimitsSection,
+    limits: Limits,
     instance: Vec<toml::Table>,
 }
 
@@ -59,21 +59,6 @@ struct File {
 struct Fib {
     protocol: NonZeroU8,
     metric: NonZeroU32,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct LimitsSection {
-    entities: Option<u32>,
-    entities_per_client: Option<u32>,
-    enumerations: Option<u32>,
-    enumerations_per_client: Option<u32>,
-    max_handles: Option<u32>,
-    max_next_hops: Option<u32>,
-    next_hop_lists: Option<u32>,
-    next_hops: Option<u32>,
-    routes: Option<u32>,
-    routes_per_destination: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -141,7 +126,7 @@ impl Config {
         let policy = Policy {
             instances: instances(file.instance)?,
             levels: levels(file.preferences)?,
-            limits: limits(&file.limits)?,
+            limits: check_limits(file.limits)?,
         };
         Ok(Self { fib_protocol: protocol, fib_metric: metric, policy })
     }
@@ -165,24 +150,7 @@ fn levels(section: BTreeMap<String, u32>) -> Result<Levels, ConfigError> {
     Ok(levels)
 }
 
-fn limits(section: &LimitsSection) -> Result<Limits, ConfigError> {
-    let defaults = Limits::default();
-    let limits = Limits {
-        entities: section.entities.unwrap_or(defaults.entities),
-        entities_per_client: section.entities_per_client.unwrap_or(defaults.entities_per_client),
-        enumerations: section.enumerations.unwrap_or(defaults.enumerations),
-        enumerations_per_client: section
-            .enumerations_per_client
-            .unwrap_or(defaults.enumerations_per_client),
-        handles: section.max_handles.unwrap_or(defaults.handles),
-        next_hops_per_route: section.max_next_hops.unwrap_or(defaults.next_hops_per_route),
-        next_hop_lists: section.next_hop_lists.unwrap_or(defaults.next_hop_lists),
-        next_hops: section.next_hops.unwrap_or(defaults.next_hops),
-        routes: section.routes.unwrap_or(defaults.routes),
-        routes_per_destination: section
-            .routes_per_destination
-            .unwrap_or(defaults.routes_per_destination),
-    };
+fn check_limits(limits: Limits) -> Result<Limits, ConfigError> {
     // A page has to stay far below what a bus takes in one message (32 MiB on dbus-daemon).
     if !(1..=4096).contains(&limits.handles) {
         return Err(impossible(format_args!(
@@ -314,7 +282,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 28, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 38, "a key was added or removed: say so there");
     }
 
     #[test]

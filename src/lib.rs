@@ -22,11 +22,12 @@
 //! 2. [`rib`], the core: pure, no IO, no clock, and the best-route rule in its `destination`;
 //! 3. [`fib`], the plan, as pure as the core; [`netlink`], the language; [`kernel`], the sockets;
 //! 4. [`bus`], one file for each interface; [`client`], the other end of it;
-//! 5. [`config`], [`shared`], and [`daemon`], the only place that knows them all.
+//! 5. [`config`], [`clock`], [`shared`], and [`daemon`], the only place that knows them all.
 #![cfg_attr(not(test), deny(clippy::print_stdout))]
 
 pub mod bus;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod fib;

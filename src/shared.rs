@@ -1,7 +1,7 @@
 //! The RIB as several tasks use it: lock, call, wake.
 //!
 //! The lock is held for one call or one batch, never across an `await`. Whoever carries out what
-//! the core decided waits in [`SharedRib::woken`].
+//! the core decided waits in one of the futures here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,29 +16,54 @@ pub struct SharedRib(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     rib: Mutex<Rib>,
-    wake: Notify,
+    effects: Notify,
+    news: Notify,
+    sooner: Notify,
 }
 
 impl SharedRib {
     /// Shares the RIB.
     pub fn new(rib: Rib) -> Self {
-        Self(Arc::new(Shared { rib: Mutex::new(rib), wake: Notify::new() }))
+        Self(Arc::new(Shared {
+            rib: Mutex::new(rib),
+            effects: Notify::new(),
+            news: Notify::new(),
+            sooner: Notify::new(),
+        }))
     }
 
-    /// Runs `f` on the RIB, then wakes the daemon if there is something to carry out.
+    /// Runs `f` on the RIB, then wakes those who carry out what there is to carry out.
     pub fn with<T>(&self, f: impl FnOnce(&mut Rib) -> T) -> T {
         let mut rib = self.0.rib.lock().unwrap_or_else(PoisonError::into_inner);
+        let deadline = rib.next_deadline();
         let value = f(&mut rib);
-        let has_effects = rib.has_effects();
+        let effects = rib.has_effects();
+        let news = rib.has_wake_ups() || rib.has_questions();
+        let next = rib.next_deadline();
+        let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
         drop(rib);
-        if has_effects {
-            self.0.wake.notify_one();
+        for (due, who) in
+            [(effects, &self.0.effects), (news, &self.0.news), (sooner, &self.0.sooner)]
+        {
+            if due {
+                who.notify_one();
+            }
         }
         value
     }
 
-    /// Waits until there is something to carry out.
+    /// Waits until the kernel has to hear of something.
     pub async fn woken(&self) {
-        self.0.wake.notified().await;
+        self.0.effects.notified().await;
+    }
+
+    /// Waits until a client has to hear of something.
+    pub async fn news(&self) {
+        self.0.news.notified().await;
+    }
+
+    /// Waits until the next deadline is an earlier one than before.
+    pub async fn sooner(&self) {
+        self.0.sooner.notified().await;
     }
 }

@@ -21,9 +21,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("kernel", &["model", "fib", "netlink"]),
     ("shared", &["model", "rib"]),
     ("config", &["model", "rib"]),
+    ("clock", &["model"]),
     ("journal", &["model", "rib", "shared"]),
     ("feed", &["model", "rib", "shared", "netlink"]),
-    ("bus", &["model", "rib", "shared"]),
+    ("bus", &["model", "rib", "shared", "clock"]),
     // What the service and its clients have to agree on, and nothing of the service itself.
     ("client", &["model", "bus::address", "bus::wire"]),
     ("daemon", &[""]),

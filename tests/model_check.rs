@@ -15,7 +15,7 @@ use rtmd::{
     model::{
         Caller, ChangeFlags, EntityId, EntityKey, ErrorKind, Family, Forwarding, Hop,
         InterfaceIndex, Metric, NextHopFlags, NextHopId, NextHopKey, Now, Preference, Prefix,
-        Protocol, RouteFlags, RouteId, TableId, View, ViewSet, Weight,
+        Protocol, RouteFlags, RouteId, Span, TableId, View, ViewSet, Weight,
     },
     rib::{
         Best, LookUp, Match, NextHopOffer, Offer, OfferedNextHops, Policy, Registration, Rib,
@@ -336,6 +336,8 @@ impl Pair {
             key: next_hop,
             flags: NextHopFlags::default(),
             weight: Weight::new(weight).unwrap(),
+            remote: None,
+            private: &[],
         };
         let (id, new) = self.rib.add_next_hop(owner, offer).unwrap();
         assert_eq!(new, self.naive.find_hop(owner, next_hop).is_none());
@@ -414,6 +416,9 @@ impl Pair {
                 Via::Ids(_) => OfferedNextHops::Ids(&next_hops),
                 Via::Inline(_) => OfferedNextHops::Inline(&weighted),
             },
+            ttl: Span::FOREVER,
+            private: &[],
+            list: None,
         };
         let how = command.how % 4;
         let result = self.rib.add_route(owner, &offer, ChangeFlags(how.into()), Now::at(self.now));

@@ -1,24 +1,17 @@
 //! What all objects of the service know.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use zbus::{OwnedObjectPath, names::InterfaceName, wire::ObjectPath};
+use zbus::OwnedObjectPath;
 
 use super::{
     clients::Clients,
     convert::enumeration_path,
+    news::Credit,
+    private::Privates,
     service::{Facts, FibState},
 };
-use crate::{
-    model::{Caller, ErrorKind, FibCounts, Result},
-    shared::SharedRib,
-};
+use crate::{model::FibCounts, shared::SharedRib};
 
 /// The RIB, the clients, and which private objects there are.
 #[derive(Debug)]
@@ -28,14 +21,9 @@ pub(super) struct Context {
     pub(super) facts: Facts,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
-    enumerations: Mutex<HashMap<OwnedObjectPath, OpenEnumeration>>,
+    pub(super) privates: Privates,
+    pub(super) credit: Credit,
     last_enumeration: AtomicU64,
-}
-
-#[derive(Debug)]
-struct OpenEnumeration {
-    owner: String,
-    interface: InterfaceName<'static>,
 }
 
 impl Context {
@@ -45,7 +33,8 @@ impl Context {
             clients,
             facts,
             in_step: AtomicBool::new(false),
-            enumerations: Mutex::default(),
+            privates: Privates::default(),
+            credit: Credit::default(),
             last_enumeration: AtomicU64::new(0),
         }
     }
@@ -73,49 +62,8 @@ impl Context {
         self.in_step.store(true, Ordering::Relaxed);
     }
 
-    /// A path for an enumeration of the caller.
-    ///
-    /// # Errors
-    /// `NoSystemResources` when the caller, or all clients together, have too many open.
-    pub(super) fn open_enumeration(
-        &self,
-        caller: &Caller,
-        interface: InterfaceName<'static>,
-    ) -> Result<OwnedObjectPath> {
-        let limits = self.rib.with(|rib| rib.policy().limits);
-        let mut open = self.enumerations();
-        let own = open.values().filter(|known| known.owner == caller.bus_name).count();
-        if own >= limits.enumerations_per_client as usize {
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{own} enumerations are open, the most for one client")));
-        }
-        if open.len() >= limits.enumerations as usize {
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{} enumerations are open, the most of all", open.len())));
-        }
-        let path = enumeration_path(self.last_enumeration.fetch_add(1, Ordering::Relaxed) + 1);
-        let owner = caller.bus_name.clone();
-        open.insert(path.clone(), OpenEnumeration { owner, interface });
-        Ok(path)
-    }
-
-    /// Forgets an enumeration; its interface, if it was there.
-    pub(super) fn close_enumeration(
-        &self,
-        path: &ObjectPath<'_>,
-    ) -> Option<InterfaceName<'static>> {
-        let path = OwnedObjectPath::from(path.to_owned());
-        self.enumerations().remove(&path).map(|open| open.interface)
-    }
-
-    /// The enumerations of a connection.
-    pub(super) fn enumerations_of(&self, bus_name: &str) -> Vec<OwnedObjectPath> {
-        let open = self.enumerations();
-        let own = open.iter().filter(|(_, known)| known.owner == bus_name);
-        own.map(|(path, _)| path.clone()).collect()
-    }
-
-    fn enumerations(&self) -> MutexGuard<'_, HashMap<OwnedObjectPath, OpenEnumeration>> {
-        self.enumerations.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A path for another enumeration.
+    pub(super) fn next_enumeration(&self) -> OwnedObjectPath {
+        enumeration_path(self.last_enumeration.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }

@@ -1,27 +1,15 @@
 //! From the core's words to the wire's.
 
-use std::{
-    sync::LazyLock,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
-
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 
 use super::wire;
 use crate::{
-    model::{EntityId, Hop, Moment, Now, TableId, Timestamp},
-    rib::{DestinationView, Entity, NextHopView, Profile, RouteView, Tenure},
+    clock,
+    model::{EntityId, Hop, ListId, NotificationId, TableId},
+    rib::{
+        BestChange, DestinationView, Entity, NextHopView, Profile, RouteSnapshot, RouteView, Tenure,
+    },
 };
-
-/// The time by both clocks.
-pub(super) fn now() -> Now {
-    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let microseconds = |since: Duration| u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-    Now {
-        time: Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, microseconds)),
-        moment: Moment(microseconds(BEGINNING.elapsed())),
-    }
-}
 
 /// The object of a table.
 pub(super) fn table_path(id: TableId) -> OwnedObjectPath {
@@ -36,6 +24,24 @@ pub(super) fn entity_path(id: EntityId) -> OwnedObjectPath {
 /// The object of an enumeration.
 pub(super) fn enumeration_path(number: u64) -> OwnedObjectPath {
     path(format!("{}/enumeration/{number}", wire::ROOT))
+}
+
+/// The object of a registration for change notification.
+pub(super) fn notification_path(id: NotificationId) -> OwnedObjectPath {
+    path(format!("{}/notification/{}", wire::ROOT, id.0))
+}
+
+/// The object of a route list.
+pub(super) fn list_path(owner: EntityId, id: ListId) -> OwnedObjectPath {
+    path(format!("{}/list/{}", entity_path(owner), id.0))
+}
+
+/// The list whose object this is, if it is one.
+pub(super) fn list_id(list: &ObjectPath<'_>) -> Option<ListId> {
+    let numbers = list.as_str().strip_prefix(wire::ROOT)?.strip_prefix("/entity/")?;
+    let (entity, list) = numbers.split_once("/list/")?;
+    entity.parse::<u64>().ok()?;
+    list.parse().ok().map(ListId)
 }
 
 /// A path made of words and numbers of ours, which is always a valid one.
@@ -87,7 +93,7 @@ pub(super) fn destination_info(found: &DestinationView) -> wire::DestinationInfo
         best: record.best.map_or(0, |(route, _)| route.0.get()),
         owner: record.best.map_or(0, |(_, owner)| owner.0),
         flags: record.flags.0,
-        held: 0,
+        held: record.held.map_or(0, |route| route.0.get()),
     };
     wire::DestinationInfo {
         prefix: found.prefix.to_string(),
@@ -97,7 +103,8 @@ pub(super) fn destination_info(found: &DestinationView) -> wire::DestinationInfo
     }
 }
 
-pub(super) fn route_info(view: &RouteView<'_>) -> wire::RouteInfo {
+/// `own`: whether it is told to its owner, who alone gets to see some of it.
+pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
     let route = view.route;
     let mut more = wire::Details::new();
     detail(&mut more, "fib", view.fib.name());
@@ -105,12 +112,26 @@ pub(super) fn route_info(view: &RouteView<'_>) -> wire::RouteInfo {
         detail(&mut more, "fib-error", words);
     }
     detail(&mut more, "best-in-views", route.best_in.0);
+    detail(&mut more, "generation", u64::from(route.generation));
+    if let Some(expires) = route.expires() {
+        // Not yet expired, whatever the fraction of a millisecond.
+        let left = expires.since(clock::now().moment).as_micros().div_ceil(1000);
+        detail(&mut more, "expires-in", u32::try_from(left).unwrap_or(u32::MAX - 1));
+    }
+    if own {
+        if let Some(list) = route.list() {
+            detail(&mut more, "list", list_path(route.owner, list).into_inner());
+        }
+        if !route.private().is_empty() {
+            detail(&mut more, "private", route.private());
+        }
+    }
     wire::RouteInfo {
         id: view.id.0.get(),
         destination: route.to.to_string(),
         owner: route.owner.0,
         neighbour: route.neighbour.map_or(0, |id| id.0.get()),
-        state: crate::model::RouteState::Created as u32,
+        state: route.state as u32,
         flags: route.flags.0.into(),
         preference: route.rank.preference.0,
         metric: route.rank.metric.0,
@@ -120,7 +141,21 @@ pub(super) fn route_info(view: &RouteView<'_>) -> wire::RouteInfo {
     }
 }
 
-pub(super) fn next_hop_info(view: &NextHopView<'_>) -> wire::NextHopInfo {
+pub(super) fn best_change(change: &BestChange) -> wire::BestChange {
+    let told = |route: &Option<RouteSnapshot>| -> Vec<wire::RouteInfo> {
+        route.iter().map(|route| route_info(&route.view(), false)).collect()
+    };
+    wire::BestChange {
+        destination: change.to.to_string(),
+        view: change.view.id().into(),
+        what: u32::from(change.current.is_some()) + 2 * u32::from(change.previous.is_some()),
+        current: told(&change.current),
+        previous: told(&change.previous),
+    }
+}
+
+/// `own`: whether it is told to its owner, who alone gets to see some of it.
+pub(super) fn next_hop_info(view: &NextHopView<'_>, own: bool) -> wire::NextHopInfo {
     let next_hop = view.next_hop;
     let mut more = wire::Details::new();
     if let Some(name) = view.interface_name {
@@ -132,6 +167,12 @@ pub(super) fn next_hop_info(view: &NextHopView<'_>) -> wire::NextHopInfo {
     let resolved: Vec<(String, u32)> =
         view.resolved.iter().map(|hop| (gateway(hop), hop.interface.0)).collect();
     detail(&mut more, "resolved-via", resolved);
+    if let Some(remote) = next_hop.remote {
+        detail(&mut more, "remote-destination", remote.to_string());
+    }
+    if own && !next_hop.private.is_empty() {
+        detail(&mut more, "private", &*next_hop.private);
+    }
     wire::NextHopInfo {
         id: view.id.0.get(),
         owner: next_hop.owner.0,

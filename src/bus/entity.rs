@@ -2,22 +2,29 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
-use zbus::{Connection, OwnedVariant, interface, message::Header};
+use zbus::{
+    Connection, OwnedObjectPath, OwnedVariant, interface, message::Header,
+    object_server::SignalEmitter,
+};
 
 use super::{
     context::Context,
-    convert::{bus_name, next_hop_info, now},
+    convert::{bus_name, list_path, next_hop_info},
     errors::Refusals,
     lifecycle,
     options::{
-        Options, RouteOptions, check_ttl, next_hop_id, next_hop_ids, next_hop_key, route_id,
+        Options, RouteChanges, RouteOptions, next_hop_id, next_hop_ids, next_hop_key, route_id,
+        route_ids,
     },
-    wire::{ItemError, NextHopInfo, RouteItem},
+    private::{self, Owner},
+    route_list::RouteList,
+    wire::{ItemError, NextHopInfo, RouteInfo, RouteItem},
 };
 use crate::{
+    clock,
     model::{
         ChangeFlags, EntityId, ErrorKind, Metric, NextHopFlags, NextHopId, Preference, Result,
-        RouteFlags, RouteId, ViewSet, Weight,
+        RouteFlags, RouteId, Span, ViewSet, Weight,
     },
     rib::{self, NextHopOffer, Offer, OfferedNextHops, Rib},
 };
@@ -44,6 +51,7 @@ impl Entity {
         f: impl FnOnce(&mut Rib) -> Result<T>,
     ) -> Result<T> {
         let caller = self.context.clients.caller(header).await?;
+        self.context.credit.restore(&caller.bus_name, header);
         self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
     }
 
@@ -105,8 +113,9 @@ impl Entity {
 
     /// Finds the next hop with this address and interface and updates it, or adds it; the change
     /// flag 1 says that it was added. Interface 0: found by the address; address "": the
-    /// destination is on the link. Options: "flags" u, "weight" u from 1 to 256. Errors:
-    /// AccessDenied, InvalidParameter, NotEnoughMemory.
+    /// destination is on the link. Options: "flags" u (1: remote, not on a link); "weight" u from 1
+    /// to 256; "remote-destination" s, what leads to a remote one; "private" ay, what only the owner
+    /// gets to see. Errors: AccessDenied, InvalidParameter, NotEnoughMemory.
     #[zbus(out_args("id", "change_flags"))]
     async fn add_next_hop(
         &self,
@@ -116,17 +125,19 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(u64, u32)> {
         let mut options = Options::new(options, "next-hop option");
-        options.not_yet("private", &Vec::<u8>::new())?;
-        options.not_yet("remote-destination", &String::new())?;
+        let private: Vec<u8> = options.take("private")?.unwrap_or_default();
+        let remote: Option<String> = options.take("remote-destination")?;
+        let remote = remote.map(|text| text.parse()).transpose()?;
         let flags = NextHopFlags::new(options.take("flags")?.unwrap_or_default())?;
         let weight = options.take("weight")?.map_or(Ok(Weight::ONE), Weight::new)?;
         options.finish()?;
-        let offer = NextHopOffer { key: next_hop_key(address, interface)?, flags, weight };
+        let key = next_hop_key(address, interface)?;
+        let offer = NextHopOffer { key, flags, weight, remote, private: &private };
         let (id, new) = self.command(&header, |rib| rib.add_next_hop(self.id, offer)).await?;
         Ok((id.0.get(), u32::from(new)))
     }
 
-    /// Finds a next hop of this entity. Errors: AccessDenied, NotFound.
+    /// Finds a next hop of this entity. Errors: AccessDenied, InvalidParameter, NotFound.
     #[zbus(out_args("next_hop"))]
     async fn find_next_hop(
         &self,
@@ -136,7 +147,7 @@ impl Entity {
     ) -> Result<NextHopInfo> {
         let key = next_hop_key(address, interface)?;
         self.command(&header, |rib| {
-            rib.find_next_hop(self.id, key).map(|view| next_hop_info(&view))
+            rib.find_next_hop(self.id, key).map(|view| next_hop_info(&view, true))
         })
         .await
     }
@@ -148,7 +159,8 @@ impl Entity {
         self.command(&header, |rib| rib.delete_next_hop(self.id, id)).await
     }
 
-    /// Deletes the next hop with this address and interface. Errors: AccessDenied, NotFound.
+    /// Deletes the next hop with this address and interface. Errors: AccessDenied, InvalidParameter,
+    /// NotFound.
     async fn delete_next_hop_by_address(
         &self,
         address: &str,
@@ -166,7 +178,8 @@ impl Entity {
     /// Offers a route, or updates the one with the same destination and neighbour. Keys: "via"
     /// a(su) or a(suu), next hops as address, interface and weight; or "next-hops" at, ids;
     /// "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
-    /// (default 1, unicast). Change flags in: 1 update the entity's first route whatever its
+    /// (default 1, unicast); "ttl" u, milliseconds to live; "list" o, a route list to move it to;
+    /// "private" ay, what only the owner gets to see. Change flags in: 1 update the entity's first route whatever its
     /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 it was or is a best route.
     /// Errors: AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
     #[zbus(out_args("id", "change_flags"))]
@@ -180,7 +193,7 @@ impl Entity {
         let to = destination.parse()?;
         let route = RouteOptions::read(route)?;
         let how = ChangeFlags(change_flags);
-        let added = |rib: &mut Rib| rib.add_route(self.id, &route.to(to), how, now());
+        let added = |rib: &mut Rib| rib.add_route(self.id, &route.to(to), how, clock::now());
         self.command(&header, added).await.map(|(id, change)| (id.0.get(), change.0))
     }
 
@@ -195,9 +208,8 @@ impl Entity {
         change_flags: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
-        let (how, now) = (ChangeFlags(change_flags), now());
+        let (how, now) = (ChangeFlags(change_flags), clock::now());
         let add = |rib: &mut Rib, item: &RouteItem| {
-            check_ttl(item.ttl)?;
             let next_hops = next_hop_ids(&item.next_hops)?;
             let offer = Offer {
                 to: item.destination.parse()?,
@@ -207,6 +219,9 @@ impl Entity {
                 flags: RouteFlags::new(item.flags)?,
                 views: ViewSet(item.views),
                 next_hops: OfferedNextHops::Ids(&next_hops),
+                ttl: Span::from_millis(item.ttl)?,
+                private: &[],
+                list: None,
             };
             rib.add_route(self.id, &offer, how, now)
         };
@@ -214,8 +229,9 @@ impl Entity {
         Ok((ids(&done), errors))
     }
 
-    /// Offers the same route to many destinations, at most 32768. Keys, change flags and errors as
-    /// with AddRoute, result as with AddRoutes; also NoSystemResources.
+    /// Offers the same route to many destinations, at most 32768. Keys and change flags as with
+    /// AddRoute, result as with AddRoutes. Errors: AccessDenied, InvalidHandle, InvalidParameter,
+    /// NoSystemResources, NotSupported.
     #[zbus(out_args("ids", "errors"))]
     async fn add_prefixes(
         &self,
@@ -225,12 +241,31 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
         let route = RouteOptions::read(route)?;
-        let (how, now) = (ChangeFlags(change_flags), now());
+        let (how, now) = (ChangeFlags(change_flags), clock::now());
         let add = |rib: &mut Rib, destination: &String| {
             rib.add_route(self.id, &route.to(destination.parse()?), how, now)
         };
         let (done, errors) = self.command_each(&header, &destinations, add).await?;
         Ok((ids(&done), errors))
+    }
+
+    /// Changes a route in part, all at once; what is not named stays. Keys as with AddRoute, without
+    /// "flags"; also "generation" t: only if the route still has the generation that RouteInfo told,
+    /// and "destination" s: only if it leads there. A "ttl" runs from now; without one the time goes
+    /// on. The change flag 0x00010000 says that it was or is a best route, or another became one.
+    /// Errors: AccessDenied, Busy for another generation, InvalidHandle, InvalidParameter, NotFound,
+    /// NotSupported, NotEnoughMemory.
+    #[zbus(out_args("change_flags"))]
+    async fn update_route(
+        &self,
+        id: u64,
+        changes: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u32> {
+        let (id, changes) = (route_id(id)?, RouteChanges::read(changes)?);
+        let update =
+            |rib: &mut Rib| rib.update_route(self.id, id, &changes.amendment(), clock::now());
+        self.command(&header, update).await.map(|change| change.0)
     }
 
     /// Withdraws a route; the change flag 0x00010000 says that a best route changed. Errors:
@@ -252,6 +287,84 @@ impl Entity {
         let delete = |rib: &mut Rib, id: &u64| delete(rib, self.id, *id);
         self.command_each(&header, &ids, delete).await.map(|(_, errors)| errors)
     }
+
+    /// Marks a destination for hold-down: when its last route in one of these views is withdrawn,
+    /// the view remembers it as held for this many milliseconds, counted from then. All marks of a
+    /// destination share the longest time. Any entity may. Errors: AccessDenied, InvalidHandle for a
+    /// destination without routes, InvalidParameter, NotSupported.
+    async fn hold_destination(
+        &self,
+        destination: &str,
+        views: u32,
+        hold_time: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let (to, span) = (destination.parse()?, Span::from_millis(hold_time)?);
+        let hold = |rib: &mut Rib| rib.hold_destination(self.id, to, ViewSet(views), span);
+        self.command(&header, hold).await
+    }
+
+    /// Keeps some bytes with a destination, for this entity alone, as long as both are there; none
+    /// empties the cell. Errors: AccessDenied, InvalidHandle for a destination without routes,
+    /// InvalidParameter, NotEnoughMemory, NotFound without the registration option
+    /// "reserve-opaque".
+    async fn set_opaque(
+        &self,
+        destination: &str,
+        bytes: Vec<u8>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let to = destination.parse()?;
+        self.command(&header, |rib| rib.set_opaque(self.id, to, &bytes)).await
+    }
+
+    /// What this entity keeps with a destination; nothing in the beginning. Errors: AccessDenied,
+    /// InvalidHandle for a destination without routes, NotFound without the registration option
+    /// "reserve-opaque".
+    #[zbus(out_args("bytes"))]
+    async fn get_opaque(
+        &self,
+        destination: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<u8>> {
+        let to = destination.parse()?;
+        self.command(&header, |rib| rib.opaque(self.id, to).map(<[u8]>::to_vec)).await
+    }
+
+    /// Creates an empty list for routes of this entity; the object answers only the caller and ends
+    /// with its connection. Errors: AccessDenied, NoSystemResources.
+    #[zbus(out_args("list"))]
+    async fn create_route_list(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let id = self.command(&header, |rib| rib.create_route_list(self.id)).await?;
+        let caller = self.context.clients.caller(&header).await?;
+        let owner = Owner::new(caller.clone());
+        let object = RouteList::new(Arc::clone(&self.context), owner, (self.id, id));
+        let place = (list_path(self.id, id), &caller, private::Kind::RouteList(id));
+        private::serve(&self.context, connection, place, object).await
+    }
+
+    /// Takes routes out of the lists they are in; all or none. Errors: AccessDenied, InvalidHandle,
+    /// NotFound.
+    async fn remove_from_route_lists(
+        &self,
+        routes: Vec<u64>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let routes = route_ids(&routes)?;
+        self.command(&header, |rib| rib.move_to_list(self.id, None, &routes)).await
+    }
+
+    /// A route expired: sent to the owner alone when it registered without a callback; the route is
+    /// deleted then.
+    #[zbus(signal)]
+    pub(super) async fn route_expired(
+        emitter: &SignalEmitter<'_>,
+        route: RouteInfo,
+    ) -> zbus::Result<()>;
 
     /// The entity's id.
     #[zbus(property(emits_changed_signal = "const"))]
@@ -339,7 +452,7 @@ impl Entity {
 }
 
 fn delete(rib: &mut Rib, entity: EntityId, id: u64) -> Result<ChangeFlags> {
-    rib.delete_route(entity, route_id(id)?, now())
+    rib.delete_route(entity, route_id(id)?, clock::now())
 }
 
 /// The id of each added route, 0 for the refused.

@@ -14,8 +14,8 @@ use zbus::{Connection, OwnedVariant, interface, message::Header};
 use super::{
     context::Context,
     convert::{destination_info, route_info},
-    lifecycle,
     options::{Options, next_hop_ids},
+    private::{self, Owner},
     wire::{DestinationInfo, RouteInfo},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         Caller, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result,
         TableId, ViewSet,
     },
-    rib::{Best, Match, Rib, Start, Walk, WalkSettings},
+    rib::{Best, Match, Rib, RouteView, Start, Walk, WalkSettings},
 };
 
 /// What "own" means in an enumeration's flags.
@@ -39,7 +39,7 @@ pub(super) enum Own {
 #[derive(Debug)]
 struct Cursor<W> {
     context: Arc<Context>,
-    owner: String,
+    owner: Owner,
     place: Mutex<(Walk, W)>,
 }
 
@@ -52,47 +52,39 @@ pub(super) struct DestinationEnumeration(Cursor<Best>);
 pub(super) struct RouteEnumeration(Cursor<Match>);
 
 impl<W> Cursor<W> {
-    fn new(context: Arc<Context>, caller: &Caller, place: (Walk, W)) -> Self {
-        Self { context, owner: caller.bus_name.clone(), place: Mutex::new(place) }
-    }
-
-    /// Others must not even learn that it is there (RTMv2 row ENUM-20).
-    fn check_owner(&self, header: &Header<'_>) -> Result<()> {
-        match header.sender() {
-            Some(sender) if sender.as_str() == self.owner => Ok(()),
-            _ => Err(ErrorKind::InvalidHandle.because("there is no such enumeration of yours")),
-        }
+    fn new(context: Arc<Context>, caller: Caller, place: (Walk, W)) -> Self {
+        Self { context, owner: Owner::new(caller), place: Mutex::new(place) }
     }
 
     fn next<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&Rib, &mut Walk, &W) -> Result<Vec<T>>,
+        f: impl FnOnce(&Rib, &Caller, &mut Walk, &W) -> Result<Vec<T>>,
     ) -> Result<(Vec<T>, bool)> {
-        self.check_owner(header)?;
+        let caller = self.owner.check(header)?;
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let (walk, wanted) = &mut *place;
-        let page = self.context.rib.with(|rib| f(rib, walk, wanted))?;
+        let page = self.context.rib.with(|rib| f(rib, caller, walk, wanted))?;
         Ok((page, walk.is_done()))
     }
 
     async fn close(&self, header: &Header<'_>, connection: &Connection) -> Result<()> {
-        self.check_owner(header)?;
+        self.owner.check(header)?;
         if let Some(path) = header.path() {
-            lifecycle::close_enumeration(&self.context, connection, path).await;
+            private::close(&self.context, connection, path).await;
         }
         Ok(())
     }
 }
 
 impl DestinationEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: &Caller, place: (Walk, Best)) -> Self {
+    pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Best)) -> Self {
         Self(Cursor::new(context, caller, place))
     }
 }
 
 impl RouteEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: &Caller, place: (Walk, Match)) -> Self {
+    pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Match)) -> Self {
         Self(Cursor::new(context, caller, place))
     }
 }
@@ -108,7 +100,7 @@ impl DestinationEnumeration {
         max: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<DestinationInfo>, bool)> {
-        self.0.next(&header, |rib, walk, best| {
+        self.0.next(&header, |rib, _, walk, best| {
             let page = rib.next_destinations(walk, *best, max)?;
             Ok(page.iter().map(destination_info).collect())
         })
@@ -131,9 +123,10 @@ impl RouteEnumeration {
     /// Errors: InvalidHandle, InvalidParameter.
     #[zbus(out_args("routes", "done"))]
     fn next(&self, max: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<RouteInfo>, bool)> {
-        self.0.next(&header, |rib, walk, wanted| {
+        self.0.next(&header, |rib, caller, walk, wanted| {
             let page = rib.next_routes(walk, wanted, max)?;
-            Ok(page.iter().map(route_info).collect())
+            let own = |view: &RouteView<'_>| rib.is_own(view.route.owner, caller);
+            Ok(page.iter().map(|view| route_info(view, own(view))).collect())
         })
     }
 

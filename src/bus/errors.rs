@@ -10,7 +10,7 @@ use super::wire::{ERROR_PREFIX, ItemError};
 use crate::model::{Error, ErrorKind};
 
 /// The D-Bus name of an error.
-fn error_name(kind: ErrorKind) -> String {
+pub(super) fn error_name(kind: ErrorKind) -> String {
     format!("{ERROR_PREFIX}.{}", kind.name())
 }
 

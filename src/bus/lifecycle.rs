@@ -8,21 +8,22 @@ use std::sync::Arc;
 use zbus::{
     Connection, OwnedObjectPath,
     object_server::{Interface, SignalEmitter},
-    wire::ObjectPath,
 };
 
 use super::{
     brief::Brief,
     context::Context,
-    convert::{entity_info, entity_path, now, table_path},
+    convert::{entity_info, entity_path, table_path},
     entity::Entity,
     errors::bus_trouble,
     object_manager::{self, ObjectManager},
+    private,
     table::Table,
     wire::ROOT,
 };
 use crate::{
-    model::{Caller, EntityId, Result, TableId},
+    clock,
+    model::{EntityId, Result, TableId},
     rib::Withdrawal,
 };
 
@@ -61,13 +62,16 @@ pub(super) async fn welcome(
 /// Withdraws what a deregistered entity offered, then takes its object off and says so.
 pub(super) async fn retire(context: &Context, connection: &Connection, id: EntityId) {
     let entity = loop {
-        match context.rib.with(|rib| rib.withdraw(id, SLICE, now())) {
+        match context.rib.with(|rib| rib.withdraw(id, SLICE, clock::now())) {
             Withdrawal::Complete(entity) => break entity,
             Withdrawal::Unfinished => tokio::task::yield_now().await,
             Withdrawal::Unknown => return,
         }
     };
     let (path, table) = (entity_path(id), entity.key.table);
+    for list in context.privates.below(&path) {
+        private::close(context, connection, &list).await;
+    }
     if let Err(error) = connection.object_server().remove::<Entity, _>(&path).await {
         tracing::debug!(%error, %path, "the object was not there any more");
     }
@@ -81,39 +85,15 @@ pub(super) async fn retire(context: &Context, connection: &Connection, id: Entit
     }
 }
 
-/// A connection is gone: its registrations and enumerations go too.
+/// A connection is gone: its registrations and private objects go too.
 pub(super) async fn forget(context: &Context, connection: &Connection, bus_name: &str) {
-    for path in context.enumerations_of(bus_name) {
-        close_enumeration(context, connection, &path).await;
+    for path in context.privates.of(bus_name) {
+        private::close(context, connection, &path).await;
     }
+    context.credit.forget(bus_name);
     for id in context.rib.with(|rib| rib.handle_client_gone(bus_name)) {
         tracing::info!(entity = id.0, client = bus_name, "client gone, withdrawing its routes");
         retire(context, connection, id).await;
-    }
-}
-
-/// Gives an enumeration an object of its own.
-pub(super) async fn serve_enumeration<I: Interface>(
-    context: &Context,
-    connection: &Connection,
-    caller: &Caller,
-    object: I,
-) -> Result<OwnedObjectPath> {
-    let path = context.open_enumeration(caller, I::name())?;
-    if let Err(error) = connection.object_server().at(&path, Brief(object)).await {
-        context.close_enumeration(&path);
-        return Err(bus_trouble(&error));
-    }
-    Ok(path)
-}
-
-pub(super) async fn close_enumeration(
-    context: &Context,
-    connection: &Connection,
-    path: &ObjectPath<'_>,
-) {
-    if let Some(interface) = context.close_enumeration(path) {
-        let _ = connection.object_server().remove_named(path, interface).await;
     }
 }
 

@@ -6,14 +6,15 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant, interface, message::Header
 
 use super::{
     context::Context,
-    convert::{entity_info, now, profile, table_path},
+    convert::{entity_info, profile, table_path},
     lifecycle,
     options::Options,
     wire::{EntityInfo, Profile},
 };
 use crate::{
+    clock,
     model::{EntityKey, Protocol, Result, TableId},
-    rib::{Registration, Tenure, Terms},
+    rib::{Limits, Registration, Tenure, Terms},
 };
 
 /// The root object.
@@ -64,7 +65,7 @@ impl Manager {
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
         let registration = Registration { key, label, tenure, terms };
-        let granted = self.0.rib.with(|rib| rib.register(registration, caller, now()))?;
+        let granted = self.0.rib.with(|rib| rib.register(registration, caller, clock::now()))?;
         let path = lifecycle::welcome(&self.0, connection, granted.id).await?;
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
@@ -124,20 +125,15 @@ impl Manager {
     #[zbus(property(emits_changed_signal = "const"))]
     fn limits(&self) -> BTreeMap<String, u32> {
         let limits = self.0.rib.with(|rib| rib.policy().limits);
-        let named = [
-            ("entities", limits.entities),
-            ("entities-per-client", limits.entities_per_client),
-            ("enumerations", limits.enumerations),
-            ("enumerations-per-client", limits.enumerations_per_client),
-            ("fib-metric", self.0.facts.fib_metric),
-            ("fib-protocol", self.0.facts.fib_protocol.into()),
-            ("max-handles", limits.handles),
-            ("max-next-hops", limits.next_hops_per_route),
-            ("next-hop-lists", limits.next_hop_lists),
-            ("next-hops", limits.next_hops),
-            ("routes", limits.routes),
-            ("routes-per-destination", limits.routes_per_destination),
-        ];
-        named.map(|(name, limit)| (name.to_owned(), limit)).into()
+        let mut named = named_numbers(limits);
+        named.insert("fib-metric".to_owned(), self.0.facts.fib_metric);
+        named.insert("fib-protocol".to_owned(), self.0.facts.fib_protocol.into());
+        named
     }
+}
+
+/// Each field of the limits under its name; it has nothing but numbers.
+fn named_numbers(limits: Limits) -> BTreeMap<String, u32> {
+    let value = serde_json::to_value(limits).and_then(serde_json::from_value);
+    value.unwrap_or_default()
 }

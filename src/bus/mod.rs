@@ -8,7 +8,9 @@
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert`: core to wire;
 //! * `brief`: introspection that stays short;
 //! * `clients`: who calls, and noticing that they are gone;
-//! * `manager`, `table`, `entity`, `enumeration`, `object_manager`: the interfaces;
+//! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
+//!   interfaces; `private`: those of them that one connection has for itself;
+//! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.
 
@@ -22,8 +24,12 @@ mod enumeration;
 mod errors;
 mod lifecycle;
 mod manager;
+mod news;
+mod notification;
 mod object_manager;
 mod options;
+mod private;
+mod route_list;
 mod service;
 mod table;
 pub mod wire;

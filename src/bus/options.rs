@@ -10,12 +10,13 @@ use std::{collections::BTreeMap, num::NonZeroU64};
 
 use zbus::{OwnedObjectPath, OwnedVariant};
 
+use super::convert::list_id;
 use crate::{
     model::{
-        ErrorKind, InterfaceIndex, Metric, NextHopId, NextHopKey, Preference, Prefix, Result,
-        RouteFlags, RouteId, View, ViewSet, Weight, quoted,
+        ErrorKind, InterfaceIndex, ListId, Metric, NextHopId, NextHopKey, Preference, Prefix,
+        Result, RouteFlags, RouteId, Span, View, ViewSet, Weight, quoted,
     },
-    rib::{InlineNextHop, Offer, OfferedNextHops},
+    rib::{Amendment, InlineNextHop, Offer, OfferedNextHops},
 };
 
 /// A dictionary that is being read.
@@ -34,6 +35,24 @@ pub(super) struct RouteOptions {
     flags: RouteFlags,
     views: ViewSet,
     next_hops: NextHops,
+    ttl: Span,
+    private: Vec<u8>,
+    list: Option<ListId>,
+}
+
+/// What `UpdateRoute` is to change.
+#[derive(Debug)]
+pub(super) struct RouteChanges {
+    to: Option<Prefix>,
+    generation: Option<u64>,
+    neighbour: Option<Option<NextHopId>>,
+    preference: Option<Preference>,
+    metric: Option<Metric>,
+    views: Option<ViewSet>,
+    next_hops: Option<NextHops>,
+    ttl: Option<Span>,
+    private: Option<Vec<u8>>,
+    list: Option<ListId>,
 }
 
 #[derive(Debug)]
@@ -88,31 +107,44 @@ impl Options {
     }
 }
 
+impl NextHops {
+    /// `next-hops` or `via`, if either is there.
+    fn take(options: &mut Options) -> Result<Option<Self>> {
+        let ids: Option<Vec<u64>> = options.take("next-hops")?;
+        match (ids, take_inline(options)?) {
+            (Some(_), Some(_)) => Err(ErrorKind::InvalidParameter
+                .because("route keys \"next-hops\" and \"via\" exclude each other")),
+            (Some(ids), None) => Ok(Some(Self::Ids(next_hop_ids(&ids)?))),
+            (None, inline) => Ok(inline.map(Self::Inline)),
+        }
+    }
+
+    fn offered(&self) -> OfferedNextHops<'_> {
+        match self {
+            Self::Ids(ids) => OfferedNextHops::Ids(ids),
+            Self::Inline(inline) => OfferedNextHops::Inline(inline),
+        }
+    }
+}
+
 impl RouteOptions {
     pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
         let mut options = Options::new(dictionary, "route key");
-        options.not_yet("list", &OwnedObjectPath::default())?;
-        options.not_yet("private", &Vec::<u8>::new())?;
-        let ids: Option<Vec<u64>> = options.take("next-hops")?;
-        let inline = take_inline(&mut options)?;
-        let next_hops = match (ids, inline) {
-            (Some(_), Some(_)) => {
-                return Err(ErrorKind::InvalidParameter
-                    .because("route keys \"next-hops\" and \"via\" exclude each other"));
-            }
-            (None, Some(inline)) => NextHops::Inline(inline),
-            (ids, None) => NextHops::Ids(next_hop_ids(&ids.unwrap_or_default())?),
-        };
+        let next_hops = NextHops::take(&mut options)?;
         let neighbour: Option<u64> = options.take("neighbour")?;
-        let preference = Preference(options.take("preference")?.unwrap_or_default());
-        let metric = Metric(options.take("metric")?.unwrap_or_default());
-        let flags = RouteFlags::new(options.take("flags")?.unwrap_or_default())?;
-        let views = options.take("views")?.map_or(View::UNICAST.only(), ViewSet);
-        let ttl: Option<u32> = options.take("ttl")?;
+        let read = Self {
+            neighbour: neighbour.and_then(NonZeroU64::new).map(NextHopId),
+            preference: Preference(options.take("preference")?.unwrap_or_default()),
+            metric: Metric(options.take("metric")?.unwrap_or_default()),
+            flags: RouteFlags::new(options.take("flags")?.unwrap_or_default())?,
+            views: options.take("views")?.map_or(View::UNICAST.only(), ViewSet),
+            next_hops: next_hops.unwrap_or(NextHops::Ids(Vec::new())),
+            ttl: options.take("ttl")?.map_or(Ok(Span::FOREVER), Span::from_millis)?,
+            private: options.take("private")?.unwrap_or_default(),
+            list: take_list(&mut options)?,
+        };
         options.finish()?;
-        check_ttl(ttl.unwrap_or(super::wire::INFINITE))?;
-        let neighbour = neighbour.and_then(NonZeroU64::new).map(NextHopId);
-        Ok(Self { neighbour, preference, metric, flags, views, next_hops })
+        Ok(read)
     }
 
     /// The offer of this route to a prefix.
@@ -124,12 +156,65 @@ impl RouteOptions {
             metric: self.metric,
             flags: self.flags,
             views: self.views,
-            next_hops: match &self.next_hops {
-                NextHops::Ids(ids) => OfferedNextHops::Ids(ids),
-                NextHops::Inline(inline) => OfferedNextHops::Inline(inline),
-            },
+            next_hops: self.next_hops.offered(),
+            ttl: self.ttl,
+            private: &self.private,
+            list: self.list,
         }
     }
+}
+
+impl RouteChanges {
+    pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
+        let mut options = Options::new(dictionary, "route key");
+        let to: Option<String> = options.take("destination")?;
+        let neighbour: Option<u64> = options.take("neighbour")?;
+        let ttl: Option<u32> = options.take("ttl")?;
+        let read = Self {
+            to: to.map(|text| text.parse()).transpose()?,
+            generation: options.take("generation")?,
+            neighbour: neighbour.map(|id| NonZeroU64::new(id).map(NextHopId)),
+            preference: options.take("preference")?.map(Preference),
+            metric: options.take("metric")?.map(Metric),
+            views: options.take("views")?.map(ViewSet),
+            next_hops: NextHops::take(&mut options)?,
+            ttl: ttl.map(Span::from_millis).transpose()?,
+            private: options.take("private")?,
+            list: take_list(&mut options)?,
+        };
+        if options.take::<u32>("flags")?.is_some() {
+            return Err(ErrorKind::InvalidParameter
+                .because("an update cannot change \"flags\": offer the route again for that"));
+        }
+        options.finish()?;
+        Ok(read)
+    }
+
+    pub(super) fn amendment(&self) -> Amendment<'_> {
+        Amendment {
+            to: self.to,
+            generation: self.generation,
+            neighbour: self.neighbour,
+            preference: self.preference,
+            metric: self.metric,
+            views: self.views,
+            next_hops: self.next_hops.as_ref().map(NextHops::offered),
+            ttl: self.ttl,
+            private: self.private.as_deref(),
+            list: self.list,
+        }
+    }
+}
+
+/// `list`, the object of a route list.
+fn take_list(options: &mut Options) -> Result<Option<ListId>> {
+    let path: Option<OwnedObjectPath> = options.take("list")?;
+    path.map(|path| {
+        list_id(&path).ok_or_else(|| {
+            ErrorKind::InvalidHandle.because(format_args!("{path} is no route list of yours"))
+        })
+    })
+    .transpose()
 }
 
 /// Ids of next hops as a client gives them.
@@ -142,6 +227,11 @@ pub(super) fn route_id(id: u64) -> Result<RouteId> {
     NonZeroU64::new(id)
         .map(RouteId)
         .ok_or_else(|| ErrorKind::InvalidHandle.because("there is no route 0"))
+}
+
+/// Ids of routes as a client gives them.
+pub(super) fn route_ids(ids: &[u64]) -> Result<Vec<RouteId>> {
+    ids.iter().map(|id| route_id(*id)).collect()
 }
 
 /// The id of a next hop as a client gives it.
@@ -160,16 +250,6 @@ pub(super) fn next_hop_key(address: &str, interface: u32) -> Result<NextHopKey> 
         })?),
     };
     Ok(NextHopKey { address, interface: InterfaceIndex(interface) })
-}
-
-/// Refuses a time to live that this version cannot keep.
-pub(super) fn check_ttl(ttl: u32) -> Result<()> {
-    match ttl {
-        super::wire::INFINITE => Ok(()),
-        0 => Err(ErrorKind::InvalidParameter.because("a time to live of 0 milliseconds")),
-        _ => Err(ErrorKind::NotSupported
-            .because("a time to live is not supported by this version, only for ever")),
-    }
 }
 
 /// `via`, with weights or without.

@@ -10,6 +10,7 @@ use super::{
     context::Context,
     convert::table_path,
     manager::Manager,
+    news,
     object_manager::ObjectManager,
     table::Table,
     wire::{ROOT, SERVICE},
@@ -116,6 +117,7 @@ impl Service {
         tokio::select! {
             () = self.departures.follow(&self.context.clients) => {}
             () = self.departures.clean_up(&self.context, &self.connection) => {}
+            () = news::tell(&self.context, &self.connection) => {}
             () = self.context.clients.lost() => {}
         }
     }

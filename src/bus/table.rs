@@ -9,15 +9,16 @@ use zbus::{
 
 use super::{
     context::Context,
-    convert::{destination_info, next_hop_info, route_info},
+    convert::{destination_info, next_hop_info, notification_path, route_info},
     enumeration::{self, DestinationEnumeration, RouteEnumeration},
-    lifecycle,
+    notification::Notification,
     options::{next_hop_id, route_id},
+    private::{self, Owner},
     wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Rib},
+    model::{NotifyFlags, Protocol, Result, TableId, ViewSet},
+    rib::{Best, LookUp, Rib, RouteView, Subscription},
 };
 
 /// The object of one table.
@@ -81,8 +82,8 @@ impl Table {
     }
 
     /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
-    /// address is looked up as a prefix of full length. Arguments and errors as with
-    /// GetExactMatchDestination.
+    /// address is looked up as a prefix of full length. Arguments as with GetExactMatchDestination.
+    /// Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_most_specific_destination(
         &self,
@@ -95,7 +96,7 @@ impl Table {
     }
 
     /// Finds the destination with the longest prefix that covers this one and is shorter. Arguments
-    /// and errors as with GetExactMatchDestination.
+    /// as with GetExactMatchDestination. Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_less_specific_destination(
         &self,
@@ -110,25 +111,49 @@ impl Table {
     /// Lists all candidates of a prefix in order: the lower preference first, then the lower
     /// metric, then the older. Empty when there are none. Errors: InvalidParameter.
     #[zbus(out_args("routes"))]
-    fn get_routes(&self, prefix: &str) -> Result<Vec<RouteInfo>> {
+    async fn get_routes(
+        &self,
+        prefix: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<RouteInfo>> {
         let prefix = prefix.parse()?;
-        self.context
-            .rib
-            .with(|rib| Ok(rib.routes(self.id, prefix)?.iter().map(route_info).collect()))
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let routes = rib.routes(self.id, prefix)?;
+            let own = |view: &RouteView<'_>| rib.is_own(view.route.owner, &caller);
+            Ok(routes.iter().map(|view| route_info(view, own(view))).collect())
+        })
     }
 
-    /// Tells everything about a route. Errors: InvalidHandle.
+    /// Tells everything about a route; what is private only to its owner. Errors: InvalidHandle.
     #[zbus(out_args("route"))]
-    fn get_route_info(&self, id: u64) -> Result<RouteInfo> {
+    async fn get_route_info(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<RouteInfo> {
         let id = route_id(id)?;
-        self.context.rib.with(|rib| rib.route(self.id, id).map(|view| route_info(&view)))
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let view = rib.route(self.id, id)?;
+            Ok(route_info(&view, rib.is_own(view.route.owner, &caller)))
+        })
     }
 
-    /// Tells everything about a next hop of any entity of this table. Errors: InvalidHandle.
+    /// Tells everything about a next hop of any entity of this table; what is private only to its
+    /// owner. Errors: InvalidHandle.
     #[zbus(out_args("next_hop"))]
-    fn get_next_hop_info(&self, id: u64) -> Result<NextHopInfo> {
+    async fn get_next_hop_info(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<NextHopInfo> {
         let id = next_hop_id(id)?;
-        self.context.rib.with(|rib| rib.next_hop_in(self.id, id).map(|view| next_hop_info(&view)))
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let view = rib.next_hop_in(self.id, id)?;
+            Ok(next_hop_info(&view, rib.is_own(view.next_hop.owner, &caller)))
+        })
     }
 
     /// The views that a route is the best of, as a bit mask. Errors: InvalidHandle.
@@ -160,8 +185,9 @@ impl Table {
             let settings = enumeration::settings(rib, self.id, &caller, position, None, own)?;
             Ok((rib.walk(settings)?, best))
         })?;
-        let object = DestinationEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
+        let object = DestinationEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
+        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
+        private::serve(&self.context, connection, place, object).await
     }
 
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
@@ -190,8 +216,36 @@ impl Table {
                 enumeration::settings(rib, self.id, &caller, position, destination, own)?;
             Ok((rib.walk(settings)?, wanted))
         })?;
-        let object = RouteEnumeration::new(Arc::clone(&self.context), &caller, walk);
-        lifecycle::serve_enumeration(&self.context, connection, &caller, object).await
+        let object = RouteEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
+        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
+        private::serve(&self.context, connection, place, object).await
+    }
+
+    /// Registers the caller to be told of changes in these views, 0 for all; the object answers only
+    /// the caller. "flags": 1 anything about any route, 2 the best route (another one, or its
+    /// preference, metric, next hops or flags), 4 the best route as far as forwarding goes; plus
+    /// 0x00010000 only destinations that were marked, 0x00020000 (with 2 alone) each change of a
+    /// best route by itself and in order. "context" comes back in each signal ChangeNotification.
+    /// What is in the table already has to be enumerated. Errors: InvalidParameter, NotSupported,
+    /// NoSystemResources.
+    #[zbus(out_args("notification"))]
+    async fn register_for_change_notification(
+        &self,
+        views: u32,
+        flags: u32,
+        context: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let (table, views, flags) = (self.id, ViewSet(views), NotifyFlags::new(flags)?);
+        let subscription = Subscription { table, views, flags, context };
+        let caller = self.context.clients.caller(&header).await?;
+        let register = |rib: &mut Rib| rib.register_for_changes(subscription, caller.clone());
+        let id = self.context.rib.with(register)?;
+        let owner = Owner::new(caller.clone());
+        let object = Notification::new(Arc::clone(&self.context), owner, (table, id));
+        let place = (notification_path(id), &caller, private::Kind::Notification(table, id));
+        private::serve(&self.context, connection, place, object).await
     }
 
     /// An entity registered in this table.

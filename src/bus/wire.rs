@@ -14,6 +14,8 @@ use zbus::{
 pub const SERVICE: &str = "org.rtmd1";
 /// The path of the manager object; all others are below it.
 pub const ROOT: &str = "/org/rtmd1";
+/// The interface of a client's object that answers questions.
+pub const CALLBACK: &str = "org.rtmd1.Callback";
 /// What each error name begins with.
 pub const ERROR_PREFIX: &str = "org.rtmd1.Error";
 /// A time that never ends, where the wire has milliseconds.
@@ -98,7 +100,8 @@ pub struct RouteInfo {
     pub views: u32,
     /// The owner's next hops, in the order given.
     pub next_hops: Vec<u64>,
-    /// `fib` s, `fib-error` s, `best-in-views` u.
+    /// `fib` s, `fib-error` s, `best-in-views` u, `generation` t, `expires-in` u (milliseconds, when it
+    /// does), and to the owner `list` o, `private` ay.
     pub more: Details,
 }
 
@@ -117,7 +120,8 @@ pub struct NextHopInfo {
     pub state: u32,
     /// `RTM_NEXTHOP_FLAGS_*`.
     pub flags: u32,
-    /// `interface` s, `weight` u, `viable` b, `resolved-via` a(su).
+    /// `interface` s, `weight` u, `viable` b, `resolved-via` a(su), `remote-destination` s, and to the
+    /// owner `private` ay.
     pub more: Details,
 }
 
@@ -151,6 +155,22 @@ pub struct ItemError {
     pub name: String,
     /// What was wrong.
     pub text: String,
+}
+
+/// A change of the best route of a destination in one view:
+/// `(suua(tsttuuuuuata{sv})a(tsttuuuuuata{sv}))`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, Type)]
+pub struct BestChange {
+    /// `address/length`.
+    pub destination: String,
+    /// The view's id.
+    pub view: u32,
+    /// `RTM_ROUTE_ADDED` 1, `RTM_ROUTE_DELETED` 2 or `RTM_ROUTE_CHANGED` 3.
+    pub what: u32,
+    /// The best route from then on, if there is one.
+    pub current: Vec<RouteInfo>,
+    /// The best route until then, if there was one.
+    pub previous: Vec<RouteInfo>,
 }
 
 /// What registration tells the client about the table: `a{sv}`.

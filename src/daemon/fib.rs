@@ -203,12 +203,12 @@ impl Keeper<'_> {
                     self.take_effects();
                     may_have_work = true;
                 }
-                () = until(deadline), if deadline.is_some() => {
+                () = super::until(deadline), if deadline.is_some() => {
                     let now = Instant::now();
                     self.mirrors.by_id.values_mut().for_each(|(_, mirror)| mirror.handle_deadline(now));
                     may_have_work = true;
                 }
-                () = until(announcement), if announcement.is_some() => self.announce(state),
+                () = super::until(announcement), if announcement.is_some() => self.announce(state),
             }
         }
     }
@@ -296,12 +296,5 @@ impl Announced {
             }
             FibState::Synced | FibState::Degraded => Some(Instant::now()),
         }
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@
 //! for leftovers; the links are known before the name is ours, because the first client may name
 //! one; and the service manager hears "ready" only when the kernel is in step.
 
+mod deadlines;
 mod fib;
 mod links;
 mod notifier;
@@ -13,7 +14,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -125,6 +126,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
         error = fib::keep(&rib, signature, &state) => Err(Failure::Kernel(error)),
+        never = deadlines::keep(&rib) => match never {},
         error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
         name = stop_signal() => {
             tracing::info!(signal = name, "stopping; the routes stay in the kernel");
@@ -196,5 +198,12 @@ async fn stop_signal() -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

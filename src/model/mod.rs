@@ -7,6 +7,7 @@ pub mod entity;
 pub mod error;
 pub mod fib;
 pub mod nexthop;
+pub mod notification;
 pub mod prefix;
 pub mod route;
 pub mod time;
@@ -16,9 +17,10 @@ pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol,
 pub use error::{Error, ErrorKind, Result, quoted};
 pub use fib::{FibCounts, FibStatus, Forwarding, Hop, KernelTable};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
+pub use notification::{Change, ListId, NotificationId, NotifyFlags};
 pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{
     ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Special, Turn,
 };
-pub use time::{Moment, Now, Timestamp};
+pub use time::{Moment, Now, Span, Timestamp};
 pub use view::{View, ViewSet};

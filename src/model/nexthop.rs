@@ -35,6 +35,11 @@ impl NextHopFlags {
     /// Reserved (`RTM_NEXTHOP_FLAGS_DOWN`).
     pub const DOWN: Self = Self(2);
 
+    /// Whether all flags of `other` are set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// The flags, if they are ones that RTMv2 defines.
     ///
     /// # Errors

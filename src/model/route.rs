@@ -53,6 +53,8 @@ pub enum Special {
 pub enum RouteState {
     /// In the table (0).
     Created = 0,
+    /// Withdrawn, and kept for a while in hold-down (1).
+    Deleting = 1,
 }
 
 /// `RTM_ROUTE_CHANGE_*`: how to match on the way in, what happened on the way out.
@@ -68,6 +70,10 @@ impl RouteFlags {
     pub const DISCARD: Self = Self(0x0004);
     /// Chosen like any other, but not for the kernel (`RTM_ROUTE_FLAGS_INACTIVE`).
     pub const INACTIVE: Self = Self(0x0008);
+
+    /// What keeps a best route from being forwarded by, in one way or another
+    /// (`RTM_ROUTE_FLAGS_FORWARDING`).
+    pub const FORWARDING: Self = Self(0x000F);
 
     /// The flags, if all bits are among RTMv2's 16.
     ///

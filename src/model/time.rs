@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::error::{Error, ErrorKind};
+
 /// A moment of real time, in microseconds since 1970.
 ///
 /// Only for showing: nothing is decided by it, because it jumps when the clock is set.
@@ -21,6 +23,38 @@ pub struct Now {
     pub time: Timestamp,
     /// For deadlines.
     pub moment: Moment,
+}
+
+/// How long something lasts: at least a millisecond, or for ever.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Span(Option<Duration>);
+
+impl Span {
+    /// Without an end.
+    pub const FOREVER: Self = Self(None);
+
+    /// So many milliseconds; 0xFFFFFFFF is for ever (`INFINITE`).
+    ///
+    /// # Errors
+    /// `InvalidParameter` for 0 (RTMv2 rows TTL-11 and HOLD-05).
+    pub fn from_millis(milliseconds: u32) -> Result<Self, Error> {
+        match milliseconds {
+            0 => Err(ErrorKind::InvalidParameter.because("a time of 0 milliseconds")),
+            u32::MAX => Ok(Self::FOREVER),
+            some => Ok(Self(Some(Duration::from_millis(some.into())))),
+        }
+    }
+
+    /// When it ends if it begins at `moment`.
+    pub fn end(self, moment: Moment) -> Option<Moment> {
+        self.0.map(|span| moment.after(span))
+    }
+
+    /// The longer of the two.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self(self.0.zip(other.0).map(|(span, other)| span.max(other)))
+    }
 }
 
 impl Timestamp {

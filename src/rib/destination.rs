@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::{
     arena::{Arena, Slot},
+    hold::Hold,
     policy::{InstanceSettings, Viability},
     routes::Route,
 };
@@ -26,6 +27,8 @@ pub(super) struct Destination {
     routes: SmallVec<[Slot; 4]>,
     pub(super) changed: Timestamp,
     pub(super) fib: FibStatus,
+    /// What is marked for hold-down or held.
+    pub(super) hold: Option<Box<Hold>>,
     /// Whether it is already on the list of what the kernel has to hear of.
     pub(super) waiting: bool,
 }
@@ -49,7 +52,11 @@ impl Destination {
 
     /// Whether it is one, or only remembered until the kernel was told that it is none any more.
     pub(super) fn exists(&self) -> bool {
-        !self.routes.is_empty()
+        !self.routes.is_empty() || self.is_holding()
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.is_running())
     }
 
     /// Puts a route into its place by rank, new or after its rank changed.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot};
+use super::{Rib, arena::Slot, deadlines::Questions};
 use crate::model::{
-    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, Now, Preference, Protocol, Result,
-    TableId, Timestamp, ViewSet,
+    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
+    Result, TableId, Timestamp, ViewSet,
 };
 
 /// A registered client of one table.
@@ -30,6 +30,7 @@ pub struct Entity {
     /// How many of its routes are best in some view.
     pub best_routes: usize,
     pub(super) routes: BTreeSet<Slot>,
+    pub(super) questions: Questions,
 }
 
 /// Who a registration belongs to, and so how long it lives.
@@ -123,14 +124,19 @@ impl Entities {
         self.by_id.get(&id).or_else(|| self.leaving.get(&id)).map(|entity| entity.key.table)
     }
 
+    /// Whether there is anyone to ask about the entity's routes.
+    pub(super) fn can_be_asked(&self, id: EntityId) -> bool {
+        self.by_id.get(&id).is_some_and(|entity| entity.tenure == Tenure::Connection)
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &Entity> {
         self.by_id.values()
     }
 }
 
 impl Entity {
-    /// Whether the caller is the one it belongs to.
-    fn is_held_by(&self, caller: &Caller) -> bool {
+    /// Whether the caller is the one it belongs to, and may speak for it.
+    pub fn is_held_by(&self, caller: &Caller) -> bool {
         match self.tenure {
             Tenure::Connection => self.caller.bus_name == caller.bus_name,
             Tenure::User => self.caller.uid == caller.uid,
@@ -168,6 +174,9 @@ impl Rib {
         }
         self.check_terms(key, tenure, &terms)?;
         self.check_room_for_entity(&caller)?;
+        if terms.reserve_opaque {
+            self.check_room_for_cells(key.table)?;
+        }
         self.entities.last_id += 1;
         let id = EntityId(self.entities.last_id);
         let entity = Entity {
@@ -181,7 +190,11 @@ impl Rib {
             registered: now.time,
             best_routes: 0,
             routes: BTreeSet::new(),
+            questions: Questions::default(),
         };
+        if entity.terms.reserve_opaque {
+            self.cells.reserve(id, key.table);
+        }
         self.entities.by_id.insert(id, entity);
         self.entities.by_key.insert(key, id);
         Ok(Profile {
@@ -220,6 +233,11 @@ impl Rib {
     pub fn deregister(&mut self, id: EntityId) -> Result<()> {
         let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
         self.entities.by_key.remove(&entity.key);
+        self.cells.release(id);
+        let lists: Vec<ListId> = self.route_lists(id).collect();
+        for list in lists {
+            self.delete_route_list(list);
+        }
         self.entities.leaving.insert(id, entity);
         Ok(())
     }
@@ -302,6 +320,11 @@ impl Rib {
     fn own(&self, table: TableId, caller: &Caller) -> impl Iterator<Item = &Entity> {
         let in_table = self.entities.values().filter(move |entity| entity.key.table == table);
         in_table.filter(|entity| entity.is_held_by(caller))
+    }
+
+    /// Whether the caller may speak for an entity.
+    pub fn is_own(&self, id: EntityId, caller: &Caller) -> bool {
+        self.entities.active(id).is_ok_and(|entity| entity.is_held_by(caller))
     }
 
     /// How many next hops an entity has.

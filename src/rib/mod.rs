@@ -23,10 +23,16 @@
 )]
 
 mod arena;
+mod changes;
+mod deadlines;
 mod destination;
 mod effects;
+mod election;
 mod entities;
+mod hold;
+mod lists;
 mod nexthops;
+mod opaque;
 mod policy;
 mod resolve;
 mod routes;
@@ -38,20 +44,22 @@ mod tests;
 mod walk;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
+pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
+pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
-pub use routes::{InlineNextHop, Offer, OfferedNextHops, Route};
+pub use routes::{Amendment, InlineNextHop, Offer, OfferedNextHops, Route};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Match, Start, Walk, WalkSettings};
 
-use crate::model::{Forwarding, Prefix, Special, TableId, Turn};
+use crate::model::{EntityId, Forwarding, Prefix, Special, TableId, Turn};
 
 /// All tables, all entities, and what waits to be told to the kernel.
 #[derive(Debug)]
@@ -72,6 +80,12 @@ pub struct Rib {
     failures: HashMap<(TableId, Prefix), effects::Failure>,
     special: SpecialForwardings,
     turn: Turn,
+    deadlines: deadlines::Deadlines,
+    /// Entities that have to be asked about routes that expired.
+    inquiring: BTreeSet<EntityId>,
+    notifications: changes::Notifications,
+    lists: lists::Lists,
+    cells: opaque::Cells,
 }
 
 /// The forwardings that need no next hop, one of each for all routes.
@@ -111,6 +125,11 @@ impl Rib {
                 prohibit: Arc::new(Forwarding::Prohibit),
             },
             turn: Turn(0),
+            deadlines: deadlines::Deadlines::default(),
+            inquiring: BTreeSet::new(),
+            notifications: changes::Notifications::default(),
+            lists: lists::Lists::default(),
+            cells: opaque::Cells::default(),
         }
     }
 

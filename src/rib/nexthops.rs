@@ -20,8 +20,8 @@ use super::{
     resolve::Links,
 };
 use crate::model::{
-    EntityId, Error, ErrorKind, Forwarding, Hop, NextHopFlags, NextHopId, NextHopKey, Result,
-    Weight,
+    EntityId, Error, ErrorKind, Forwarding, Hop, NextHopFlags, NextHopId, NextHopKey, Prefix,
+    Result, Weight,
 };
 
 /// A place to send to, known to one entity.
@@ -35,6 +35,10 @@ pub struct NextHop {
     pub flags: NextHopFlags,
     /// Its share among the next hops of a route.
     pub weight: Weight,
+    /// The destination that leads to a remote one (`RemoteNextHop`).
+    pub remote: Option<Prefix>,
+    /// What only its owner gets to see (`EntitySpecificInfo`).
+    pub private: Box<[u8]>,
     /// Whether its owner deleted it while routes still refer to it.
     pub deleted: bool,
     lifetime: Lifetime,
@@ -53,13 +57,17 @@ enum Lifetime {
 
 /// How an entity describes a next hop it adds.
 #[derive(Clone, Copy, Debug)]
-pub struct NextHopOffer {
+pub struct NextHopOffer<'a> {
     /// Address and interface.
     pub key: NextHopKey,
     /// `RTM_NEXTHOP_FLAGS_*`.
     pub flags: NextHopFlags,
     /// Its share among the next hops of a route.
     pub weight: Weight,
+    /// The destination that leads to a remote one; left out of account without the flag REMOTE.
+    pub remote: Option<Prefix>,
+    /// What only its owner gets to see.
+    pub private: &'a [u8],
 }
 
 /// What is known of a next hop.
@@ -160,22 +168,34 @@ impl NextHops {
     fn put(
         &mut self,
         owner: EntityId,
-        offer: NextHopOffer,
+        offer: NextHopOffer<'_>,
         lifetime: Lifetime,
     ) -> Result<(NextHopId, Put)> {
+        let remote = offer.remote.filter(|_| offer.flags.contains(NextHopFlags::REMOTE));
         if let Some(id) = self.find(owner, offer.key)
             && let Some(known) = self.get_mut(id)
         {
-            let same = (known.flags, known.weight) == (offer.flags, offer.weight);
-            (known.flags, known.weight) = (offer.flags, offer.weight);
+            let new = (offer.flags, offer.weight, remote);
+            let same = (known.flags, known.weight, known.remote) == new;
+            (known.flags, known.weight, known.remote) = new;
+            known.private = offer.private.into();
             if lifetime == Lifetime::Explicit {
                 known.lifetime = lifetime;
             }
             return Ok((id, if same { Put::Same } else { Put::Changed }));
         }
-        let NextHopOffer { key, flags, weight } = offer;
-        let next_hop =
-            NextHop { owner, key, flags, weight, deleted: false, lifetime, references: 0 };
+        let NextHopOffer { key, flags, weight, private, .. } = offer;
+        let next_hop = NextHop {
+            owner,
+            key,
+            flags,
+            weight,
+            remote,
+            private: private.into(),
+            deleted: false,
+            lifetime,
+            references: 0,
+        };
         let slot = self.hops.insert(next_hop).ok_or_else(too_many)?;
         let id = NextHopId(self.hops.id(slot).ok_or_else(too_many)?);
         self.by_owner.entry(owner).or_default().by_key.insert(key, id);
@@ -250,11 +270,8 @@ impl NextHops {
         members: &[NextHopId],
         links: &Links,
     ) -> Result<Slot> {
-        if let Some(slot) = self.by_members.get(members) {
-            if let Some(set) = self.sets.get_mut(*slot) {
-                set.references = set.references.saturating_add(1);
-            }
-            return Ok(*slot);
+        if let Some(slot) = self.by_members.get(members).copied() {
+            return Ok(self.refer_again(slot));
         }
         let forwarding = self.forwarding(members, links);
         let set = NextHopSet { owner, members: members.into(), forwarding, references: 1 };
@@ -265,6 +282,14 @@ impl NextHops {
             self.refer(*id);
         }
         Ok(slot)
+    }
+
+    /// Refers to a set once more; the caller owes a `release_set`.
+    pub(super) fn refer_again(&mut self, slot: Slot) -> Slot {
+        if let Some(set) = self.sets.get_mut(slot) {
+            set.references = set.references.saturating_add(1);
+        }
+        slot
     }
 
     pub(super) fn release_set(&mut self, slot: Slot) {
@@ -304,6 +329,13 @@ impl NextHops {
             }
         }
         changed
+    }
+
+    /// The sets of the owner that a next hop is in, ascending.
+    fn sets_with(&self, owner: EntityId, id: NextHopId) -> Vec<Slot> {
+        let sets = self.by_owner.get(&owner).into_iter().flat_map(|owned| owned.sets.iter());
+        let has = |slot: &&Slot| self.set(**slot).is_some_and(|set| set.members.contains(&id));
+        sets.filter(has).copied().collect()
     }
 
     fn forwarding(&self, members: &[NextHopId], links: &Links) -> Option<Arc<Forwarding>> {

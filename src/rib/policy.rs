@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     Error, ErrorKind, Family, InstanceId, KernelTable, Preference, Protocol, TableId, ViewSet,
 };
@@ -60,7 +62,10 @@ pub struct Levels {
 }
 
 /// Bounds on what the service holds. Beyond them a call is refused and nothing changes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+///
+/// The names of the fields, with dashes, are those of the configuration and of the bus.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Limits {
     /// Registrations in all tables together (`NoSystemResources`).
     pub entities: u32,
@@ -75,9 +80,31 @@ pub struct Limits {
     /// Different lists of next hops that one entity's routes have (`NotEnoughMemory`).
     pub next_hop_lists: u32,
     /// Next hops of one route (`InvalidParameter`, RTMv2 gap 27).
+    #[serde(rename = "max-next-hops")]
     pub next_hops_per_route: u32,
     /// Items of one page of an enumeration, and destinations a page looks at for each item.
+    #[serde(rename = "max-handles")]
     pub handles: u32,
+    /// Milliseconds that the owner of an expired route has to answer.
+    pub expiry_answer: u32,
+    /// Registrations for change notification (`NoSystemResources`).
+    pub notifications: u32,
+    /// Registrations for change notification of one bus connection (`NoSystemResources`).
+    pub notifications_per_client: u32,
+    /// Changes that an ordered registration keeps; beyond that they are lost, and it is told.
+    pub queued_changes: u32,
+    /// Bytes of a cell that an entity has in a destination (`InvalidParameter`).
+    pub opaque_bytes: u32,
+    /// Entities of a table that can reserve cells (`NoSystemResources`).
+    pub opaque_entities: u32,
+    /// Bytes of all cells of one entity (`NotEnoughMemory`).
+    pub opaque_memory: u32,
+    /// Bytes of private data of a route or a next hop (`InvalidParameter`).
+    pub private_bytes: u32,
+    /// Route lists (`NoSystemResources`).
+    pub route_lists: u32,
+    /// Route lists of one bus connection (`NoSystemResources`).
+    pub route_lists_per_client: u32,
     /// Enumerations that are open (`NoSystemResources`).
     pub enumerations: u32,
     /// Enumerations that one bus connection has open (`NoSystemResources`).
@@ -128,6 +155,16 @@ impl Default for Limits {
             next_hop_lists: 65_536,
             next_hops_per_route: 64,
             handles: 1000,
+            expiry_answer: 5000,
+            notifications: 1024,
+            notifications_per_client: 16,
+            queued_changes: 65_536,
+            opaque_bytes: 256,
+            opaque_entities: 16,
+            opaque_memory: 64 << 20,
+            private_bytes: 256,
+            route_lists: 1024,
+            route_lists_per_client: 64,
             enumerations: 1024,
             enumerations_per_client: 16,
         }

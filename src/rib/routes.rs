@@ -3,17 +3,15 @@
 //! A route is told apart by destination, owner and neighbour; offering one again updates it. Every
 //! command checks everything first and changes nothing if it refuses.
 
-use std::sync::Arc;
-
-use super::{Rib, arena::Slot, nexthops::Whose};
+use super::{Rib, arena::Slot};
 use crate::model::{
-    ChangeFlags, EntityId, Error, ErrorKind, Family, Forwarding, Metric, NextHopId, NextHopKey,
-    Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, TableId, Turn, View,
-    ViewSet, Weight,
+    ChangeFlags, EntityId, Error, ErrorKind, Family, ListId, Metric, Moment, NextHopId, NextHopKey,
+    Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, RouteState, Span,
+    TableId, Turn, ViewSet, Weight,
 };
 
 /// One entity's way to a destination.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The prefix it leads to.
     pub to: Prefix,
@@ -35,7 +33,31 @@ pub struct Route {
     pub best_in: ViewSet,
     /// Whether packets can follow it now.
     pub viable: bool,
+    /// Whether it is in the table, or only held.
+    pub state: RouteState,
+    /// How often its owner has updated it: what an update can be made to depend on.
+    pub generation: u32,
     pub(super) next_hops: Slot,
+    /// What few routes have.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Extras {
+    private: Box<[u8]>,
+    expiry: Expiry,
+    list: Option<ListId>,
+}
+
+/// When a route's time to live ends.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Expiry {
+    #[default]
+    Never,
+    /// At this moment.
+    At(Moment),
+    /// It has ended; the owner is asked, and has until this moment to answer.
+    Asked(Moment),
 }
 
 /// What an entity offers.
@@ -55,6 +77,37 @@ pub struct Offer<'a> {
     pub views: ViewSet,
     /// Where to send, in the order to keep.
     pub next_hops: OfferedNextHops<'a>,
+    /// How long it lives unless it is offered or updated again.
+    pub ttl: Span,
+    /// What only its owner gets to see (`EntitySpecificInfo`).
+    pub private: &'a [u8],
+    /// The owner's list to move it to; none leaves it where it is.
+    pub list: Option<ListId>,
+}
+
+/// What an entity wants changed about a route; what is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Amendment<'a> {
+    /// Only if the route leads to this prefix (RTMv2 gap 32).
+    pub to: Option<Prefix>,
+    /// Only if the route was not updated since it had this generation.
+    pub generation: Option<u64>,
+    /// Another neighbour, or none.
+    pub neighbour: Option<Option<NextHopId>>,
+    /// 0 takes the protocol's level.
+    pub preference: Option<Preference>,
+    /// Another metric.
+    pub metric: Option<Metric>,
+    /// Other views.
+    pub views: Option<ViewSet>,
+    /// Other next hops.
+    pub next_hops: Option<OfferedNextHops<'a>>,
+    /// Another time to live, from now on.
+    pub ttl: Option<Span>,
+    /// Other private data.
+    pub private: Option<&'a [u8]>,
+    /// The owner's list to move it to.
+    pub list: Option<ListId>,
 }
 
 /// A next hop named by its key, with a weight if it is to have another than it has.
@@ -69,6 +122,54 @@ pub enum OfferedNextHops<'a> {
     ///
     /// A weight changes the next hop, for all routes that have it; none leaves it as it is, or 1.
     Inline(&'a [InlineNextHop]),
+}
+
+impl Route {
+    /// Preference and metric: what its place among the candidates is decided by.
+    pub(super) fn cost(&self) -> (Preference, Metric) {
+        (self.rank.preference, self.rank.metric)
+    }
+
+    /// What only its owner gets to see.
+    pub fn private(&self) -> &[u8] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.private)
+    }
+
+    /// The list of its owner's it is in.
+    pub fn list(&self) -> Option<ListId> {
+        self.extras.as_ref()?.list
+    }
+
+    /// When its time to live ends; none for never, or when that is over and its owner is asked.
+    pub fn expires(&self) -> Option<Moment> {
+        match self.expiry() {
+            Expiry::At(moment) => Some(moment),
+            Expiry::Never | Expiry::Asked(_) => None,
+        }
+    }
+
+    pub(super) fn expiry(&self) -> Expiry {
+        self.extras.as_ref().map_or(Expiry::Never, |extras| extras.expiry)
+    }
+
+    pub(super) fn set_expiry(&mut self, expiry: Expiry) {
+        self.set_extra(|extras| extras.expiry = expiry);
+    }
+
+    pub(super) fn set_list(&mut self, list: Option<ListId>) {
+        self.set_extra(|extras| extras.list = list);
+    }
+
+    fn set_private(&mut self, private: &[u8]) {
+        self.set_extra(|extras| extras.private = private.into());
+    }
+
+    /// A route without anything special has no memory for it.
+    fn set_extra(&mut self, set: impl FnOnce(&mut Extras)) {
+        let mut extras = self.extras.take().unwrap_or_default();
+        set(&mut extras);
+        self.extras = Some(extras).filter(|extras| **extras != Extras::default());
+    }
 }
 
 impl OfferedNextHops<'_> {
@@ -95,19 +196,24 @@ impl Rib {
         how: ChangeFlags,
         now: Now,
     ) -> Result<(RouteId, ChangeFlags)> {
-        let key = self.entities.active(owner)?.key;
-        let (table, protocol) = (key.table, key.protocol);
+        let entity = self.entities.active(owner)?;
+        let (table, protocol) = (entity.key.table, entity.key.protocol);
+        let how = match how {
+            // Who keeps one route to a destination means that one.
+            ChangeFlags(0) if entity.terms.single_route => ChangeFlags::FIRST,
+            how => how,
+        };
         let views = self.check_offer(owner, table, offer, how)?;
         let known = self.same_route(owner, table, offer, how);
         if known.is_none() {
             self.check_room_for_route(table, offer.to)?;
         }
-        let set = self.refer_offered_set(owner, table.family, offer.next_hops)?;
+        let next_hops = self.refer_offered_set(owner, table.family, offer.next_hops)?;
         if let Some(neighbour) = offer.neighbour {
             self.next_hops.refer(neighbour);
         }
         let preference = self.policy.levels.preference(protocol, offer.preference);
-        let route = Route {
+        let mut route = Route {
             to: offer.to,
             table,
             owner,
@@ -117,16 +223,97 @@ impl Rib {
             flags: offer.flags,
             views,
             best_in: ViewSet::NONE,
-            viable: offer.flags.special().is_some()
-                || self.next_hops.set(set).is_some_and(|set| set.forwarding.is_some()),
-            next_hops: set,
+            viable: self.is_viable(offer.flags, next_hops),
+            state: RouteState::Created,
+            generation: 0,
+            next_hops,
+            extras: None,
         };
+        if !offer.private.is_empty() {
+            route.set_private(offer.private);
+        }
         let (slot, change) = match known {
             Some(slot) => (slot, self.replace_route(slot, route, now)),
             None => self.insert_route(route, now)?,
         };
+        self.set_ttl(slot, offer.ttl, now);
+        if offer.list.is_some() {
+            self.put_in_list(slot, offer.list);
+        }
         let id = self.routes.id(slot).map(RouteId).ok_or_else(too_many)?;
         Ok((id, change))
+    }
+
+    /// Changes a route in part, all at once (RTMv2 rows UPD-01 to UPD-07); says whether a best route
+    /// changed.
+    ///
+    /// # Errors
+    /// As [`Rib::add_route`] and [`Rib::delete_route`]; `Busy` when the route has another generation,
+    /// `InvalidParameter` when it leads to another prefix.
+    pub fn update_route(
+        &mut self,
+        owner: EntityId,
+        id: RouteId,
+        changes: &Amendment<'_>,
+        now: Now,
+    ) -> Result<ChangeFlags> {
+        let slot = self.own_route(owner, id)?;
+        let known = self.routes.get(slot).ok_or_else(|| no_such_route(id))?.clone();
+        if let Some(to) = changes.to.filter(|to| *to != known.to) {
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("route {id} leads to {}, not to {to}", known.to)));
+        }
+        if let Some(expected) = changes.generation.filter(|it| *it != u64::from(known.generation)) {
+            let found = known.generation;
+            return Err(ErrorKind::Busy.because(format_args!(
+                "route {id} was updated meanwhile: its generation is {found}, not {expected}"
+            )));
+        }
+        let private = changes.private.unwrap_or(&[]);
+        let offer = Offer {
+            to: known.to,
+            // What stays needs no checking: a deleted next hop may be among it.
+            neighbour: changes.neighbour.flatten(),
+            preference: changes.preference.unwrap_or_default(),
+            metric: changes.metric.unwrap_or(known.rank.metric),
+            flags: known.flags,
+            views: changes.views.unwrap_or(known.views),
+            next_hops: changes.next_hops.unwrap_or(OfferedNextHops::Ids(&[])),
+            ttl: changes.ttl.unwrap_or(Span::FOREVER),
+            private,
+            list: changes.list,
+        };
+        let views = self.check_offer(owner, known.table, &offer, ChangeFlags(0))?;
+        let next_hops = match changes.next_hops {
+            Some(offered) => self.refer_offered_set(owner, known.table.family, offered)?,
+            None => self.next_hops.refer_again(known.next_hops),
+        };
+        let neighbour = changes.neighbour.unwrap_or(known.neighbour);
+        if let Some(neighbour) = neighbour {
+            self.next_hops.refer(neighbour);
+        }
+        let preference = match changes.preference {
+            Some(wanted) => self.policy.levels.preference(known.protocol, wanted),
+            None => known.rank.preference,
+        };
+        let viable = self.is_viable(known.flags, next_hops);
+        let rank = Rank { preference, metric: offer.metric, turn: self.next_turn() };
+        let mut route = Route { neighbour, rank, views, viable, next_hops, ..known };
+        if changes.private.is_some() {
+            route.set_private(private);
+        }
+        let expiry = route.expiry();
+        let change = self.replace_route(slot, route, now);
+        match (changes.ttl, expiry) {
+            (Some(ttl), _) => self.set_ttl(slot, ttl, now),
+            // An update while its owner is asked is an answer (RTMv2 row TTL-08).
+            (None, Expiry::Asked(_)) => self.set_expiry(slot, Expiry::Never),
+            (None, _) => {}
+        }
+        if changes.list.is_some() {
+            self.put_in_list(slot, changes.list);
+        }
+        Ok(change)
     }
 
     /// Takes a route back (RTMv2 rows DEL-01 to DEL-06); says whether a best route changed.
@@ -135,22 +322,29 @@ impl Rib {
     /// `AccessDenied` for another's route, `NotFound` for one that is gone, `InvalidHandle` for an
     /// id that never was.
     pub fn delete_route(&mut self, owner: EntityId, id: RouteId, now: Now) -> Result<ChangeFlags> {
+        let slot = self.own_route(owner, id)?;
+        let moved = self.remove_route(slot, now);
+        Ok(ChangeFlags::default().with(ChangeFlags::BEST, !moved.is_empty()))
+    }
+
+    /// The slot of a route that the entity may change.
+    pub(super) fn own_route(&self, owner: EntityId, id: RouteId) -> Result<Slot> {
         self.entities.active(owner)?;
+        let gone = || ErrorKind::NotFound.because(format_args!("route {id} is already gone"));
         let Some(slot) = self.routes.find(id.0) else {
-            return Err(if self.routes.is_spent(id.0) {
-                ErrorKind::NotFound.because(format_args!("route {id} is already gone"))
-            } else {
-                no_such_route(id)
-            });
+            return Err(if self.routes.is_spent(id.0) { gone() } else { no_such_route(id) });
         };
         match self.routes.get(slot) {
             Some(route) if route.owner != owner => Err(ErrorKind::AccessDenied
                 .because(format_args!("route {id} belongs to entity {}", route.owner))),
-            _ => {
-                let moved = self.remove_route(slot, now);
-                Ok(ChangeFlags::default().with(ChangeFlags::BEST, !moved.is_empty()))
-            }
+            Some(route) if route.state == RouteState::Created => Ok(slot),
+            // What is held is withdrawn already.
+            _ => Err(gone()),
         }
+    }
+
+    fn set_ttl(&mut self, slot: Slot, ttl: Span, now: Now) {
+        self.set_expiry(slot, ttl.end(now.moment).map_or(Expiry::Never, Expiry::At));
     }
 
     /// Everything about the offer that can be wrong by itself; returns its views, "all" spelled out.
@@ -171,6 +365,10 @@ impl Rib {
         if offer.views.is_empty() {
             return refuse(format_args!("a route needs at least one view"));
         }
+        if let Some(list) = offer.list {
+            self.check_list(owner, list)?;
+        }
+        self.check_private(offer.private)?;
         let views = offer.views.within(self.policy.table(table)?.views)?;
         let most = self.policy.limits.next_hops_per_route as usize;
         if offer.next_hops.len() > most {
@@ -221,10 +419,21 @@ impl Rib {
         })
     }
 
+    /// Refuses more private data than is kept for a route or a next hop.
+    pub(super) fn check_private(&self, private: &[u8]) -> Result<()> {
+        let most = self.policy.limits.private_bytes;
+        if private.len() > most as usize {
+            let count = private.len();
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("{count} bytes of private data, it may be {most}")));
+        }
+        Ok(())
+    }
+
     fn check_room_for_route(&self, id: TableId, to: Prefix) -> Result<()> {
         let Some(table) = self.tables.get(&id) else { return Ok(()) };
         let limits = self.policy.limits;
-        if table.routes >= limits.routes as usize {
+        if table.routes + table.held >= limits.routes as usize {
             return Err(ErrorKind::NotEnoughMemory
                 .because(format_args!("table {id} has {} routes, the most", limits.routes)));
         }
@@ -254,8 +463,8 @@ impl Rib {
                 self.check_room_for_list(owner, known.as_deref())?;
                 let (ids, changed) = self.inline_next_hops(owner, family, inline)?;
                 let set = self.next_hops.refer_set(owner, &ids, &self.links)?;
-                if changed {
-                    self.resolve_again(Whose::Of(owner));
+                for id in changed {
+                    self.handle_next_hop_changed(owner, id);
                 }
                 Ok(set)
             }
@@ -265,150 +474,6 @@ impl Rib {
     /// The next hops, if all of them are there already.
     fn known_next_hops(&self, owner: EntityId, inline: &[InlineNextHop]) -> Option<Vec<NextHopId>> {
         inline.iter().map(|(key, _)| self.next_hops.find(owner, *key)).collect()
-    }
-
-    fn insert_route(&mut self, route: Route, now: Now) -> Result<(Slot, ChangeFlags)> {
-        let (id, to, owner) = (route.table, route.to, route.owner);
-        let slot = self.routes.insert(route).ok_or_else(too_many)?;
-        self.tables.entry(id).or_default().insert(to, slot, &self.routes);
-        if let Some(entity) = self.entities.get_mut(owner) {
-            entity.routes.insert(slot);
-        }
-        self.touch(id, to, now);
-        let moved = self.elect(id, to);
-        Ok((slot, ChangeFlags::NEW.with(ChangeFlags::BEST, !moved.is_empty())))
-    }
-
-    fn replace_route(&mut self, slot: Slot, mut route: Route, now: Now) -> ChangeFlags {
-        let Some(known) = self.routes.get_mut(slot) else { return ChangeFlags::default() };
-        let (id, to) = (route.table, route.to);
-        let order = |rank: Rank| (rank.preference, rank.metric);
-        if order(known.rank) == order(route.rank) {
-            // Same preference and metric: it keeps its place among its equals.
-            route.rank.turn = known.rank.turn;
-        }
-        route.best_in = known.best_in;
-        let was_best = !route.best_in.is_empty();
-        let old = std::mem::replace(known, route);
-        if let Some(neighbour) = old.neighbour {
-            self.next_hops.release(neighbour);
-        }
-        self.next_hops.release_set(old.next_hops);
-        if let Some(destination) =
-            self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
-        {
-            destination.place(slot, &self.routes);
-        }
-        self.touch(id, to, now);
-        let moved = self.elect(id, to);
-        if was_best {
-            // Where it stays best, what it leads to may be another.
-            self.queue(id, to);
-        }
-        ChangeFlags::default().with(ChangeFlags::BEST, was_best || !moved.is_empty())
-    }
-
-    /// Removes a route from everything that knows of it; returns the views that lost their best.
-    pub(super) fn remove_route(&mut self, slot: Slot, now: Now) -> ViewSet {
-        let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
-        // In no view, it loses everywhere: the election then also settles its owner's account.
-        route.views = ViewSet::NONE;
-        let (id, to) = (route.table, route.to);
-        self.touch(id, to, now);
-        let moved = self.elect(id, to);
-        let Some(route) = self.routes.remove(slot) else { return moved };
-        if let Some(table) = self.tables.get_mut(&id) {
-            table.remove(to, slot);
-        }
-        if let Some(entity) = self.entities.get_mut(route.owner) {
-            entity.routes.remove(&slot);
-        }
-        if let Some(neighbour) = route.neighbour {
-            self.next_hops.release(neighbour);
-        }
-        self.next_hops.release_set(route.next_hops);
-        moved
-    }
-
-    /// Notes when something about a destination changed.
-    fn touch(&mut self, id: TableId, to: Prefix, now: Now) {
-        let table = self.tables.get_mut(&id);
-        if let Some(destination) = table.and_then(|table| table.destinations.get_mut(&to)) {
-            destination.changed = now.time.max(destination.changed.next());
-        }
-    }
-
-    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
-    pub(super) fn elect(&mut self, id: TableId, to: Prefix) -> ViewSet {
-        let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
-        let Some(destination) =
-            self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
-        else {
-            return ViewSet::NONE;
-        };
-        let election = destination.elect(settings, &mut self.routes);
-        for owner in election.gained {
-            if let Some(entity) = self.entities.get_mut(owner) {
-                entity.best_routes += 1;
-            }
-        }
-        for owner in election.lost {
-            if let Some(entity) = self.entities.get_mut(owner) {
-                entity.best_routes = entity.best_routes.saturating_sub(1);
-            }
-        }
-        if election.moved.contains(View::UNICAST) {
-            self.queue(id, to);
-        }
-        election.moved
-    }
-
-    /// The next hops of these sets lead elsewhere now: elect where routes use them.
-    ///
-    /// The sets come in ascending order.
-    pub(super) fn elect_users_of(&mut self, whose: Whose, sets: &[Slot]) {
-        if sets.is_empty() {
-            return;
-        }
-        let uses = |route: &Route| sets.binary_search(&route.next_hops).is_ok();
-        let users: Vec<Slot> = match whose {
-            Whose::All => {
-                let routes = self.routes.iter().filter(|(_, route)| uses(route));
-                routes.map(|(slot, _)| slot).collect()
-            }
-            Whose::Of(owner) => {
-                let owned = self.entities.active(owner).map(|entity| &entity.routes);
-                let owned = owned.into_iter().flatten().copied();
-                owned.filter(|slot| self.routes.get(*slot).is_some_and(uses)).collect()
-            }
-        };
-        // All of them first: an election in between would see routes that are not viable any more.
-        for slot in &users {
-            let Some(route) = self.routes.get_mut(*slot) else { continue };
-            let set = self.next_hops.set(route.next_hops);
-            route.viable =
-                route.flags.special().is_some() || set.is_some_and(|set| set.forwarding.is_some());
-        }
-        for slot in users {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to) = (route.table, route.to);
-            let is_best = route.best_in.contains(View::UNICAST);
-            self.elect(id, to);
-            if is_best {
-                self.queue(id, to);
-            }
-        }
-    }
-
-    /// What the kernel is to do for this route; `None` when it has nothing to do for it.
-    pub(super) fn forwarding(&self, route: &Route) -> Option<Arc<Forwarding>> {
-        if route.flags.intersects(RouteFlags::INACTIVE) {
-            return None;
-        }
-        match route.flags.special() {
-            Some(special) => Some(self.special.forwarding(special)),
-            None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
-        }
     }
 
     fn next_turn(&mut self) -> Turn {
@@ -421,6 +486,6 @@ pub(super) fn no_such_route(id: RouteId) -> Error {
     ErrorKind::InvalidHandle.because(format_args!("there is no route {id}"))
 }
 
-fn too_many() -> Error {
+pub(super) fn too_many() -> Error {
     ErrorKind::NotEnoughMemory.because("no more routes can be numbered")
 }

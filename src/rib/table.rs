@@ -20,6 +20,8 @@ pub(super) struct Table {
     /// Some may be without routes, until the kernel was told so: they do not exist for anyone else.
     pub(super) destinations: PrefixMap<Destination>,
     pub(super) routes: usize,
+    /// Routes in hold-down, which are none of those.
+    pub(super) held: usize,
     existing: usize,
 }
 
@@ -45,6 +47,8 @@ pub struct ViewRecord {
     pub routes: usize,
     /// The best of them, and its owner.
     pub best: Option<(RouteId, EntityId)>,
+    /// The route in hold-down.
+    pub held: Option<RouteId>,
     /// `RTM_DEST_FLAG_*`.
     pub flags: DestinationFlags,
 }
@@ -88,6 +92,13 @@ pub enum Best {
     Of(Protocol),
 }
 
+impl ViewRecord {
+    /// Of a view in which there is nothing.
+    pub(super) fn empty(view: View) -> Self {
+        Self { view, routes: 0, best: None, held: None, flags: DestinationFlags::default() }
+    }
+}
+
 impl DestinationFlags {
     /// The prefix is as long as its class has it.
     pub const NATURAL_NET: Self = Self(1);
@@ -110,13 +121,24 @@ impl Table {
         self.routes += 1;
     }
 
-    /// Takes a removed route off its destination, which with its last route ceases to exist.
+    /// Takes a removed route off its destination.
     pub(super) fn remove(&mut self, to: Prefix, slot: Slot) {
         let Some(destination) = self.destinations.get_mut(&to) else { return };
         destination.remove(slot);
         self.routes = self.routes.saturating_sub(1);
-        self.existing = self.existing.saturating_sub(usize::from(!destination.exists()));
+    }
+
+    /// Counts a destination out that has lost its last route or hold; says whether it has.
+    pub(super) fn forget_if_gone(&mut self, to: Prefix) -> bool {
+        let Some(destination) = self.destinations.get_mut(&to) else { return false };
+        if destination.exists() {
+            return false;
+        }
+        // A mark without a destination has nothing to hold.
+        destination.hold = None;
+        self.existing = self.existing.saturating_sub(1);
         self.drop_if_unused(to);
+        true
     }
 
     /// Frees the memory of a destination that has no routes and nothing left to tell.
@@ -148,8 +170,14 @@ impl Rib {
         };
         let tables = self.tables.get(&table).into_iter();
         let covering = tables.flat_map(|table| table.destinations.cover(&prefix));
-        let seen = covering
-            .filter(|(found, destination)| is_wanted(*found) && self.is_seen(destination, views));
+        // Asked for by its very name, a destination is also seen by what it holds (row HOLD-13).
+        let holds = |destination: &Destination| {
+            let held = destination.hold.as_ref().map_or(ViewSet::NONE, |hold| hold.views());
+            how == LookUp::Exact && !held.intersection(views).is_empty()
+        };
+        let seen = covering.filter(|(found, destination)| {
+            is_wanted(*found) && (self.is_seen(destination, views) || holds(destination))
+        });
         // The walk goes from the shortest to the longest, so the last one is the answer.
         let found = seen.last().ok_or_else(|| {
             let what = match how {
@@ -253,6 +281,10 @@ impl Rib {
                 view,
                 routes: destination.routes().iter().filter(in_view).count(),
                 best: best.map(|(id, route)| (id, route.owner)),
+                held: destination
+                    .hold
+                    .as_ref()
+                    .and_then(|hold| self.routes.id(hold.held(view)?).map(RouteId)),
                 flags: best.map_or_else(DestinationFlags::default, |(_, route)| {
                     flags(prefix, destination, view, route)
                 }),

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::{Effect, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure, Terms};
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, InterfaceIndex, Metric,
-    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, TableId, View,
-    ViewSet, Weight,
+    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, TableId,
+    View, ViewSet, Weight,
 };
 
 pub(super) struct TestRib {
@@ -90,6 +90,8 @@ impl TestRib {
                         key,
                         flags: crate::model::NextHopFlags::default(),
                         weight: Weight::ONE,
+                        remote: None,
+                        private: &[],
                     };
                     neighbour = Some(self.rib.add_next_hop(owner, offer)?.0);
                 }
@@ -109,6 +111,9 @@ impl TestRib {
             flags: RouteFlags::new(flags)?,
             views: ViewSet(views),
             next_hops: OfferedNextHops::Inline(&via),
+            ttl: Span::FOREVER,
+            private: &[],
+            list: None,
         };
         let now = self.now();
         self.rib.add_route(owner, &offer, ChangeFlags(how), now)

@@ -154,8 +154,11 @@ impl Rib {
             }
             looks -= 1;
             let Some((_, destination)) = self.step(walk) else { break };
-            let ids = destination.routes().iter().filter_map(|slot| self.routes.id(*slot));
-            walk.rest.extend(ids.map(RouteId));
+            // What is held is in no view, so it is seen only by who asks for none (row HOLD-12).
+            let held = destination.hold.as_ref().filter(|_| walk.settings.views.is_empty());
+            let held = held.into_iter().flat_map(|hold| hold.routes());
+            let slots = destination.routes().iter().copied().chain(held);
+            walk.rest.extend(slots.filter_map(|slot| self.routes.id(slot)).map(RouteId));
         }
         Ok(page)
     }
@@ -204,7 +207,7 @@ impl Rib {
             && wanted.interface.is_none_or(has_interface)
     }
 
-    fn check_page(&self, count: u32) -> Result<usize> {
+    pub(super) fn check_page(&self, count: u32) -> Result<usize> {
         let most = self.policy.limits.handles;
         if count == 0 || count > most {
             return Err(ErrorKind::InvalidParameter

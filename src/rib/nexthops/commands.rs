@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use super::{Lifetime, NextHopOffer, NextHopView, Put, Whose, no_such_next_hop};
 use crate::{
     model::{
-        EntityId, ErrorKind, Family, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Result,
-        TableId, Weight,
+        EntityId, ErrorKind, Family, InterfaceIndex, NextHopId, NextHopKey, Result, TableId, Weight,
     },
     rib::{InlineNextHop, Rib},
 };
@@ -19,16 +18,21 @@ impl Rib {
     pub fn add_next_hop(
         &mut self,
         owner: EntityId,
-        offer: NextHopOffer,
+        offer: NextHopOffer<'_>,
     ) -> Result<(NextHopId, bool)> {
         let family = self.entities.active(owner)?.key.table.family;
         self.check_next_hop(family, offer.key)?;
+        self.check_private(offer.private)?;
+        if let Some(remote) = offer.remote.filter(|remote| remote.family() != family) {
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("remote destination {remote} is not {family}")));
+        }
         if self.next_hops.find(owner, offer.key).is_none() {
             self.check_room_for_next_hops(owner, 1)?;
         }
         let (id, put) = self.next_hops.put(owner, offer, Lifetime::Explicit)?;
         if put == Put::Changed {
-            self.resolve_again(Whose::Of(owner));
+            self.handle_next_hop_changed(owner, id);
         }
         Ok((id, put == Put::New))
     }
@@ -55,13 +59,23 @@ impl Rib {
             Some(next_hop) if next_hop.owner != owner => Err(ErrorKind::AccessDenied
                 .because(format_args!("next hop {id} belongs to entity {}", next_hop.owner))),
             Some(next_hop) if !next_hop.deleted => {
+                let sets = self.next_hops.sets_with(owner, id);
                 self.next_hops.delete(id);
                 self.resolve_again(Whose::Of(owner));
+                self.note_users_of(owner, &sets);
                 Ok(())
             }
             None if !self.next_hops.hops.is_spent(id.0) => Err(no_such_next_hop(id)),
             _ => Err(ErrorKind::NotFound.because(format_args!("next hop {id} is already deleted"))),
         }
+    }
+
+    /// The owner says something else of a next hop: routes lead elsewhere, those who follow them
+    /// hear of it.
+    pub(in crate::rib) fn handle_next_hop_changed(&mut self, owner: EntityId, id: NextHopId) {
+        self.resolve_again(Whose::Of(owner));
+        let sets = self.next_hops.sets_with(owner, id);
+        self.note_users_of(owner, &sets);
     }
 
     fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
@@ -92,7 +106,7 @@ impl Rib {
         owner: EntityId,
         family: Family,
         inline: &[InlineNextHop],
-    ) -> Result<(Vec<NextHopId>, bool)> {
+    ) -> Result<(Vec<NextHopId>, Vec<NextHopId>)> {
         let mut fresh = 0;
         for (key, _) in inline {
             self.check_next_hop(family, *key)?;
@@ -100,15 +114,18 @@ impl Rib {
         }
         self.check_room_for_next_hops(owner, fresh)?;
         let mut ids = Vec::with_capacity(inline.len());
-        let mut changed = false;
+        let mut changed = Vec::new();
         for (key, weight) in inline {
             let known = self.next_hops.find(owner, *key).and_then(|id| self.next_hops.get(id));
-            let flags = known.map_or_else(NextHopFlags::default, |known| known.flags);
+            // What is only named here keeps what was said of it before.
+            let (flags, remote, private) = known.map_or_else(Default::default, |known| {
+                (known.flags, known.remote, known.private.clone())
+            });
             // Who names a next hop without a weight leaves the one it has.
             let weight = weight.or(known.map(|known| known.weight)).unwrap_or(Weight::ONE);
-            let offer = NextHopOffer { key: *key, flags, weight };
+            let offer = NextHopOffer { key: *key, flags, weight, remote, private: &private };
             let (id, put) = self.next_hops.put(owner, offer, Lifetime::Inline)?;
-            changed |= put == Put::Changed;
+            changed.extend((put == Put::Changed).then_some(id));
             ids.push(id);
         }
         Ok((ids, changed))

@@ -10,9 +10,15 @@ fn key(address: &str, interface: u32) -> NextHopKey {
     NextHopKey { address: address.parse().ok(), interface: InterfaceIndex(interface) }
 }
 
-fn offer(address: &str, interface: u32, weight: u32) -> NextHopOffer {
+fn offer(address: &str, interface: u32, weight: u32) -> NextHopOffer<'static> {
     let weight = Weight::new(weight).unwrap();
-    NextHopOffer { key: key(address, interface), flags: NextHopFlags::default(), weight }
+    NextHopOffer {
+        key: key(address, interface),
+        flags: NextHopFlags::default(),
+        weight,
+        remote: None,
+        private: &[],
+    }
 }
 
 #[test]

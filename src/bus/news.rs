@@ -1,0 +1,148 @@
+//! What clients are told without having asked just then: wake-ups, and questions about routes that
+//! expired.
+//!
+//! Whatever is sent to a client is limited until it is heard from again: a bus keeps what a client
+//! does not read, and dbus-daemon stops reading from the service when it keeps too much.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use zbus::{
+    Connection,
+    message::{Flags, Header},
+    names::BusName,
+    object_server::SignalEmitter,
+};
+
+use super::{
+    context::Context,
+    convert::{entity_path, notification_path, route_info},
+    entity::Entity,
+    notification::Notification,
+    wire::CALLBACK,
+};
+use crate::{
+    clock,
+    model::ErrorKind,
+    rib::{Question, Verdict, WakeUp},
+};
+
+/// How much was sent to each client since it was last heard from.
+#[derive(Debug, Default)]
+pub(super) struct Credit(Mutex<HashMap<String, u32>>);
+
+/// Signals that wait for a client that does not speak.
+const UNHEARD: u32 = 1024;
+
+impl Credit {
+    /// Whether one more signal may go to the client.
+    fn spend(&self, bus_name: &str) -> bool {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sent.entry(bus_name.to_owned()).or_default();
+        *count += 1;
+        *count <= UNHEARD
+    }
+
+    /// The client made this call and waits for the answer, so it reads.
+    pub(super) fn restore(&self, bus_name: &str, call: &Header<'_>) {
+        if !call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
+            self.forget(bus_name);
+        }
+    }
+
+    /// The client is gone.
+    pub(super) fn forget(&self, bus_name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
+    }
+}
+
+/// Tells clients what there is to tell, for ever.
+pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
+    loop {
+        context.rib.news().await;
+        let (wake_ups, questions) =
+            context.rib.with(|rib| (rib.poll_wake_ups(), rib.poll_questions()));
+        for wake_up in wake_ups {
+            wake(context, connection, wake_up).await;
+        }
+        for question in questions {
+            // Some take their time to answer, and others must not wait for them.
+            let (context, connection) = (Arc::clone(context), connection.clone());
+            tokio::spawn(async move {
+                let verdict = ask(&context, &connection, &question).await;
+                context.rib.with(|rib| rib.answer_expiry(&question, verdict, clock::now()));
+            });
+        }
+    }
+}
+
+async fn wake(context: &Context, connection: &Connection, wake_up: WakeUp) {
+    if !context.credit.spend(&wake_up.bus_name) {
+        return;
+    }
+    if let Some(emitter) = emitter(connection, notification_path(wake_up.id), &wake_up.bus_name) {
+        let _ = Notification::change_notification(&emitter, wake_up.context).await;
+    }
+}
+
+/// Asks the owner of an expired route what is to become of it. Who does not say that it stays, lets
+/// it go (RTMv2 rows TTL-04 to TTL-09).
+async fn ask(context: &Context, connection: &Connection, question: &Question) -> Verdict {
+    let found = context.rib.with(|rib| {
+        let entity = rib.entity(question.owner).ok()?;
+        let route = rib.route(entity.key.table, question.route).ok()?;
+        let caller = entity.caller.bus_name.clone();
+        Some((caller, entity.terms.callback.clone(), route_info(&route, true)))
+    });
+    let Some((bus_name, callback, route)) = found else { return Verdict::Delete };
+    let Some(callback) = callback else {
+        if context.credit.spend(&bus_name)
+            && let Some(emitter) = emitter(connection, entity_path(question.owner), &bus_name)
+        {
+            let _ = Entity::route_expired(&emitter, route).await;
+        }
+        return Verdict::Delete;
+    };
+    let patience = question.time_left(clock::now().moment);
+    let call = connection.call_method(
+        Some(&*bus_name),
+        &*callback,
+        Some(CALLBACK),
+        "RouteExpired",
+        &route,
+    );
+    match tokio::time::timeout(patience, call).await {
+        Ok(Ok(reply)) => match reply.body().deserialize::<bool>() {
+            Ok(false) => Verdict::Keep,
+            Ok(true) | Err(_) => Verdict::Delete,
+        },
+        Ok(Err(error)) => verdict_of(&error),
+        Err(_) => {
+            tracing::info!(client = bus_name, "no answer about an expired route, deleting it");
+            Verdict::Delete
+        }
+    }
+}
+
+/// What an error says: that the route may go, that nobody was there to answer, or, with any other,
+/// that the owner dealt with it (RTMv2 row TTL-06).
+fn verdict_of(error: &zbus::Error) -> Verdict {
+    let zbus::Error::MethodError(name, ..) = error else { return Verdict::Delete };
+    let not_supported = super::errors::error_name(ErrorKind::NotSupported);
+    if name.as_str() == not_supported || name.starts_with("org.freedesktop.DBus.Error.") {
+        Verdict::Delete
+    } else {
+        Verdict::Keep
+    }
+}
+
+fn emitter<'c>(
+    connection: &Connection,
+    path: zbus::OwnedObjectPath,
+    bus_name: &'c str,
+) -> Option<SignalEmitter<'c>> {
+    let to = BusName::try_from(bus_name).ok()?;
+    Some(SignalEmitter::new(connection, path).ok()?.set_destination(to))
+}

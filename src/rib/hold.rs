@@ -1,0 +1,145 @@
+//! Hold-down: a destination's last route is remembered for a while after it was withdrawn.
+//!
+//! A destination is marked for it beforehand, by anyone. When the last route in a marked view is
+//! withdrawn, the view holds it: protocols can go on telling that the way is gone. What a reader
+//! would get wrong: all marks of a destination share one time, the longest asked for, and all its
+//! holds end together (RTMv2 gap 9); a mark is used up by the hold it starts.
+
+use smallvec::SmallVec;
+
+use super::{Rib, arena::Slot, deadlines::Due};
+use crate::model::{
+    Change, EntityId, ErrorKind, Moment, Now, Prefix, Result, Span, TableId, View, ViewSet,
+};
+
+/// The marks and held routes of a destination.
+#[derive(Debug)]
+pub(super) struct Hold {
+    /// The views in which the last route to go will be held.
+    marked: ViewSet,
+    /// How long, for all of them.
+    span: Span,
+    held: SmallVec<[(View, Slot); 2]>,
+    /// When all that is held is let go; none for never, or while nothing is held.
+    until: Option<Moment>,
+}
+
+impl Hold {
+    /// The route held in the view.
+    pub(super) fn held(&self, view: View) -> Option<Slot> {
+        self.held.iter().find(|(known, _)| *known == view).map(|(_, slot)| *slot)
+    }
+
+    /// All held routes, each once.
+    pub(super) fn routes(&self) -> impl Iterator<Item = Slot> {
+        let firsts = self.held.iter().enumerate().filter(|(place, (_, slot))| {
+            self.held.iter().take(*place).all(|(_, earlier)| earlier != slot)
+        });
+        firsts.map(|(_, (_, slot))| *slot)
+    }
+
+    /// The views that hold a route.
+    pub(super) fn views(&self) -> ViewSet {
+        self.held.iter().fold(ViewSet::NONE, |views, (view, _)| views.union(view.only()))
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+impl Rib {
+    /// Marks a destination: the last route of each of these views to be withdrawn is held for this
+    /// long (RTMv2 rows HOLD-01 to HOLD-08). Any entity may.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for a destination that is not there, `InvalidParameter` without a view,
+    /// `NotSupported` for a view the table has not.
+    pub fn hold_destination(
+        &mut self,
+        entity: EntityId,
+        to: Prefix,
+        views: ViewSet,
+        span: Span,
+    ) -> Result<()> {
+        let table = self.entities.active(entity)?.key.table;
+        let views = self.check_look(table, to, views)?;
+        if views.is_empty() {
+            return Err(ErrorKind::InvalidParameter.because("a hold needs at least one view"));
+        }
+        let found = self.tables.get_mut(&table).and_then(|table| table.destinations.get_mut(&to));
+        let Some(destination) = found.filter(|destination| destination.exists()) else {
+            return Err(ErrorKind::InvalidHandle.because(format_args!("there is no route to {to}")));
+        };
+        match &mut destination.hold {
+            Some(hold) => {
+                hold.marked = hold.marked.union(views);
+                hold.span = hold.span.max(span);
+            }
+            None => {
+                let held = SmallVec::new();
+                destination.hold = Some(Box::new(Hold { marked: views, span, held, until: None }));
+            }
+        }
+        Ok(())
+    }
+
+    /// A route is being withdrawn from these views; where it was the last and the view is marked,
+    /// the view holds it from now on. Returns those views.
+    pub(super) fn begin_hold(
+        &mut self,
+        table: TableId,
+        to: Prefix,
+        (slot, views): (Slot, ViewSet),
+        now: Moment,
+    ) -> ViewSet {
+        let Some(found) = self.tables.get_mut(&table) else { return ViewSet::NONE };
+        let Some(destination) = found.destinations.get_mut(&to) else { return ViewSet::NONE };
+        let left = destination.views(&self.routes);
+        let Some(hold) = destination.hold.as_mut() else { return ViewSet::NONE };
+        let ended = views.without(left);
+        let begun = ended.intersection(hold.marked).without(hold.views());
+        if begun.is_empty() {
+            return begun;
+        }
+        hold.marked = hold.marked.without(begun);
+        hold.held.extend(begun.iter().map(|view| (view, slot)));
+        // One end for all: those that ran already last as long as the one that begins.
+        if let Some(earlier) = hold.until.take() {
+            self.deadlines.remove(earlier, Due::Hold(table, to));
+        }
+        if let Some(until) = hold.span.end(now) {
+            hold.until = Some(until);
+            self.deadlines.insert(until, Due::Hold(table, to));
+        }
+        found.held += 1;
+        begun
+    }
+
+    /// The time of a destination's holds is over.
+    pub(super) fn end_hold(&mut self, table: TableId, to: Prefix, now: Now) {
+        let Some(found) = self.tables.get_mut(&table) else { return };
+        let Some(destination) = found.destinations.get_mut(&to) else { return };
+        let Some(hold) = destination.hold.take() else { return };
+        let views = hold.views();
+        let held: SmallVec<[Slot; 2]> = hold.routes().collect();
+        found.held = found.held.saturating_sub(held.len());
+        if !hold.marked.is_empty() {
+            // Marked anew while it held: that is for the next time.
+            destination.hold = Some(Box::new(Hold {
+                marked: hold.marked,
+                span: hold.span,
+                held: SmallVec::new(),
+                until: None,
+            }));
+        }
+        self.touch(table, to, now);
+        for slot in held {
+            self.free_route(slot);
+        }
+        self.settle_existence(table, to);
+        // Forwarding never followed what was held (RTMv2 gap 9).
+        let change = Change { all: views, best: views, forwarding: ViewSet::NONE };
+        self.note(table, to, change);
+    }
+}

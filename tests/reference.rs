@@ -1,0 +1,294 @@
+//! The reference of the bus interfaces says what the running service says: the pages in `docs/dbus`
+//! and the XML in `dbus` are made from its introspection, and every line to try is tried.
+//!
+//! `make reference` writes them anew. What introspection cannot say, and the lines, are kept by hand
+//! in `tests/reference/`, one file for each interface.
+#![allow(clippy::print_stdout, reason = "the reason of a skip has to be seen")]
+
+#[path = "reference/introspection.rs"]
+mod introspection;
+#[path = "reference/lines.rs"]
+mod lines;
+#[path = "reference/page.rs"]
+mod page;
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use introspection::{Argument, Interface};
+use lines::{Language, Lines};
+use rtmd::model::ErrorKind;
+use support::{NO_FIB, PrivateBus, found};
+
+const PYTHON: &str = "/usr/bin/python3";
+const PAGES: &str = "docs/dbus";
+const DOCUMENTS: &str = "dbus";
+
+/// Every interface that has a file of lines, as the running service tells about it.
+static INTERFACES: LazyLock<Vec<(Lines, Interface)>> = LazyLock::new(|| {
+    let introspected = |lines: Lines| {
+        let answer = Stage::new().run(&lines, &lines.introspect());
+        let interface = Interface::read(&lines.interface(), &answer);
+        let interface = interface.unwrap_or_else(|| {
+            panic!("{} is no interface of {}: {answer}", lines.interface(), lines.object)
+        });
+        (lines, interface)
+    };
+    Lines::read_all().into_iter().map(introspected).collect()
+});
+
+#[test]
+fn every_interface_of_the_service_has_a_page() {
+    let named: Vec<String> = Lines::read_all().iter().map(Lines::interface).collect();
+    for name in interfaces_in_the_source() {
+        assert!(
+            named.contains(&name),
+            "{name} has no page. Add {}/{}.toml; the others there show the form.",
+            lines::FOLDER,
+            name.trim_start_matches("org.rtmd1.")
+        );
+    }
+}
+
+#[test]
+fn every_method_and_signal_has_a_line_and_every_line_a_member() {
+    if !tools_found() {
+        return;
+    }
+    let complaints = INTERFACES.iter().flat_map(|(lines, interface)| lines.complaints(interface));
+    let complaints: Vec<String> = complaints.collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn the_pages_and_the_xml_say_what_the_running_service_says() {
+    if !tools_found() {
+        return;
+    }
+    let mut files = BTreeMap::new();
+    for (lines, interface) in &*INTERFACES {
+        let name = lines.interface();
+        files.insert(format!("{PAGES}/{name}.md"), page::page(lines, interface));
+        files.insert(format!("{DOCUMENTS}/{name}.xml"), interface.document());
+    }
+    let write = std::env::var("RTMD_REFERENCE").is_ok_and(|what| what == "write");
+    for (file, said) in &files {
+        let kept = fs::read_to_string(file).unwrap_or_default();
+        if write && kept != *said {
+            fs::write(file, said).unwrap();
+        } else if kept != *said {
+            let line = kept.lines().zip(said.lines()).take_while(|(a, b)| a == b).count();
+            let at = |text: &str| text.lines().nth(line).unwrap_or("(the end)").to_owned();
+            panic!(
+                "{file}:{} is not what the service says; run `make reference`\n  it has: {}\n  \
+                 should have: {}",
+                line + 1,
+                at(&kept),
+                at(said)
+            );
+        }
+    }
+    for file in [files_in(PAGES, ".md"), files_in(DOCUMENTS, ".xml")].concat() {
+        let stale = !files.contains_key(&file) && !file.ends_with(page::INDEX);
+        if write && stale {
+            fs::remove_file(&file).unwrap();
+        } else {
+            assert!(!stale, "{file} is about no interface of the service; run `make reference`");
+        }
+    }
+}
+
+#[test]
+fn every_line_that_calls_or_reads_runs_after_the_lines_before_it() {
+    if !tools_found() {
+        return;
+    }
+    for (lines, interface) in &*INTERFACES {
+        let calls = interface.methods.iter().filter_map(|method| lines.call(method));
+        for line in calls.chain(lines.properties(interface)) {
+            let answer = Stage::new().run(lines, &line);
+            assert!(!answer.contains("org.rtmd1.Error."), "{line}\nanswers {answer}");
+        }
+    }
+}
+
+#[test]
+fn every_signal_shows_in_the_line_that_watches_it() {
+    if !tools_found() {
+        return;
+    }
+    for (lines, interface) in &*INTERFACES {
+        for signal in &interface.signals {
+            let Some(cause) = lines.cause(signal) else { continue };
+            let stage = Stage::new();
+            let mut watch = stage.command("sh");
+            watch.args(["-c", &format!("exec timeout 30 {} 2>&1", lines.watch(signal))]);
+            let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+            let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines();
+            let ready = shown.next().and_then(Result::ok).unwrap_or_default();
+            assert!(ready.contains("Monitoring"), "{}: {ready}", lines.watch(signal));
+            stage.run(lines, cause);
+            let member = format!("Member={}", signal.name);
+            let came = shown.map_while(Result::ok).any(|line| line.contains(&member));
+            watch.kill().unwrap();
+            watch.wait().unwrap();
+            assert!(came, "{}.{} does not come after\n{cause}", lines.interface(), signal.name);
+        }
+    }
+}
+
+#[test]
+fn the_index_leads_to_each_page_and_explains_each_structure_and_error() {
+    let index = fs::read_to_string(Path::new(PAGES).join(page::INDEX)).expect("an index");
+    for lines in Lines::read_all() {
+        let name = lines.interface();
+        let row = format!("[`{name}`]({name}.md)");
+        assert!(index.contains(&row), "the index does not lead to {row}");
+    }
+    for (name, signature) in page::structures() {
+        let heading = format!("### {name}\n\n`{signature}`: ");
+        assert!(index.contains(&heading), "the index has no section\n{heading}");
+    }
+    let errors = index.split("## Errors").nth(1).expect("a section about errors");
+    let rows: Vec<&str> = errors
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    let names: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
+    for name in &names {
+        assert!(rows.contains(name), "the table of errors has no row for {name}");
+    }
+    for row in &rows {
+        assert!(names.contains(row), "there is no error {row}, and the table has a row for it");
+    }
+}
+
+#[test]
+fn the_index_explains_every_key_of_a_dictionary() {
+    let index = fs::read_to_string(Path::new(PAGES).join(page::INDEX)).expect("an index");
+    let rows: Vec<&str> = index.lines().filter_map(|line| line.split("|").nth(1)).collect();
+    for file in files_in("src/bus", ".rs") {
+        let source = fs::read_to_string(&file).unwrap();
+        for begin in ["options.take(\"", "detail(&mut more, \""] {
+            for (key, _) in source.split(begin).skip(1).filter_map(|rest| rest.split_once('"')) {
+                assert!(
+                    rows.iter().any(|row| row.contains(&format!("`{key}`"))),
+                    "{file} has the key \"{key}\"; add to {PAGES}/{}, to the table where it \
+                     belongs: | `{key}` | its type | its meaning |",
+                    page::INDEX
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_member_says_what_it_is_for_and_names_its_arguments_and_errors() {
+    if !tools_found() {
+        return;
+    }
+    let names: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
+    for (lines, interface) in &*INTERFACES {
+        for member in interface.methods.iter().chain(&interface.signals) {
+            let what = format!("{}.{}", lines.interface(), member.name);
+            assert!(!member.words.is_empty(), "{what} has no `///` comment");
+            let named = |it: &Argument| !it.name.is_empty();
+            let all_named = member.takes.iter().chain(&member.returns).all(named);
+            assert!(all_named, "{what} has results without names; zbus takes them as `out_args`");
+            for error in page::errors(&member.words) {
+                assert!(
+                    names.contains(&error),
+                    "the comment of {what} has {error:?} between \"Errors: \" and the full stop, \
+                     which is no error of the service"
+                );
+            }
+        }
+        for property in &interface.properties {
+            let what = format!("{}.{}", lines.interface(), property.name);
+            assert!(!property.words.is_empty(), "{what} has no `///` comment");
+        }
+    }
+}
+
+#[test]
+fn signatures_are_told_in_words() {
+    assert_eq!(page::readable("a{su}"), "uint32 by string");
+    assert_eq!(page::readable("a(usu)"), "list of (uint32, string, uint32)");
+    assert_eq!(page::readable("aay"), "list of bytes");
+    assert_eq!(page::readable("a(uss)"), "list of [ItemError](README.md#itemerror)");
+}
+
+/// A service on a bus that programs find like the system's; one for each line, which so finds
+/// nothing but what the lines before it made.
+struct Stage {
+    bus: PrivateBus,
+    _service: support::Service,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let bus = PrivateBus::start();
+        let service = bus.serve(NO_FIB);
+        Self { bus, _service: service }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address());
+        command
+    }
+
+    /// Runs a line after those before it, as they stand on the page, and gives what it prints.
+    fn run(&self, lines: &Lines, line: &str) -> String {
+        let script = format!("{}\n{line}\n", lines.before.trim());
+        let interpreter = match lines.language {
+            Language::Shell => &["sh", "-euc"][..],
+            Language::Python => &[PYTHON, "-c"],
+        };
+        let mut command = self.command("timeout");
+        let output = command.arg("30").args(interpreter).arg(&script).output().unwrap();
+        assert!(
+            output.status.success(),
+            "these lines of {}/{}.toml do not run:\n{script}\n{}",
+            lines::FOLDER,
+            lines.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// The names in `#[interface(name = "org.rtmd1.Table", ...)]`.
+fn interfaces_in_the_source() -> Vec<String> {
+    let mut names = Vec::new();
+    for file in files_in("src/bus", ".rs") {
+        let source = fs::read_to_string(&file).unwrap();
+        let after = source.split("name = \"org.rtmd1.").skip(1);
+        names.extend(
+            after.filter_map(|rest| Some(format!("org.rtmd1.{}", rest.split_once('"')?.0))),
+        );
+    }
+    assert!(!names.is_empty(), "src/bus names no interface");
+    names
+}
+
+/// The files of a folder with this ending.
+fn files_in(folder: &str, ending: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let names = entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy()));
+    names.filter(|name| name.ends_with(ending)).collect()
+}
+
+fn tools_found() -> bool {
+    let python = || Command::new(PYTHON).args(["-c", "import dbus"]).stderr(Stdio::null()).status();
+    let dbus = || python().is_ok_and(|status| status.success());
+    found("busctl") && (dbus() || found("python3-dbus"))
+}

@@ -163,10 +163,11 @@ fn tests_in(source: &str) -> BTreeMap<String, BTreeSet<String>> {
         is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
         is_ignored |= line.starts_with("#[ignore");
         let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
-        if let Some((name, _)) = function.and_then(|rest| rest.split_once('(')) {
-            if is_test && !is_ignored {
-                found.insert(name.to_owned(), std::mem::take(&mut said));
-            }
+        if let Some((name, _)) = function.and_then(|rest| rest.split_once('('))
+            && is_test
+            && !is_ignored
+        {
+            found.insert(name.to_owned(), std::mem::take(&mut said));
         }
         if function.is_some() || line.is_empty() {
             (said, is_test, is_ignored) = (BTreeSet::new(), false, false);
@@ -184,7 +185,7 @@ fn rows_in(comment: &str) -> Vec<String> {
         })
     };
     let words: Vec<&str> = comment.split(", ").collect();
-    match words.iter().all(|word| is_id(&word)) {
+    match words.iter().all(is_id) {
         true => words.into_iter().map(ToOwned::to_owned).collect(),
         false => Vec::new(),
     }

@@ -7,8 +7,10 @@ use zbus::OwnedObjectPath;
 use super::{
     clients::Clients,
     convert::enumeration_path,
+    methods::Methods,
     news::Credit,
     private::Privates,
+    queue::Queues,
     service::{Facts, FibState},
 };
 use crate::{model::FibCounts, shared::SharedRib};
@@ -18,23 +20,28 @@ use crate::{model::FibCounts, shared::SharedRib};
 pub(super) struct Context {
     pub(super) rib: SharedRib,
     pub(super) clients: Clients,
+    pub(super) queues: Queues,
     pub(super) facts: Facts,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
     pub(super) privates: Privates,
     pub(super) credit: Credit,
+    pub(super) methods: Methods,
     last_enumeration: AtomicU64,
 }
 
 impl Context {
     pub(super) fn new(rib: SharedRib, clients: Clients, facts: Facts) -> Self {
+        let queues = Queues::new(rib.with(|rib| rib.policy().limits));
         Self {
             rib,
             clients,
+            queues,
             facts,
             in_step: AtomicBool::new(false),
             privates: Privates::default(),
             credit: Credit::default(),
+            methods: Methods::new(),
             last_enumeration: AtomicU64::new(0),
         }
     }

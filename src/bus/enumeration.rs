@@ -44,12 +44,12 @@ struct Cursor<W> {
 }
 
 /// A walk over destinations.
-#[derive(Debug)]
-pub(super) struct DestinationEnumeration(Cursor<Best>);
+#[derive(Clone, Debug)]
+pub(super) struct DestinationEnumeration(Arc<Cursor<Best>>);
 
 /// A walk over routes.
-#[derive(Debug)]
-pub(super) struct RouteEnumeration(Cursor<Match>);
+#[derive(Clone, Debug)]
+pub(super) struct RouteEnumeration(Arc<Cursor<Match>>);
 
 impl<W> Cursor<W> {
     fn new(context: Arc<Context>, caller: Caller, place: (Walk, W)) -> Self {
@@ -79,13 +79,13 @@ impl<W> Cursor<W> {
 
 impl DestinationEnumeration {
     pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Best)) -> Self {
-        Self(Cursor::new(context, caller, place))
+        Self(Arc::new(Cursor::new(context, caller, place)))
     }
 }
 
 impl RouteEnumeration {
     pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Match)) -> Self {
-        Self(Cursor::new(context, caller, place))
+        Self(Arc::new(Cursor::new(context, caller, place)))
     }
 }
 

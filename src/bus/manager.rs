@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The root object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Manager(pub(super) Arc<Context>);
 
 #[interface(name = "org.rtmd1.Manager", spawn = false)]

@@ -12,6 +12,7 @@ use super::{
     manager::Manager,
     news,
     object_manager::ObjectManager,
+    served::Served,
     table::Table,
     wire::{ROOT, SERVICE},
 };
@@ -86,10 +87,11 @@ impl Service {
         let context = Arc::new(Context::new(rib, Clients::new(questions), facts));
         let mut builder = bus
             .builder()
-            .serve_at(ROOT, Manager(Arc::clone(&context)))
-            .serve_at(ROOT, ObjectManager(Arc::clone(&context)));
+            .serve_at(ROOT, Served::new(&context, Manager(Arc::clone(&context))))
+            .serve_at(ROOT, Served::new(&context, ObjectManager(Arc::clone(&context))));
         for table in tables {
-            builder = builder.serve_at(table_path(table), Table::new(Arc::clone(&context), table));
+            let object = Table::new(Arc::clone(&context), table);
+            builder = builder.serve_at(table_path(table), Served::new(&context, object));
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
         // Before the name is ours, so that no client can come and go unnoticed.
@@ -127,16 +129,19 @@ impl Service {
         if state != FibState::Syncing {
             self.context.set_in_step();
         }
-        if let Ok(manager) = self.connection.object_server().interface::<_, Manager>(ROOT).await {
-            let _ = manager.get().await.fib_state_changed(manager.signal_emitter()).await;
+        let server = self.connection.object_server();
+        if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
+            let _ = manager.get().await.object.fib_state_changed(manager.signal_emitter()).await;
         }
     }
 
     /// Lets go of the name and sends what is left to send.
     pub async fn stop(self) {
-        let Self { connection, departures, .. } = self;
+        let Self { context, connection, departures } = self;
         let _ = connection.release_name(SERVICE).await;
-        // It listens on the connection, which ends only when nobody uses it any more.
+        // They use the connection, which ends only when nobody does any more.
+        context.queues.stop();
+        context.methods.stop();
         drop(departures);
         connection.graceful_shutdown().await;
     }

@@ -2,6 +2,7 @@
 
 mod best;
 mod kernel;
+mod methods;
 mod next_hops;
 mod registration;
 mod routes;

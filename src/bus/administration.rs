@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Writes down the static routes that are to survive the service.
-pub(super) type KeepStaticRoutes = Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>;
+pub(super) type KeepStaticRoutes =
+    Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>;
 
 /// The world outside, as far as an administrator's calls reach it.
 pub struct Administration {

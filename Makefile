@@ -37,9 +37,10 @@ reference: ## Write docs/dbus and the XML in dbus anew, from what the service sa
 deps: ## Install the Debian packages that building and testing need, those that are missing (root)
 	@integration/deps
 
-bench: ## Measure the whole way of a route: load, memory, latency (root)
+bench: ## Measure the whole way of a route, and what following a table costs (root)
 	cargo build --locked --quiet --release --examples
 	cargo bench --locked --quiet --bench system
+	cargo bench --locked --quiet --bench changes
 
 clean: ## Remove what was built
 	cargo clean --quiet

@@ -34,8 +34,10 @@ use serde_json::{Value, json};
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod times;
 
-use support::{Client, PrivateBus, route};
+use support::{Client, PrivateBus, resident, route};
+use times::Times;
 
 struct Settings {
     routes: usize,
@@ -43,9 +45,6 @@ struct Settings {
     samples: usize,
     json: bool,
 }
-
-/// Seconds of each round, fastest first.
-struct Times(Vec<f64>);
 
 fn main() {
     let settings = settings();
@@ -95,21 +94,21 @@ fn run(settings: &Settings) {
         writeln!(file, "add {prefix} via 192.0.2.2").unwrap();
     }
 
-    let (mut alone, mut whole) = (Times(Vec::new()), Times(Vec::new()));
+    let (mut alone, mut whole) = (Times::default(), Times::default());
     let before = resident(service.pid());
     let mut loaded = before;
     for round in 1..=settings.rounds {
         eprint!("\rround {round} of {} ", settings.rounds);
-        alone.0.push(writer_alone(&prefixes));
+        alone.push(writer_alone(&prefixes));
         let loading = load(&bus, &lines);
-        whole.0.push(loading.seconds);
+        whole.push(loading.seconds);
         loaded = resident(service.pid());
         drop(loading);
         until_empty(&bus);
     }
     eprint!("\rlatency          ");
     let loading = load(&bus, &lines);
-    let latency = Times(latency(&bus, settings.samples));
+    let latency = latency(&bus, settings.samples);
     drop(loading);
     eprint!("\r                 \r");
     report(settings, &alone, &whole, loaded - before, &latency);
@@ -205,15 +204,8 @@ fn until_empty(bus: &PrivateBus) {
     }
 }
 
-/// Resident bytes of a process.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 /// Seconds from the call to the kernel's notification, for single routes.
-fn latency(bus: &PrivateBus, samples: usize) -> Vec<f64> {
+fn latency(bus: &PrivateBus, samples: usize) -> Times {
     let (notify, notified) = mpsc::channel();
     let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
     socket.bind(&SocketAddr::new(0, 0)).unwrap();
@@ -241,7 +233,7 @@ fn latency(bus: &PrivateBus, samples: usize) -> Vec<f64> {
     runtime.block_on(async {
         let client = Client::register(bus, Family::Ipv4, 10006).await;
         let via = route("192.0.2.2", []);
-        let mut times = Vec::with_capacity(samples);
+        let mut times = Times::default();
         for _ in 0..samples {
             let called = Instant::now();
             let (id, _) = client.entity.add_route("198.51.100.0/24", &via, 0).await.unwrap();
@@ -253,26 +245,6 @@ fn latency(bus: &PrivateBus, samples: usize) -> Vec<f64> {
     })
 }
 
-impl Times {
-    /// The value that this share of the values does not exceed.
-    fn quantile(&self, share: f64) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_precision_loss,
-            clippy::cast_sign_loss,
-            reason = "a place among a few thousand values"
-        )]
-        let place = (share * (sorted.len() - 1) as f64).round() as usize;
-        sorted[place]
-    }
-
-    fn median(&self) -> f64 {
-        self.quantile(0.5)
-    }
-}
-
 fn report(settings: &Settings, alone: &Times, whole: &Times, grown: u64, latency: &Times) {
     #[expect(clippy::cast_precision_loss, reason = "figures to be read by people")]
     let (routes, grown) = (settings.routes as f64, grown as f64);
@@ -282,11 +254,11 @@ fn report(settings: &Settings, alone: &Times, whole: &Times, grown: u64, latency
     if settings.json {
         let figures = json!({
             "routes": settings.routes,
-            "writer-alone": { "seconds": alone.0, "routes-per-second": rate(alone) },
-            "rtmctl-register": { "seconds": whole.0, "routes-per-second": rate(whole) },
+            "writer-alone": { "seconds": alone.values(), "routes-per-second": rate(alone) },
+            "rtmctl-register": { "seconds": whole.values(), "routes-per-second": rate(whole) },
             "ratio": alone.median() / whole.median(),
             "resident-bytes-per-route": bytes,
-            "latency-us": { "p50": micros(0.5), "p99": micros(0.99), "samples": latency.0.len() },
+            "latency-us": { "p50": micros(0.5), "p99": micros(0.99), "samples": latency.len() },
         });
         println!("{figures}");
         return;
@@ -309,6 +281,6 @@ fn report(settings: &Settings, alone: &Times, whole: &Times, grown: u64, latency
         "AddRoute to notification     {:>6} µs p50, {} µs p99 ({} samples, table loaded)",
         micros(0.5),
         micros(0.99),
-        latency.0.len()
+        latency.len()
     );
 }

@@ -15,6 +15,8 @@ pub use crate::bus::address::Bus;
 pub use connection::{CALL_TIMEOUT, connect, manager, properties, table};
 pub use failure::Failure;
 pub use proxies::{
-    DestinationEnumerationProxy, EntityDeregistered, EntityDeregisteredStream, EntityProxy,
-    EntityRegistered, EntityRegisteredStream, ManagerProxy, RouteEnumerationProxy, TableProxy,
+    ChangeNotification, ChangeNotificationStream, DestinationEnumerationProxy, EntityDeregistered,
+    EntityDeregisteredStream, EntityProxy, EntityRegistered, EntityRegisteredStream, ManagerProxy,
+    NotificationProxy, RouteEnumerationProxy, RouteExpired, RouteExpiredStream, RouteListProxy,
+    TableProxy,
 };

@@ -6,8 +6,8 @@
 use zbus::{OwnedObjectPath, proxy};
 
 use crate::bus::wire::{
-    DestinationInfo, Details, EntityInfo, ItemError, MethodOutput, NextHopInfo, Profile, RouteInfo,
-    RouteItem,
+    BestChange, DestinationInfo, Details, EntityInfo, ItemError, MethodOutput, NextHopInfo,
+    Profile, RouteInfo, RouteItem,
 };
 
 /// The root object: registration, tables, preferences.
@@ -116,6 +116,14 @@ pub trait Table {
         protocol: u32,
     ) -> zbus::Result<OwnedObjectPath>;
 
+    /// Registers for change notification.
+    fn register_for_change_notification(
+        &self,
+        views: u32,
+        flags: u32,
+        context: u64,
+    ) -> zbus::Result<OwnedObjectPath>;
+
     /// An entity came.
     #[zbus(signal)]
     fn entity_registered(&self, entity: EntityInfo) -> zbus::Result<()>;
@@ -215,11 +223,33 @@ pub trait Entity {
         change_flags: u32,
     ) -> zbus::Result<(Vec<u64>, Vec<ItemError>)>;
 
+    /// Changes a route in part.
+    fn update_route(&self, id: u64, changes: &Details) -> zbus::Result<u32>;
+
     /// Takes a route back.
     fn delete_route(&self, id: u64) -> zbus::Result<u32>;
 
     /// Takes many routes back; answers with those that could not be.
     fn delete_routes(&self, ids: &[u64]) -> zbus::Result<Vec<ItemError>>;
+
+    /// Marks a destination for hold-down.
+    fn hold_destination(&self, destination: &str, views: u32, hold_time: u32) -> zbus::Result<()>;
+
+    /// Keeps some bytes with a destination.
+    fn set_opaque(&self, destination: &str, bytes: &[u8]) -> zbus::Result<()>;
+
+    /// What the entity keeps with a destination.
+    fn get_opaque(&self, destination: &str) -> zbus::Result<Vec<u8>>;
+
+    /// Creates a route list.
+    fn create_route_list(&self) -> zbus::Result<OwnedObjectPath>;
+
+    /// Takes routes out of their lists.
+    fn remove_from_route_lists(&self, routes: &[u64]) -> zbus::Result<()>;
+
+    /// A route expired and is deleted.
+    #[zbus(signal)]
+    fn route_expired(&self, route: RouteInfo) -> zbus::Result<()>;
 
     /// Invokes methods of another entity; what came of each.
     fn invoke_method(
@@ -312,4 +342,49 @@ pub trait DestinationEnumeration {
 
     /// Ends the walk.
     fn close(&self) -> zbus::Result<()>;
+}
+
+/// A registration for change notification.
+#[proxy(interface = "org.rtmd1.Notification", default_service = "org.rtmd1")]
+pub trait Notification {
+    /// The next destinations that changed, and whether they were the last.
+    fn get_changed_destinations(&self, max: u32) -> zbus::Result<(Vec<DestinationInfo>, bool)>;
+
+    /// Drops what waits for these destinations.
+    fn ignore_changed_destinations(&self, destinations: &[&str]) -> zbus::Result<()>;
+
+    /// Whether a change of this destination waits.
+    fn get_change_status(&self, destination: &str) -> zbus::Result<bool>;
+
+    /// Marks a destination or takes its mark away.
+    fn mark_destination(&self, destination: &str, mark: bool) -> zbus::Result<()>;
+
+    /// Whether a destination is marked.
+    fn is_marked(&self, destination: &str) -> zbus::Result<bool>;
+
+    /// The next changes of best routes in order, and whether they were the last.
+    fn get_best_changes(&self, max: u32) -> zbus::Result<(Vec<BestChange>, bool)>;
+
+    /// Ends the registration.
+    fn deregister(&self) -> zbus::Result<()>;
+
+    /// Something waits to be fetched.
+    #[zbus(signal)]
+    fn change_notification(&self, context: u64) -> zbus::Result<()>;
+}
+
+/// An entity's grouping of its routes.
+#[proxy(interface = "org.rtmd1.RouteList", default_service = "org.rtmd1")]
+pub trait RouteList {
+    /// Moves routes into the list.
+    fn insert(&self, routes: &[u64]) -> zbus::Result<()>;
+
+    /// The next routes, and whether they were the last.
+    fn next(&self, max: u32) -> zbus::Result<(Vec<RouteInfo>, bool)>;
+
+    /// Begins from the beginning again.
+    fn rewind(&self) -> zbus::Result<()>;
+
+    /// Ends the list.
+    fn delete(&self) -> zbus::Result<()>;
 }

@@ -360,3 +360,10 @@ pub(crate) fn installed(program: &str) -> bool {
         std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).exists())
     })
 }
+
+/// Resident bytes of a process.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}

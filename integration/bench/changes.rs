@@ -1,0 +1,260 @@
+//! What following a table costs: `make bench` (needs no rights).
+//!
+//! On a private bus, with the kernel left out of it:
+//!
+//! * **changes**: every route of a table offered again with another metric, while nobody, one and
+//!   ten registrations for change notification follow all of it and fetch nothing; in turns, so
+//!   that all meet the same machine;
+//! * **memory**: what the service grew by for each destination that waits in a registration;
+//! * **draining**: fetching everything that waits, a page at a time;
+//! * **enumerating**: walking over all destinations, a page at a time, and how long another client's
+//!   look-ups take meanwhile and without that.
+//!
+//! `--routes N` (default 1 000 000), `--rounds N` (default 3), `--json`.
+
+use std::time::{Duration, Instant};
+
+use rtmd::{
+    bus::wire::Details,
+    client::{DestinationEnumerationProxy, NotificationProxy, TableProxy},
+    model::Family,
+};
+use serde_json::json;
+use zbus::{Connection, Variant};
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod times;
+
+use support::{Client, NO_FIB, PrivateBus, details};
+use times::Times;
+
+/// Destinations of a call, and of a page.
+const CALL: usize = 16_384;
+const PAGE: u32 = 1000;
+const FOLLOWERS: [usize; 3] = [0, 1, 10];
+
+struct Settings {
+    routes: usize,
+    rounds: usize,
+    json: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut settings = Settings { routes: 1_000_000, rounds: 3, json: false };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
+        match argument.as_str() {
+            "--routes" => settings.routes = number(),
+            "--rounds" => settings.rounds = number(),
+            "--json" => settings.json = true,
+            "--bench" => {} // cargo's own
+            other => panic!("{other} is not --routes, --rounds or --json"),
+        }
+    }
+    run(&settings).await;
+}
+
+async fn run(settings: &Settings) {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let prefixes: Vec<String> = (0..settings.routes).map(prefix).collect();
+    let owner = Client::register(&bus, Family::Ipv4, 14).await;
+    let follower = bus.connect().await;
+    eprint!("loading ");
+    offer(&owner, &prefixes, 0).await;
+
+    let mut metric = 0;
+    let mut changes = FOLLOWERS.map(|_| Times::default());
+    let (mut draining, mut grown) = (Times::default(), Times::default());
+    for round in 1..=settings.rounds {
+        for (times, followers) in changes.iter_mut().zip(FOLLOWERS) {
+            eprint!("\rround {round} of {}, {followers} followers ", settings.rounds);
+            let registrations = follow(&follower, followers).await;
+            let before = support::resident(service.pid());
+            metric += 1;
+            times.push(offer(&owner, &prefixes, metric).await);
+            let after = support::resident(service.pid());
+            if followers == 10 {
+                grown.push(ratio(after.saturating_sub(before), settings.routes * followers));
+            }
+            for (place, registration) in registrations.iter().enumerate() {
+                if place == 0 {
+                    draining.push(drain(registration, settings.routes).await);
+                }
+                registration.deregister().await.unwrap();
+            }
+        }
+    }
+    eprint!("\renumerating                  ");
+    let quiet = look_ups(&owner.table, &prefixes, Duration::from_secs(3)).await;
+    let mut walking = Times::default();
+    let mut busy = Times::default();
+    for _ in 0..settings.rounds {
+        // Threads of their own, or the one client's work would be the other one's waiting.
+        let walk = std::thread::scope(|scope| {
+            let walk = scope.spawn(|| runtime().block_on(walk(&bus, settings.routes)));
+            let others = scope.spawn(|| {
+                runtime().block_on(async {
+                    let connection = bus.connect().await;
+                    let table = table(&connection).await;
+                    look_ups(&table, &prefixes, Duration::from_secs(3)).await
+                })
+            });
+            busy.extend(others.join().unwrap());
+            walk.join().unwrap()
+        });
+        walking.push(walk);
+    }
+    eprint!("\r                             \r");
+    report(settings, &changes, (&draining, &grown), &walking, (&quiet, &busy));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn prefix(number: usize) -> String {
+    let [_, high, middle, low] = u32::try_from(number).unwrap().to_be_bytes();
+    format!("{}.{middle}.{low}.0/24", high + 1)
+}
+
+/// Offers every prefix with this metric; the seconds it took.
+async fn offer(owner: &Client, prefixes: &[String], metric: u32) -> f64 {
+    let route: Details = details([
+        ("metric", metric.into()),
+        ("via", Variant::from(vec![("127.0.0.2".to_owned(), 0u32)])),
+    ]);
+    let began = Instant::now();
+    for call in prefixes.chunks(CALL) {
+        let call: Vec<&str> = call.iter().map(String::as_str).collect();
+        let (_, errors) = owner.entity.add_prefixes(&call, &route, 0).await.unwrap();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+    began.elapsed().as_secs_f64()
+}
+
+async fn table(connection: &Connection) -> TableProxy<'static> {
+    let manager = rtmd::client::manager(connection).await.unwrap();
+    rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap()
+}
+
+async fn follow(connection: &Connection, count: usize) -> Vec<NotificationProxy<'static>> {
+    let table = table(connection).await;
+    let mut registrations = Vec::new();
+    for context in 0..count as u64 {
+        let path = table.register_for_change_notification(0, 1, context).await.unwrap();
+        registrations.push(NotificationProxy::new(connection, path).await.unwrap());
+    }
+    registrations
+}
+
+/// Fetches all that waits; the seconds it took.
+async fn drain(registration: &NotificationProxy<'_>, expected: usize) -> f64 {
+    let began = Instant::now();
+    let mut count = 0;
+    loop {
+        let (page, done) = registration.get_changed_destinations(PAGE).await.unwrap();
+        count += page.len();
+        if done {
+            break;
+        }
+    }
+    assert_eq!(count, expected);
+    began.elapsed().as_secs_f64()
+}
+
+/// Walks over all destinations; the seconds it took.
+async fn walk(bus: &PrivateBus, expected: usize) -> f64 {
+    let connection = bus.connect().await;
+    let table = table(&connection).await;
+    let path = table.create_destination_enumeration(u32::MAX, 0, "", 0).await.unwrap();
+    let walk = DestinationEnumerationProxy::new(&connection, path).await.unwrap();
+    let began = Instant::now();
+    let mut count = 0;
+    loop {
+        let (page, done) = walk.next(PAGE).await.unwrap();
+        count += page.len();
+        if done {
+            break;
+        }
+    }
+    assert_eq!(count, expected);
+    let seconds = began.elapsed().as_secs_f64();
+    walk.close().await.unwrap();
+    seconds
+}
+
+/// Seconds of single look-ups, one after the other.
+async fn look_ups(table: &TableProxy<'_>, prefixes: &[String], span: Duration) -> Times {
+    let mut times = Times::default();
+    let began = Instant::now();
+    for place in (0..prefixes.len()).step_by(997).cycle() {
+        let called = Instant::now();
+        table.get_most_specific_destination(&prefixes[place], 0, 1).await.unwrap();
+        times.push(called.elapsed().as_secs_f64());
+        if began.elapsed() > span {
+            break;
+        }
+    }
+    times
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures to be read by people")]
+fn ratio(amount: u64, count: usize) -> f64 {
+    amount as f64 / count as f64
+}
+
+fn report(
+    settings: &Settings,
+    changes: &[Times],
+    (draining, grown): (&Times, &Times),
+    walking: &Times,
+    (quiet, busy): (&Times, &Times),
+) {
+    let rate = |times: &Times| (ratio(settings.routes as u64, 1) / times.median()).round();
+    let micros = |seconds: f64| (seconds * 1e6).round();
+    if settings.json {
+        let changes = FOLLOWERS.iter().zip(changes);
+        let changes: serde_json::Map<String, serde_json::Value> = changes
+            .map(|(followers, times)| {
+                (followers.to_string(), json!({ "seconds": times.values(), "rate": rate(times) }))
+            })
+            .collect();
+        let figures = json!({
+            "routes": settings.routes,
+            "changes-by-followers": changes,
+            "resident-bytes-per-pending-destination": grown.median(),
+            "draining": { "seconds": draining.values(), "rate": rate(draining) },
+            "enumerating": { "seconds": walking.values(), "rate": rate(walking) },
+            "look-up-us": {
+                "quiet": { "p50": micros(quiet.median()), "p99": micros(quiet.quantile(0.99)) },
+                "enumerating": { "p50": micros(busy.median()), "p99": micros(busy.quantile(0.99)) },
+            },
+        });
+        println!("{figures}");
+        return;
+    }
+    println!("{} destinations, {} rounds, medians", settings.routes, settings.rounds);
+    for (followers, times) in FOLLOWERS.iter().zip(changes) {
+        let (least, most) = (times.quantile(0.0), times.quantile(1.0));
+        println!(
+            "changes, {followers:>2} followers         {:>6.2} s ({least:.2} to {most:.2})  {:>8} a second",
+            times.median(),
+            rate(times)
+        );
+    }
+    println!("memory, ten followers       {:>6.1} bytes a pending destination", grown.median());
+    for (what, times) in [("draining", draining), ("enumerating", walking)] {
+        println!("{what:<27} {:>6.2} s  {:>8} a second", times.median(), rate(times));
+    }
+    for (what, times) in [("look-up, quiet", quiet), ("look-up while enumerating", busy)] {
+        println!(
+            "{what:<27} {:>6} µs p50, {} µs p99",
+            micros(times.median()),
+            micros(times.quantile(0.99))
+        );
+    }
+}

@@ -376,7 +376,6 @@ impl Entity {
     /// output. Errors: AccessDenied, Busy, InvalidHandle, InvalidParameter, NoSystemResources,
     /// Timeout.
     #[zbus(out_args("outputs"))]
-    #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn invoke_method(
         &self,
         entity: u64,

@@ -348,7 +348,7 @@ impl Rib {
         if let Standing::Offered(id, _) = known.standing
             && let Some(slot) = self.routes.find(id.0)
         {
-            self.remove_route(slot, now);
+            self.remove_route(slot, None, now);
         }
         Some(known.route)
     }
@@ -394,7 +394,7 @@ impl Rib {
             Ok(interfaces) => interfaces,
             Err(missing) => {
                 before.inspect(|slot| {
-                    self.remove_route(*slot, now);
+                    self.remove_route(*slot, None, now);
                 });
                 return Ok(Standing::Waiting(missing));
             }

@@ -165,6 +165,13 @@ fn check_limits(limits: Limits) -> Result<Limits, ConfigError> {
             limits.next_hops_per_route
         )));
     }
+    // As above, with an output for each of 32 methods.
+    if !(1..=131_072).contains(&limits.invocation_bytes) {
+        return Err(impossible(format_args!(
+            "limits.invocation-bytes {} is not from 1 to 131072",
+            limits.invocation_bytes
+        )));
+    }
     Ok(limits)
 }
 
@@ -282,7 +289,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 38, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 46, "a key was added or removed: say so there");
     }
 
     #[test]

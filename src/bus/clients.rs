@@ -2,24 +2,25 @@
 //!
 //! What a reader would get wrong: the news that a connection is gone and its last calls reach us in
 //! the right order, but are handled by different tasks. So before the news takes effect, the service
-//! pings itself through the bus: calls are handled in order, so when the answer comes, every call
-//! the gone connection ever made has been handled. No call of a dead client takes effect later.
+//! pings itself through the bus: calls are dispatched in order, so when the answer comes, every call
+//! the gone connection ever made is in its queue, and closing that ends them. The bus knows the name
+//! no more and never gives it to another, so no call of a dead client takes effect later.
 
 use std::{
     collections::HashMap,
     iter,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use zbus::{Connection, MatchRule, MessageStream, fdo, message::Header, names::UniqueName};
 
 use super::{context::Context, lifecycle, wire::ROOT};
 use crate::model::{Caller, ErrorKind, Result};
 
-/// The connections that called something that asks who they are.
+/// The connections that called something.
 #[derive(Debug)]
 pub(super) struct Clients {
     /// A second connection: questions to the bus must not wait behind the calls they are about.
@@ -130,23 +131,30 @@ impl Departures {
     }
 
     /// Acts on the news, until the bus is gone.
-    pub(super) async fn clean_up(&self, context: &Context, service: &Connection) {
+    pub(super) async fn clean_up(&self, context: &Arc<Context>, service: &Connection) {
         let own_name = service.unique_name().map(ToString::to_string).unwrap_or_default();
         let mut queue = self.queue.lock().await;
+        // Side by side: one may have a million routes, and the others' are not to stay as long.
+        let mut cleaning = JoinSet::new();
         while let Some(first) = queue.recv().await {
             let names: Vec<String> =
                 iter::once(first).chain(iter::from_fn(|| queue.try_recv().ok())).collect();
             context.clients.let_calls_finish(&own_name).await;
             for name in names {
                 context.clients.known().remove(&name);
-                lifecycle::forget(context, service, &name).await;
+                let (context, service) = (Arc::clone(context), service.clone());
+                cleaning.spawn(async move {
+                    context.queues.close(&name).await;
+                    lifecycle::forget(&context, &service, &name).await;
+                });
             }
+            while cleaning.try_join_next().is_some() {}
         }
     }
 }
 
 impl Clients {
-    /// Waits until every call that has arrived so far has been handled.
+    /// Waits until every call that has arrived so far has been dispatched.
     async fn let_calls_finish(&self, own_name: &str) {
         loop {
             let ping = self.questions.call_method(

@@ -8,8 +8,10 @@ use super::{
     administration::Administration,
     clients::Clients,
     convert::enumeration_path,
+    methods::Methods,
     news::Credit,
     private::Privates,
+    queue::Queues,
     service::{Facts, FibState},
 };
 use crate::{model::FibCounts, shared::SharedRib};
@@ -19,12 +21,14 @@ use crate::{model::FibCounts, shared::SharedRib};
 pub(super) struct Context {
     pub(super) rib: SharedRib,
     pub(super) clients: Clients,
+    pub(super) queues: Queues,
     pub(super) facts: Facts,
     pub(super) administration: Administration,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
     pub(super) privates: Privates,
     pub(super) credit: Credit,
+    pub(super) methods: Methods,
     last_enumeration: AtomicU64,
 }
 
@@ -35,14 +39,17 @@ impl Context {
         facts: Facts,
         administration: Administration,
     ) -> Self {
+        let queues = Queues::new(rib.with(|rib| rib.policy().limits));
         Self {
             rib,
             clients,
+            queues,
             facts,
             administration,
             in_step: AtomicBool::new(false),
             privates: Privates::default(),
             credit: Credit::default(),
+            methods: Methods::new(),
             last_enumeration: AtomicU64::new(0),
         }
     }

@@ -11,20 +11,21 @@ use super::{
     context::Context,
     convert::{bus_name, list_path, next_hop_info},
     errors::Refusals,
-    lifecycle,
+    lifecycle, methods,
     options::{
         Options, RouteChanges, RouteOptions, next_hop_id, next_hop_ids, next_hop_key, route_id,
         route_ids,
     },
     private::{self, Owner},
+    queue,
     route_list::RouteList,
-    wire::{ItemError, NextHopInfo, RouteInfo, RouteItem},
+    wire::{ItemError, MethodOutput, NextHopInfo, RouteInfo, RouteItem},
 };
 use crate::{
     clock,
     model::{
-        ChangeFlags, EntityId, ErrorKind, Metric, NextHopFlags, NextHopId, Preference, Result,
-        RouteFlags, RouteId, Span, ViewSet, Weight,
+        ChangeFlags, EntityId, ErrorKind, MethodSet, Metric, NextHopFlags, NextHopId, Preference,
+        Result, RouteFlags, RouteId, Span, ViewSet, Weight,
     },
     rib::{self, NextHopOffer, Offer, OfferedNextHops, Rib},
 };
@@ -33,7 +34,7 @@ use crate::{
 const SLICE: usize = 512;
 
 /// The object of one registration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entity {
     context: Arc<Context>,
     id: EntityId,
@@ -365,6 +366,47 @@ impl Entity {
         emitter: &SignalEmitter<'_>,
         route: RouteInfo,
     ) -> zbus::Result<()>;
+
+    /// Invokes methods that another entity of the same table exports: "methods" is a mask, with
+    /// 4294967295 for all that it exports, and each of them gets "input". Its callback is called for
+    /// one after the other, the lowest bit first. "timeout" is in milliseconds; the service waits no
+    /// longer than the limit "invocation-timeout". Returns for each method its bit, how it ended (0, or
+    /// a Win32 code: 1168 the entity does not export it, 50 its callback does not know it, 31 its
+    /// callback failed, 122 the output is longer than "invocation-bytes", 13 it is none) and its
+    /// output. Errors: AccessDenied, Busy, InvalidHandle, InvalidParameter, NoSystemResources,
+    /// Timeout.
+    #[zbus(out_args("outputs"))]
+    async fn invoke_method(
+        &self,
+        entity: u64,
+        methods: u32,
+        input: Vec<u8>,
+        timeout: u32,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<MethodOutput>> {
+        let (target, methods) = (EntityId(entity), MethodSet(methods));
+        let request = methods::Request { caller: self.id, target, methods, input };
+        let caller = self.context.clients.caller(&header).await?;
+        let admitted = methods::admit(&self.context, &caller, request, timeout)?;
+        // The target may have to call this client first.
+        queue::detach().await;
+        admitted.carry_out(&self.context, connection).await
+    }
+
+    /// Holds the methods that this entity exports back, or lets them go again: who invokes them
+    /// meanwhile waits. Errors: AccessDenied.
+    async fn block_methods(&self, block: bool, #[zbus(header)] header: Header<'_>) -> Result<()> {
+        self.command(&header, |rib| rib.block_methods(self.id, block)).await?;
+        self.context.methods.tell_of_change();
+        Ok(())
+    }
+
+    /// The methods it exports, a mask.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn methods(&self) -> zbus::fdo::Result<u32> {
+        self.property(|rib, entity| rib.methods(entity.id).map_or(0, |methods| methods.0))
+    }
 
     /// The entity's id.
     #[zbus(property(emits_changed_signal = "const"))]

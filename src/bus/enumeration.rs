@@ -44,16 +44,16 @@ struct Cursor<P> {
 }
 
 /// A walk over destinations.
-#[derive(Debug)]
-pub(super) struct DestinationEnumeration(Cursor<(Walk, Best)>);
+#[derive(Clone, Debug)]
+pub(super) struct DestinationEnumeration(Arc<Cursor<(Walk, Best)>>);
 
 /// A walk over routes.
-#[derive(Debug)]
-pub(super) struct RouteEnumeration(Cursor<(Walk, Match)>);
+#[derive(Clone, Debug)]
+pub(super) struct RouteEnumeration(Arc<Cursor<(Walk, Match)>>);
 
 /// A walk over the caller's next hops.
-#[derive(Debug)]
-pub(super) struct NextHopEnumeration(Cursor<NextHopWalk>);
+#[derive(Clone, Debug)]
+pub(super) struct NextHopEnumeration(Arc<Cursor<NextHopWalk>>);
 
 impl<P> Cursor<P> {
     fn new(context: Arc<Context>, caller: Caller, place: P) -> Self {
@@ -82,19 +82,19 @@ impl<P> Cursor<P> {
 
 impl DestinationEnumeration {
     pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Best)) -> Self {
-        Self(Cursor::new(context, caller, place))
+        Self(Arc::new(Cursor::new(context, caller, place)))
     }
 }
 
 impl RouteEnumeration {
     pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Match)) -> Self {
-        Self(Cursor::new(context, caller, place))
+        Self(Arc::new(Cursor::new(context, caller, place)))
     }
 }
 
 impl NextHopEnumeration {
     pub(super) fn new(context: Arc<Context>, caller: Caller, place: NextHopWalk) -> Self {
-        Self(Cursor::new(context, caller, place))
+        Self(Arc::new(Cursor::new(context, caller, place)))
     }
 }
 

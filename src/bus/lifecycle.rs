@@ -11,13 +11,13 @@ use zbus::{
 };
 
 use super::{
-    brief::Brief,
     context::Context,
     convert::{entity_info, entity_path, table_path},
     entity::Entity,
     errors::bus_trouble,
     object_manager::{self, ObjectManager},
     private,
+    served::Served,
     table::Table,
     wire::ROOT,
 };
@@ -41,14 +41,14 @@ pub(super) async fn welcome(
         .with(|rib| rib.entity(id).map(|entity| (entity.key.table, entity_info(entity))))?;
     let (server, path) = (connection.object_server(), entity_path(id));
     let object = Entity::new(Arc::clone(context), id);
-    if let Err(error) = server.at(&path, Brief(object)).await {
+    if let Err(error) = server.at(&path, Served::new(context, object)).await {
         context.rib.with(|rib| rib.deregister(id))?;
         retire(context, connection, id).await;
         return Err(bus_trouble(&error));
     }
     if let Ok(emitter) = SignalEmitter::new(connection, ROOT)
         && let Ok(interfaces) =
-            object_manager::interfaces::<Brief<Entity>>(server, connection, &path).await
+            object_manager::interfaces::<Served<Entity>>(server, connection, &path).await
     {
         let _ = ObjectManager::interfaces_added(&emitter, &path, &interfaces).await;
     }
@@ -61,6 +61,7 @@ pub(super) async fn welcome(
 
 /// Withdraws what a deregistered entity offered, then takes its object off and says so.
 pub(super) async fn retire(context: &Context, connection: &Connection, id: EntityId) {
+    context.methods.tell_of_change();
     let entity = loop {
         match context.rib.with(|rib| rib.withdraw(id, SLICE, clock::now())) {
             Withdrawal::Complete(entity) => break entity,
@@ -98,7 +99,8 @@ pub(super) async fn forget(context: &Context, connection: &Connection, bus_name:
 }
 
 async fn tell_number_of_entities(connection: &Connection, table: TableId) {
-    if let Ok(table) = connection.object_server().interface::<_, Table>(table_path(table)).await {
-        let _ = table.get().await.entities_changed(table.signal_emitter()).await;
+    let (server, path) = (connection.object_server(), table_path(table));
+    if let Ok(table) = server.interface::<_, Served<Table>>(path).await {
+        let _ = table.get().await.object.entities_changed(table.signal_emitter()).await;
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The root object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Manager(pub(super) Arc<Context>);
 
 #[interface(name = "org.rtmd1.Manager", spawn = false)]
@@ -151,8 +151,8 @@ impl Manager {
     /// is not there waits for it. Interfaces are kept by name. Static routes are told apart by
     /// destination, protocol, preference and metric: one that has all the same is replaced. A
     /// "persistent" one is there again after a restart. For root and the user the service runs as.
-    /// Errors: AccessDenied, FileNotFound, BadConfiguration, InvalidParameter, NotEnoughMemory,
-    /// NotSupported, and NoSystemResources when it cannot be kept.
+    /// Where it cannot be kept, nothing is changed. Errors: AccessDenied, BadConfiguration,
+    /// FileNotFound, InvalidParameter, NoSystemResources, NotEnoughMemory, NotSupported.
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn add_static_route(
         &self,
@@ -177,7 +177,7 @@ impl Manager {
     /// which: it is the only one that has the protocol, preference, metric, flags, views and next
     /// hops that are given; order and weight of next hops do not count, and interface 0 stands for
     /// any. For root and the user the service runs as. Errors: AccessDenied, FileNotFound,
-    /// BadConfiguration, NotFound, InvalidParameter also when several are meant, NoSystemResources.
+    /// InvalidParameter, NoSystemResources, NotFound.
     async fn remove_static_route(
         &self,
         instance: u32,
@@ -197,7 +197,8 @@ impl Manager {
 
     /// Adds a static route that does what the route with this id does, whoever owns that: the
     /// same destination, next hops, metric, flags and views, of the protocol autostatic. For root and
-    /// the user the service runs as. Errors: as with AddStaticRoute, and InvalidHandle.
+    /// the user the service runs as. Errors: AccessDenied, FileNotFound, InvalidHandle,
+    /// InvalidParameter, NoSystemResources, NotEnoughMemory.
     async fn make_static(
         &self,
         instance: u32,

@@ -1,24 +1,25 @@
 //! The service on the bus: one file for each interface.
 //!
-//! A method does three things: reads the wire, calls the core, writes the wire. Calls are handled
-//! one after the other in the order the bus delivers them (`spawn = false`), so a handler must not
-//! wait for a reply on the same connection; questions to the bus itself go over a second one.
+//! A method does three things: reads the wire, calls the core, writes the wire. The calls of one
+//! client are handled one after the other in the order sent, those of several clients side by side;
+//! properties are read beside them. zbus has one dispatcher (`spawn = false`), which only sorts the
+//! calls into queues, so what it waits for, the bus itself, is asked over a second connection.
 //!
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
 //!   wire;
-//! * `brief`: introspection that stays short;
-//! * `clients`: who calls, and noticing that they are gone;
+//! * `clients`: who calls, and noticing that they are gone; `queue`: their calls in line;
+//! * `served`: what every interface goes through, into the queues and into introspection;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
 //! * `administration` and `statics`: what an administrator may;
+//! * `methods`: clients that call each other, with the service between them;
 //! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.
 
 pub mod address;
 mod administration;
-mod brief;
 mod clients;
 mod context;
 mod convert;
@@ -28,12 +29,15 @@ mod errors;
 mod explain;
 mod lifecycle;
 mod manager;
+mod methods;
 mod news;
 mod notification;
 mod object_manager;
 mod options;
 mod private;
+mod queue;
 mod route_list;
+mod served;
 mod service;
 mod statics;
 mod table;

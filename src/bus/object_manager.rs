@@ -14,10 +14,10 @@ use zbus::{
 };
 
 use super::{
-    brief::Brief,
     context::Context,
     convert::{entity_path, table_path},
     entity::Entity,
+    served::Served,
     table::Table,
     wire::Details,
 };
@@ -26,7 +26,7 @@ use super::{
 pub(super) type Interfaces = BTreeMap<String, Details>;
 
 /// The root object's list of the others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ObjectManager(pub(super) Arc<Context>);
 
 #[interface(name = "org.freedesktop.DBus.ObjectManager", spawn = false, introspection_docs = false)]
@@ -44,12 +44,12 @@ impl ObjectManager {
         });
         let mut objects = HashMap::new();
         for path in tables {
-            let interfaces = interfaces::<Table>(server, connection, &path).await?;
+            let interfaces = interfaces::<Served<Table>>(server, connection, &path).await?;
             objects.insert(path, interfaces);
         }
         for path in entities {
             // It may have gone since the list was made.
-            if let Ok(interfaces) = interfaces::<Brief<Entity>>(server, connection, &path).await {
+            if let Ok(interfaces) = interfaces::<Served<Entity>>(server, connection, &path).await {
                 objects.insert(path, interfaces);
             }
         }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use zbus::{
@@ -13,7 +13,7 @@ use zbus::{
     wire::ObjectPath,
 };
 
-use super::{brief::Brief, context::Context, errors::bus_trouble};
+use super::{context::Context, errors::bus_trouble, served::Served};
 use crate::{
     model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId},
     rib::Limits,
@@ -129,8 +129,8 @@ impl Privates {
 }
 
 /// Puts a private object on the bus.
-pub(super) async fn serve<I: Interface>(
-    context: &Context,
+pub(super) async fn serve<I: Interface + Clone>(
+    context: &Arc<Context>,
     connection: &Connection,
     (path, owner, kind): (OwnedObjectPath, &Caller, Kind),
     object: I,
@@ -141,7 +141,8 @@ pub(super) async fn serve<I: Interface>(
         forget(context, kind);
         return Err(refusal);
     }
-    if let Err(error) = connection.object_server().at(&path, Brief(object)).await {
+    let object = Served::new(context, object);
+    if let Err(error) = connection.object_server().at(&path, object).await {
         context.privates.lock().remove(&path);
         forget(context, kind);
         return Err(bus_trouble(&error));

@@ -7,7 +7,6 @@ use zbus::Connection;
 use super::{
     address::Bus,
     administration::{self, Administration},
-    brief::Brief,
     clients::{Clients, Departures},
     context::Context,
     convert::{entity_path, table_path},
@@ -15,6 +14,7 @@ use super::{
     manager::Manager,
     news,
     object_manager::ObjectManager,
+    served::Served,
     table::Table,
     wire::{ROOT, SERVICE},
 };
@@ -100,14 +100,15 @@ impl Service {
         let context = Arc::new(Context::new(rib, clients, facts, administration));
         let mut builder = bus
             .builder()
-            .serve_at(ROOT, Manager(Arc::clone(&context)))
-            .serve_at(ROOT, ObjectManager(Arc::clone(&context)));
+            .serve_at(ROOT, Served::new(&context, Manager(Arc::clone(&context))))
+            .serve_at(ROOT, Served::new(&context, ObjectManager(Arc::clone(&context))));
         for table in tables {
-            builder = builder.serve_at(table_path(table), Table::new(Arc::clone(&context), table));
+            let object = Table::new(Arc::clone(&context), table);
+            builder = builder.serve_at(table_path(table), Served::new(&context, object));
         }
         for id in entities {
-            let object = Brief(Entity::new(Arc::clone(&context), id));
-            builder = builder.serve_at(entity_path(id), object);
+            let object = Entity::new(Arc::clone(&context), id);
+            builder = builder.serve_at(entity_path(id), Served::new(&context, object));
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
         // Before the name is ours, so that no client can come and go unnoticed.
@@ -145,8 +146,9 @@ impl Service {
         if state != FibState::Syncing {
             self.context.set_in_step();
         }
-        if let Ok(manager) = self.connection.object_server().interface::<_, Manager>(ROOT).await {
-            let _ = manager.get().await.fib_state_changed(manager.signal_emitter()).await;
+        let server = self.connection.object_server();
+        if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
+            let _ = manager.get().await.object.fib_state_changed(manager.signal_emitter()).await;
         }
     }
 
@@ -159,9 +161,11 @@ impl Service {
 
     /// Lets go of the name and sends what is left to send.
     pub async fn stop(self) {
-        let Self { connection, departures, .. } = self;
+        let Self { context, connection, departures } = self;
         let _ = connection.release_name(SERVICE).await;
-        // It listens on the connection, which ends only when nobody uses it any more.
+        // They use the connection, which ends only when nobody does any more.
+        context.queues.stop();
+        context.methods.stop();
         drop(departures);
         connection.graceful_shutdown().await;
     }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The object of one table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table {
     context: Arc<Context>,
     id: TableId,

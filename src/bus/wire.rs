@@ -173,6 +173,17 @@ pub struct BestChange {
     pub previous: Vec<RouteInfo>,
 }
 
+/// What came of one method: `(uuay)`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, Type)]
+pub struct MethodOutput {
+    /// The method's bit.
+    pub method: u32,
+    /// How it ended: 0, or a Win32 code.
+    pub status: u32,
+    /// What it returned.
+    pub output: Vec<u8>,
+}
+
 /// What registration tells the client about the table: `a{sv}`.
 #[derive(Clone, Debug, DeserializeDict, Eq, PartialEq, SerializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "kebab-case")]
@@ -209,6 +220,7 @@ mod tests {
         assert_eq!(NextHopInfo::SIGNATURE, "(ttsuuua{sv})");
         assert_eq!(RouteItem::SIGNATURE, "(stuuuuuat)");
         assert_eq!(ItemError::SIGNATURE, "(uss)");
+        assert_eq!(MethodOutput::SIGNATURE, "(uuay)");
         assert_eq!(Profile::SIGNATURE, "a{sv}");
     }
 }

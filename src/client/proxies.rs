@@ -6,8 +6,8 @@
 use zbus::{OwnedObjectPath, proxy};
 
 use crate::bus::wire::{
-    BestChange, DestinationInfo, Details, EntityInfo, ItemError, NextHopInfo, Profile, RouteInfo,
-    RouteItem,
+    BestChange, DestinationInfo, Details, EntityInfo, ItemError, MethodOutput, NextHopInfo,
+    Profile, RouteInfo, RouteItem,
 };
 
 /// The root object: registration, tables, preferences.
@@ -309,6 +309,21 @@ pub trait Entity {
     /// A route expired and is deleted.
     #[zbus(signal)]
     fn route_expired(&self, route: RouteInfo) -> zbus::Result<()>;
+    /// Invokes methods of another entity; what came of each.
+    fn invoke_method(
+        &self,
+        entity: u64,
+        methods: u32,
+        input: &[u8],
+        timeout: u32,
+    ) -> zbus::Result<Vec<MethodOutput>>;
+
+    /// Holds the entity's own methods back, or lets them go again.
+    fn block_methods(&self, block: bool) -> zbus::Result<()>;
+
+    /// The methods it exports.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn methods(&self) -> zbus::Result<u32>;
 
     /// Its id.
     #[zbus(property(emits_changed_signal = "false"))]

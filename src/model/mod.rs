@@ -6,6 +6,7 @@
 pub mod entity;
 pub mod error;
 pub mod fib;
+pub mod method;
 pub mod nexthop;
 pub mod notification;
 pub mod prefix;
@@ -16,6 +17,7 @@ pub mod view;
 pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
 pub use error::{Error, ErrorKind, Result, quoted};
 pub use fib::{FibCounts, FibStatus, Forwarding, Hop, KernelTable};
+pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use notification::{Change, ListId, NotificationId, NotifyFlags};
 pub use prefix::{Family, Prefix, PrefixMap};

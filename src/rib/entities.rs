@@ -30,6 +30,8 @@ pub struct Entity {
     /// How many of its routes are best in some view.
     pub best_routes: usize,
     pub(super) routes: BTreeSet<Slot>,
+    /// Whether it holds its methods back for a while.
+    pub(super) blocks_methods: bool,
     pub(super) questions: Questions,
 }
 
@@ -217,6 +219,7 @@ impl Rib {
             registered: now.time,
             best_routes: 0,
             routes: BTreeSet::new(),
+            blocks_methods: false,
             questions: Questions::default(),
         });
         if reserve_opaque {

@@ -109,6 +109,22 @@ pub struct Limits {
     pub enumerations: u32,
     /// Enumerations that one bus connection has open (`NoSystemResources`).
     pub enumerations_per_client: u32,
+    /// Invocations of methods by one bus connection that are under way (`NoSystemResources`).
+    pub invocations_per_client: u32,
+    /// Invocations of one entity's methods that are under way (`NoSystemResources`).
+    pub invocations_per_entity: u32,
+    /// Bytes of a method's input (`InvalidParameter`) or output.
+    pub invocation_bytes: u32,
+    /// Milliseconds that an invocation may take, however long its caller would wait.
+    pub invocation_timeout: u32,
+    /// Calls of one bus connection that are not answered yet (`NoSystemResources`).
+    pub calls_per_client: u32,
+    /// Calls of all bus connections of one user that are not answered yet (`NoSystemResources`).
+    pub calls_per_user: u32,
+    /// Bytes of the messages of [`Self::calls_per_client`].
+    pub call_bytes_per_client: u32,
+    /// Bytes of the messages of [`Self::calls_per_user`].
+    pub call_bytes_per_user: u32,
 }
 
 impl Default for InstanceSettings {
@@ -167,6 +183,15 @@ impl Default for Limits {
             route_lists_per_client: 64,
             enumerations: 1024,
             enumerations_per_client: 16,
+            invocations_per_client: 16,
+            invocations_per_entity: 32,
+            invocation_bytes: 65_536,
+            invocation_timeout: 60_000,
+            calls_per_client: 1024,
+            calls_per_user: 4096,
+            // 32 calls of 32 768 routes with eight next hops each.
+            call_bytes_per_client: 128 << 20,
+            call_bytes_per_user: 256 << 20,
         }
     }
 }

@@ -8,8 +8,9 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,10 +22,12 @@ use zbus::{Connection, OwnedVariant, Variant};
 /// No table of this instance goes to the kernel, so these tests need no rights.
 pub(crate) const NO_FIB: &str = "[[instance]]\nid = 0\nfib = false\n";
 
-/// A dbus-daemon.
+/// A dbus-daemon or a dbus-broker.
 pub(crate) struct PrivateBus {
     folder: TempDir,
     daemon: Child,
+    /// Open as long as it runs: it may have more to say than the address.
+    _output: BufReader<ChildStdout>,
 }
 
 /// A command line of rtmd.
@@ -51,10 +54,7 @@ impl PrivateBus {
 
     /// With these rules for names besides the right to talk to everyone.
     pub(crate) fn with_policy(rules: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("rtmd-test-").tempdir().unwrap();
-        // Other users must be able to reach the socket.
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(folder.path(), open).unwrap();
+        let folder = folder();
         let socket = folder.path().join("bus");
         let config = format!(
             "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
@@ -66,17 +66,49 @@ impl PrivateBus {
         );
         let file = folder.path().join("bus.conf");
         fs::write(&file, config).unwrap();
-        let mut daemon = Command::new("dbus-daemon")
-            .arg(format!("--config-file={}", file.display()))
-            .args(["--nofork", "--nopidfile", "--print-address"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("dbus-daemon has to be installed");
+        let mut command = Command::new("dbus-daemon");
+        command.arg(format!("--config-file={}", file.display())).args([
+            "--nofork",
+            "--nopidfile",
+            "--print-address",
+        ]);
+        Self::run(folder, command)
+    }
+
+    /// A bus of each kind that can be run here.
+    pub(crate) fn of_each_kind() -> impl Iterator<Item = Self> {
+        let daemon = std::iter::once_with(|| {
+            println!("on dbus-daemon");
+            Self::start()
+        });
+        daemon.chain(std::iter::once_with(Self::broker).flatten())
+    }
+
+    /// A dbus-broker with the rules of a system bus, which is started as systemd would.
+    fn broker() -> Option<Self> {
+        if !found("dbus-broker-launch") {
+            return None;
+        }
+        if fs::metadata("/proc/self").unwrap().uid() != 0 {
+            println!("skip: a private dbus-broker takes root, for a mount namespace");
+            return None;
+        }
+        println!("on dbus-broker");
+        let folder = folder();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/private-bus");
+        let mut command = Command::new(script);
+        command.arg("--broker").arg(folder.path().join("bus"));
+        Some(Self::run(folder, command))
+    }
+
+    fn run(folder: TempDir, mut command: Command) -> Self {
+        let bus = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut daemon = bus.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        assert!(address.starts_with("unix:"), "dbus-daemon did not start");
-        Self { folder, daemon }
+        let mut output = BufReader::new(daemon.stdout.take().unwrap());
+        output.read_line(&mut address).unwrap();
+        assert!(address.starts_with("unix:"), "{command:?} did not start");
+        Self { folder, daemon, _output: output }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -152,6 +184,14 @@ impl PrivateBus {
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
     }
+}
+
+/// A scratch folder that other users reach the socket in.
+fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("rtmd-test-").tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(folder.path(), open).unwrap();
+    folder
 }
 
 impl Drop for PrivateBus {

@@ -5,6 +5,7 @@ mod best;
 mod explain;
 mod kernel;
 mod matching;
+mod methods;
 mod next_hops;
 mod registration;
 mod routes;

@@ -1,0 +1,248 @@
+//! What goes wrong between many clients and one service, on both kinds of bus: order, crashes in the
+//! middle of calls, floods. Each test claims what the clients may rely on all the same.
+#![allow(clippy::print_stdout, reason = "the reason of a skip has to be seen")]
+
+mod support;
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use rtmd::{bus::wire::Details, client::EntityProxy, model::Family};
+use serde::Serialize;
+use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, route};
+use zbus::{
+    Connection, Message, Variant,
+    message::Flags,
+    wire::{DynamicType, Fd},
+};
+
+const STATIC: u32 = 10006;
+const OSPF: u32 = 13;
+const MANAGER: (&str, &str) = ("/org/rtmd1", "org.rtmd1.Manager");
+
+/// Sends a call that asks for no answer.
+async fn cast(
+    connection: &Connection,
+    (path, interface): (&str, &str),
+    method: &str,
+    body: &(impl Serialize + DynamicType),
+) {
+    let call = Message::method_call(path, method).destination("org.rtmd1").interface(interface);
+    let call = call.with_flags(Flags::NO_REPLY_EXPECTED).build(body).unwrap();
+    connection.send(&call).await.unwrap();
+}
+
+fn metric(metric: u32) -> Details {
+    route("127.0.0.2", [("metric", Variant::from(metric))])
+}
+
+/// `count` prefixes of length 24, from 10.0.0.0 on.
+fn prefixes(count: u32) -> Vec<String> {
+    (0..count).map(|n| format!("10.{}.{}.0/24", n >> 8, n & 0xFF)).collect()
+}
+
+/// The call that changes many routes gives way between them, and so it could be overtaken.
+#[tokio::test]
+async fn twenty_thousand_calls_of_one_client_take_effect_in_the_order_sent() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(NO_FIB);
+        let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+        let path = client.entity.inner().path().as_str();
+        let entity = (path, "org.rtmd1.Entity");
+        let mut many = prefixes(1500);
+        many.push("192.0.2.0/24".to_owned());
+        for round in 0..200 {
+            let first = round * 100;
+            cast(&client.connection, entity, "AddPrefixes", &(&many, metric(first), 1u32)).await;
+            for n in first + 1..first + 100 {
+                let call = ("192.0.2.0/24", metric(n), 1u32);
+                cast(&client.connection, entity, "AddRoute", &call).await;
+            }
+            let routes = client.table.get_routes("192.0.2.0/24").await.unwrap();
+            let metrics: Vec<u32> = routes.iter().map(|route| route.metric).collect();
+            assert_eq!(metrics, [first + 99], "the last of them came last");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_call_of_a_client_that_is_gone_takes_effect_after_it_was_cleaned_up_after() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(NO_FIB);
+        let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+        for round in 0..20 {
+            let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+            let path = client.entity.inner().path().to_string();
+            for n in 0..250u32 {
+                let entity = (path.as_str(), "org.rtmd1.Entity");
+                let call = (format!("10.{round}.{n}.0/24"), metric(n), 1u32);
+                cast(&client.connection, entity, "AddRoute", &call).await;
+                let none = details([]);
+                let call = (0u32, "ipv4", OSPF, n + 1, none);
+                cast(&client.connection, MANAGER, "RegisterEntity", &call).await;
+            }
+            let Client { connection, .. } = client;
+            connection.close().await.unwrap();
+            eventually("the registrations go", async || {
+                let left = bystander.manager.get_registered_entities(0, "ipv4").await.unwrap();
+                left.len() == 1
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let left = bystander.manager.get_registered_entities(0, "ipv4").await.unwrap();
+            assert_eq!((left.len(), left[0].id), (1, bystander.id));
+            assert_eq!(bystander.table.routes().await.unwrap(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_began_to_withdraw_is_withdrawn_though_it_dies_meanwhile() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(NO_FIB);
+        let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+        let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+        add_many(&client, 60_000).await;
+        let path = client.entity.inner().path().to_string();
+        let entity = (path.as_str(), "org.rtmd1.Entity");
+        cast(&client.connection, entity, "Deregister", &details([])).await;
+        eventually("the withdrawal begins", async || {
+            bystander.manager.get_registered_entities(0, "ipv4").await.unwrap().len() == 1
+        })
+        .await;
+        let under_way = bystander.table.routes().await.unwrap();
+        assert!(under_way > 0, "the test came too late");
+        let Client { connection, .. } = client;
+        connection.close().await.unwrap();
+        eventually("all its routes go", async || bystander.table.routes().await.unwrap() == 0)
+            .await;
+        let next = Client::register(&bus, Family::Ipv4, OSPF).await;
+        next.add("10.0.0.0/24", "127.0.0.2").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_bulk_calls_of_another_client() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(NO_FIB);
+        let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+        let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+        let work = async {
+            add_many(&client, 65_000).await;
+            client.entity.deregister(&details([])).await.unwrap();
+        };
+        let (slowest, answers) = answers_during(&bystander, work).await;
+        assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+        assert!(answers > 50, "only {answers} answers meanwhile");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_floods_is_refused_and_the_others_are_served() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(&format!("{NO_FIB}[limits]\ncalls-per-client = 32\n"));
+        let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+        let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+        let (mut done, mut refused) = (0, 0);
+        let flood = async {
+            let mut calls = tokio::task::JoinSet::new();
+            for _ in 0..100 {
+                let entity: EntityProxy<'static> = client.entity.clone();
+                calls.spawn(async move { add(&entity, &prefixes(2000), &metric(1)).await });
+            }
+            while let Some(answer) = calls.join_next().await {
+                match answer.unwrap() {
+                    Ok(()) => done += 1,
+                    answer => {
+                        let text = format!(
+                            "32 calls of client {} wait for their answers, the most",
+                            client.connection.unique_name().unwrap()
+                        );
+                        assert_eq!(refusal(answer), ("NoSystemResources".to_owned(), text));
+                        refused += 1;
+                    }
+                }
+            }
+        };
+        let (slowest, _) = answers_during(&bystander, flood).await;
+        assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+        assert!(done >= 32 && refused > 0, "{done} done, {refused} refused");
+        client.add("192.0.2.0/24", "127.0.0.2").await.expect("the flood is over");
+    }
+}
+
+#[tokio::test]
+async fn calls_that_hold_too_much_memory_are_refused() {
+    for bus in PrivateBus::of_each_kind() {
+        let limits = "call-bytes-per-client = 100000\ncall-bytes-per-user = 150000\n";
+        let _service = bus.serve(&format!("{NO_FIB}[limits]\n{limits}"));
+        let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+        let large = add(&client.entity, &prefixes(8000), &metric(1)).await;
+        let (name, text) = refusal(large);
+        assert_eq!(name, "NoSystemResources");
+        assert!(text.contains("client ") && text.ends_with("would exceed 100000"), "{text}");
+        // What was answered does not count any more.
+        for _ in 0..4 {
+            add(&client.entity, &prefixes(4000), &metric(1)).await.unwrap();
+        }
+        let mut calls = tokio::task::JoinSet::new();
+        for n in 0..8 {
+            let other = Client::register(&bus, Family::Ipv4, STATIC + n).await;
+            calls.spawn(async move { add(&other.entity, &prefixes(4000), &metric(1)).await });
+        }
+        let (done, refused): (Vec<_>, Vec<_>) =
+            calls.join_all().await.into_iter().partition(Result::is_ok);
+        assert!(!done.is_empty() && !refused.is_empty(), "{} of 8 done", done.len());
+        for answer in refused {
+            let (name, text) = refusal(answer);
+            assert_eq!(name, "NoSystemResources");
+            assert!(text.contains("user ") && text.ends_with("would exceed 150000"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_with_file_descriptors_is_refused() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(NO_FIB);
+        let connection = bus.connect().await;
+        let (input, to) = (std::io::stdin(), Some("org.rtmd1"));
+        let body = (0u32, "ipv4", Fd::from(input.as_fd()));
+        let call = connection.call_method(to, MANAGER.0, Some(MANAGER.1), "GetTable", &body);
+        let text = "a call with file descriptors, and no method takes any".to_owned();
+        assert_eq!(refusal(call.await), ("InvalidParameter".to_owned(), text));
+    }
+}
+
+async fn add(entity: &EntityProxy<'_>, prefixes: &[String], route: &Details) -> zbus::Result<()> {
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let (_, errors) = entity.add_prefixes(&prefixes, route, 1).await?;
+    assert_eq!(errors, []);
+    Ok(())
+}
+
+async fn add_many(client: &Client, count: u32) {
+    for some in prefixes(count).chunks(20_000) {
+        add(&client.entity, some, &metric(1)).await.unwrap();
+    }
+}
+
+/// Asks again and again while something is done; the longest wait, and how many there were.
+async fn answers_during(client: &Client, work: impl Future<Output = ()>) -> (Duration, u32) {
+    let (mut slowest, mut answers) = (Duration::ZERO, 0);
+    let ask = async {
+        loop {
+            let asked = Instant::now();
+            client.table.get_routes("192.0.2.0/24").await.unwrap();
+            slowest = slowest.max(asked.elapsed());
+            answers += 1;
+        }
+    };
+    tokio::select! {
+        () = ask => {}
+        () = work => {}
+    }
+    (slowest, answers)
+}

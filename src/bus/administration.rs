@@ -17,12 +17,16 @@ use crate::{
     rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
 };
 
+/// Writes down the static routes that are to survive the service.
+pub(super) type KeepStaticRoutes =
+    Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>;
+
 /// The world outside, as far as an administrator's calls reach it.
 pub struct Administration {
     /// Reads the configuration again; fails with what is wrong with it.
     pub read_configuration: Box<dyn Fn() -> Result<Policy> + Send + Sync>,
     /// Keeps these static routes, and no others, for the next start.
-    pub keep_static_routes: Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>,
+    pub keep_static_routes: KeepStaticRoutes,
 }
 
 /// How many routes are ranked again, or destinations queued again, under one lock.

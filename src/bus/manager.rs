@@ -115,8 +115,8 @@ impl Manager {
     }
 
     /// Reads the configuration file again, as the signal SIGHUP does: levels and limits take effect,
-    /// levels as with SetPreference without "reapply". A file that is wrong, or that has another
-    /// [fib] or [[instance]] section, which takes a restart, changes nothing. For root and the user
+    /// levels as with SetPreference without "reapply". A file that is wrong, or that says something
+    /// else of "fib" or an "instance", which takes a restart, changes nothing. For root and the user
     /// the service runs as. Errors: AccessDenied, BadConfiguration, NotSupported.
     async fn reload(
         &self,
@@ -153,7 +153,6 @@ impl Manager {
     /// "persistent" one is there again after a restart. For root and the user the service runs as.
     /// Where it cannot be kept, nothing is changed. Errors: AccessDenied, BadConfiguration,
     /// FileNotFound, InvalidParameter, NoSystemResources, NotEnoughMemory, NotSupported.
-    #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn add_static_route(
         &self,
         instance: u32,

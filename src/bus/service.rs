@@ -107,8 +107,8 @@ impl Service {
             builder = builder.serve_at(table_path(table), Served::new(&context, object));
         }
         for id in entities {
-            let object = Entity::new(Arc::clone(&context), id);
-            builder = builder.serve_at(entity_path(id), Served::new(&context, object));
+            let object = Served::new(&context, Entity::new(Arc::clone(&context), id));
+            builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
         // Before the name is ours, so that no client can come and go unnoticed.

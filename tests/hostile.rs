@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use rtmd::model::Family;
-use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal};
+use support::{Client, NO_FIB, PrivateBus, details, eventually, picture, refusal};
 use zbus::{
     Connection, Variant,
     wire::{Array, Dict, ObjectPath, Signature, Structure, StructureBuilder},
@@ -118,30 +118,6 @@ async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
         let bytes = answer.unwrap_or_else(|e| panic!("{e}: {}", service.log())).data().len();
         assert!(bytes < 8 << 20, "{method}: {bytes} bytes");
     }
-}
-
-/// Everything there is in both tables, as text.
-async fn picture(bus: &PrivateBus) -> Vec<String> {
-    let connection = bus.connect().await;
-    let manager = rtmd::client::manager(&connection).await.unwrap();
-    let mut lines = Vec::new();
-    for family in Family::ALL {
-        let entities = manager.get_registered_entities(0, family.name()).await.unwrap();
-        lines.extend(entities.iter().map(|entity| format!("{entity:?}")));
-        let table = rtmd::client::table(&manager, 0, family).await.unwrap();
-        lines.push(format!("{} next hops", table.next_hops().await.unwrap()));
-        let path = table.create_route_enumeration(0, 0, "", 0, &details([])).await.unwrap();
-        let routes = rtmd::client::RouteEnumerationProxy::builder(&connection).path(path);
-        let routes = routes.build().await.unwrap();
-        loop {
-            let (page, done) = routes.next(1000).await.unwrap();
-            lines.extend(page.iter().map(|route| format!("{route:?}")));
-            if done {
-                break;
-            }
-        }
-    }
-    lines
 }
 
 struct Attacker {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{
-        Caller, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Result,
+        Caller, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result,
         TableId, ViewSet,
     },
     rib::{Best, Match, NextHopWalk, Rib, RouteView, Start, Walk, WalkSettings},
@@ -178,11 +178,14 @@ impl NextHopEnumeration {
 }
 
 /// Reads the arguments that walks over a table begin with: views, flags, prefix.
+///
+/// With `only`, the position among the flags and its prefix do not matter (RTMv2 row ENUM-14).
 pub(super) fn settings(
     rib: &Rib,
     table: TableId,
     caller: &Caller,
     (views, flags, prefix): (u32, u32, &str),
+    only: Option<Prefix>,
     own: Own,
 ) -> Result<WalkSettings> {
     let own = match own {
@@ -193,7 +196,10 @@ pub(super) fn settings(
         0 => None,
         _ => Some(rib.own_entities(table, caller)?),
     };
-    let start = start(flags & !own, prefix)?;
+    let start = match (flags & !own, only) {
+        (0..=2, Some(only)) => Start::Only(only),
+        (position, _) => start(position, prefix)?,
+    };
     Ok(WalkSettings { table, views: ViewSet(views), start, owned_by })
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Rib, RouteView, Start, Subscription},
+    rib::{Best, LookUp, Rib, RouteView, Subscription},
 };
 
 /// The object of one table.
@@ -223,8 +223,8 @@ impl Table {
         let best = self.whose_best(protocol, &header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Destinations;
-            let settings =
-                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
+            let position = (views, flags, prefix);
+            let settings = enumeration::settings(rib, self.id, &caller, position, None, own)?;
             Ok((rib.walk(settings)?, best))
         })?;
         let object = DestinationEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
@@ -235,7 +235,7 @@ impl Table {
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u; the criterion "destination" s restricts to one prefix. Errors:
+    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags" begin. Errors:
     /// InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -251,15 +251,14 @@ impl Table {
     ) -> Result<OwnedObjectPath> {
         let mut criteria = Options::new(criteria, "criterion");
         let destination: Option<String> = criteria.take("destination")?;
+        let destination = destination.map(|text| text.parse()).transpose()?;
         let wanted = enumeration::criteria(matching, criteria)?;
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;
-            let mut settings =
-                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
-            if let Some(destination) = destination {
-                settings.start = Start::Only(destination.parse()?);
-            }
+            let position = (views, flags, prefix);
+            let settings =
+                enumeration::settings(rib, self.id, &caller, position, destination, own)?;
             Ok((rib.walk(settings)?, wanted))
         })?;
         let object = RouteEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);

@@ -149,6 +149,11 @@ impl Entities {
         self.by_id.get(&id).or_else(|| self.leaving.get(&id))
     }
 
+    /// The table an entity works in, also while it is leaving.
+    pub(super) fn table_of(&self, id: EntityId) -> Option<TableId> {
+        self.known(id).map(|entity| entity.key.table)
+    }
+
     /// Whether there is anyone to ask about the entity's routes.
     pub(super) fn can_be_asked(&self, id: EntityId) -> bool {
         self.by_id.get(&id).is_some_and(|entity| entity.tenure == Tenure::Connection)

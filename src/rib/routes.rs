@@ -343,12 +343,13 @@ impl Rib {
 
     /// The slot of a route that the entity may change.
     pub(super) fn own_route(&self, owner: EntityId, id: RouteId) -> Result<Slot> {
-        self.entities.active(owner)?;
+        let table = self.entities.active(owner)?.key.table;
         let gone = || ErrorKind::NotFound.because(format_args!("route {id} is already gone"));
         let Some(slot) = self.routes.find(id.0) else {
             return Err(if self.routes.is_spent(id.0) { gone() } else { no_such_route(id) });
         };
         match self.routes.get(slot) {
+            Some(route) if route.table != table => Err(no_such_route(id)),
             Some(route) if route.owner != owner => Err(ErrorKind::AccessDenied
                 .because(format_args!("route {id} belongs to entity {}", route.owner))),
             Some(route) if route.state == RouteState::Created => Ok(slot),
@@ -390,12 +391,12 @@ impl Rib {
             return refuse(format_args!("{count} next hops, a route has {most} at most"));
         }
         if let Some(neighbour) = offer.neighbour {
-            self.next_hops.usable(owner, neighbour)?;
+            self.check_next_hop_use(owner, neighbour)?;
         }
         match offer.next_hops {
             OfferedNextHops::Ids(ids) => {
                 for (place, id) in ids.iter().enumerate() {
-                    self.next_hops.usable(owner, *id)?;
+                    self.check_next_hop_use(owner, *id)?;
                     if ids.iter().take(place).any(|other| other == id) {
                         return refuse(format_args!("next hop {id} is listed twice"));
                     }

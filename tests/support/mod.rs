@@ -341,6 +341,30 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: zbus::Result<T>) -> (String, S
     }
 }
 
+/// Everything there is in both tables, as text.
+pub(crate) async fn picture(bus: &PrivateBus) -> Vec<String> {
+    let connection = bus.connect().await;
+    let manager = client::manager(&connection).await.unwrap();
+    let mut lines = Vec::new();
+    for family in Family::ALL {
+        let entities = manager.get_registered_entities(0, family.name()).await.unwrap();
+        lines.extend(entities.iter().map(|entity| format!("{entity:?}")));
+        let table = client::table(&manager, 0, family).await.unwrap();
+        lines.push(format!("{} next hops", table.next_hops().await.unwrap()));
+        let path = table.create_route_enumeration(0, 0, "", 0, &details([])).await.unwrap();
+        let routes = client::RouteEnumerationProxy::builder(&connection).path(path);
+        let routes = routes.build().await.unwrap();
+        loop {
+            let (page, done) = routes.next(1000).await.unwrap();
+            lines.extend(page.iter().map(|route| format!("{route:?}")));
+            if done {
+                break;
+            }
+        }
+    }
+    lines
+}
+
 /// Waits until something holds, at most ten seconds.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -91,6 +91,11 @@ impl Queues {
         Self(Arc::new(Mutex::new(State { limits, clients, users, stopped: false })))
     }
 
+    /// Puts other limits in force, for calls to come.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.state().limits = limits;
+    }
+
     /// Puts a call behind the others of its client. `bytes` is what its message holds in memory.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The bus policy means what it says, on dbus-daemon and on dbus-broker: only root and the service's
-# user may be the service, everybody may look, only root and the clients' group may register, and the
-# service may call its clients back.
+# user may be the service, everybody may look, only root and the clients' group may register, only root
+# and the service's user may administer, and the service may call its clients back.
 set -eu
 
 here=$(dirname "$(realpath "$0")")
@@ -34,9 +34,12 @@ eventually() {
 
 as_root() { "$@"; }
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
-# The group of the clients is not there on every machine; `games` (60) is, and stands for it.
+# The group of the clients and the user of the service are not there on every machine; `games` (60) and
+# `daemon` (1) are, and stand for them.
 as_member() { setpriv --reuid=65534 --regid=65534 --groups=60 "$@"; }
-sed 's/group="rtmd-clients"/group="games"/' "$here/../dbus/org.rtmd1.conf" >"$state/policy.conf"
+as_service() { setpriv --reuid=1 --regid=1 --clear-groups "$@"; }
+sed -e 's/group="rtmd-clients"/group="games"/' -e 's/user="rtmd"/user="daemon"/' \
+    "$here/../dbus/org.rtmd1.conf" >"$state/policy.conf"
 chmod 644 "$state/policy.conf"
 export POLICY="$state/policy.conf"
 
@@ -107,6 +110,17 @@ for bus in dbus-daemon dbus-broker; do
         expect "$answer" "$user registers" \
             "$(call "$user" org.rtmd1 org.rtmd1.Manager RegisterEntity)"
         expect "$answer" "$user calls an entity" "$(call "$user" org.rtmd1 org.rtmd1.Entity)"
+    done
+    for member in SetPreference Reload SetForwarding AddStaticRoute RemoveStaticRoute MakeStatic; do
+        for user in nobody member service root; do
+            case $user in service | root) answer=allowed ;; *) answer=refused ;; esac
+            expect "$answer" "$user calls $member" \
+                "$(call "$user" org.rtmd1 org.rtmd1.Manager "$member")"
+        done
+    done
+    for member in GetPreferences GetStaticRoutes; do
+        expect allowed "anybody calls $member" \
+            "$(call nobody org.rtmd1 org.rtmd1.Manager "$member")"
     done
     expect allowed 'anybody looks around' \
         "$(call nobody org.rtmd1 org.freedesktop.DBus.Introspectable)"

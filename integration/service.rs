@@ -113,6 +113,47 @@ fn the_kernel_follows_the_best_route_from_step_to_step() {
     });
 }
 
+/// FWD-02, FWD-05, FWD-08
+#[test]
+fn the_kernel_gets_neither_multicast_nor_inactive_routes_and_destinations_tell_so() {
+    const IN_KERNEL: u32 = 2;
+    on_stage(async |scene| {
+        for case in CASES {
+            let client = scene.client(case.family, STATIC).await;
+            let other = scene.client(case.family, OSPF).await;
+            let add = async |by: &Client, what: &str, keys: [(&'static str, u32); 1]| {
+                let mut route = offer(what, 0, 0);
+                route.extend(details(keys.map(|(key, value)| (key, value.into()))));
+                by.entity.add_route(case.to, &route, 0).await.unwrap();
+            };
+            let in_kernel = async || {
+                let found = client.table.get_exact_match_destination(case.to, 0, 3).await.unwrap();
+                let flags = found.per_view.iter().map(|record| record.flags & IN_KERNEL != 0);
+                flags.collect::<Vec<_>>()
+            };
+            add(&client, case.west, [("views", 2)]).await;
+            scene.expect([]).await;
+            assert_eq!(in_kernel().await, [false, false]);
+            add(&other, case.east, [("views", 3)]).await;
+            scene.expect([(case.to, case.east)]).await;
+            assert_eq!(in_kernel().await, [true, false]);
+            add(&client, case.west, [("flags", 0x8)]).await;
+            scene.expect([]).await;
+            assert_eq!(in_kernel().await, [false, false], "the best unicast route is inactive");
+            add(&client, case.west, [("flags", 0)]).await;
+            scene.expect([(case.to, case.west)]).await;
+            assert_eq!(in_kernel().await, [true, false]);
+            for what in ["blackhole", "unreachable", "prohibit"] {
+                case.offer(&client, what, 1).await;
+                scene.expect([(case.to, what)]).await;
+                assert_eq!(in_kernel().await, [true, false], "{what}");
+            }
+            client.entity.deregister(&details([])).await.unwrap();
+            other.entity.deregister(&details([])).await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_link_that_goes_down_takes_its_routes_along_until_it_comes_up() {
     on_stage(async |scene| {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use rtmd::{
     bus::wire::{RouteInfo, RouteItem},
     client::{DestinationEnumerationProxy, EntityProxy, RouteEnumerationProxy},
-    model::Family,
+    model::{ErrorKind, Family},
 };
 use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, route};
 use zbus::Variant;
@@ -61,6 +61,48 @@ async fn the_same_entity_registers_once_and_bad_registrations_are_refused() {
     let later = details([("linger", Variant::from(7u32))]);
     assert_eq!(register(0, "ipv6", later).await.0, "NotSupported");
     assert_eq!(client.manager.get_registered_entities(0, "ipv6").await.unwrap(), []);
+}
+
+/// A new kind of error does not compile here until somebody says how to get it.
+#[tokio::test]
+async fn every_error_of_the_api_has_a_call_that_answers_with_it() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(&format!("{NO_FIB}[[instance]]\nid = 3\n[limits]\nroutes = 1\n"));
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let (id, _) = client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let other = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let register = async |instance, label: String| {
+        let options = details([("label", label.into())]);
+        let registered = client.manager.register_entity(instance, "ipv4", STATIC, 0, &options);
+        refusal(registered.await)
+    };
+    for kind in ErrorKind::ALL {
+        let (name, text) = match kind {
+            ErrorKind::AccessDenied => refusal(other.entity.delete_route(id).await),
+            ErrorKind::AlreadyExists => register(0, String::new()).await,
+            ErrorKind::BadConfiguration => register(3, String::new()).await,
+            ErrorKind::Busy => {
+                let changes = details([("generation", Variant::from(u64::MAX))]);
+                refusal::<u32>(client.entity.inner().call("UpdateRoute", &(id, changes)).await)
+            }
+            ErrorKind::FileNotFound => register(4, String::new()).await,
+            ErrorKind::InvalidData => register(0, "x".repeat(65)).await,
+            ErrorKind::InvalidHandle => refusal(client.table.get_route_info(id + 1).await),
+            ErrorKind::InvalidParameter => refusal(client.add("10.0.0.1/8", "127.0.0.2").await),
+            ErrorKind::NotEnoughMemory => refusal(client.add("11.0.0.0/8", "127.0.0.2").await),
+            ErrorKind::NotFound => refusal(client.entity.find_next_hop("127.0.0.9", 0).await),
+            ErrorKind::NotSupported => {
+                refusal(client.table.create_destination_enumeration(4, 0, "", 0).await)
+            }
+            ErrorKind::NoSystemResources => {
+                refusal(client.entity.delete_routes(&vec![0; 1_000_000]).await)
+            }
+            // Pages tell whether they were the last, and nobody is waited for yet.
+            ErrorKind::NoMoreItems | ErrorKind::Timeout => continue,
+        };
+        assert_eq!(name, kind.name(), "{text}");
+        assert!(text.len() > 10, "{name} has to say what was wrong: {text:?}");
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use zbus::{Connection, Variant};
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod table;
 mod times;
 
 use support::{Client, NO_FIB, PrivateBus, details};
@@ -60,7 +61,7 @@ async fn main() {
 async fn run(settings: &Settings) {
     let bus = PrivateBus::start();
     let service = bus.serve(NO_FIB);
-    let prefixes: Vec<String> = (0..settings.routes).map(prefix).collect();
+    let prefixes = table::like_the_internets(settings.routes);
     let owner = Client::register(&bus, Family::Ipv4, 14).await;
     let follower = bus.connect().await;
     eprint!("loading ");
@@ -114,11 +115,6 @@ async fn run(settings: &Settings) {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-fn prefix(number: usize) -> String {
-    let [_, high, middle, low] = u32::try_from(number).unwrap().to_be_bytes();
-    format!("{}.{middle}.{low}.0/24", high + 1)
 }
 
 /// Offers every prefix with this metric; the seconds it took.

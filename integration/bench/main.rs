@@ -34,6 +34,7 @@ use serde_json::{Value, json};
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod table;
 mod times;
 
 use support::{Client, PrivateBus, resident, route};
@@ -85,7 +86,8 @@ fn run(settings: &Settings) {
         let status = Command::new("ip").args(command.split(' ')).status().expect("ip");
         assert!(status.success(), "ip {command}");
     }
-    let prefixes = table(settings.routes);
+    let prefixes: Vec<Prefix> =
+        table::like_the_internets(settings.routes).iter().map(|p| p.parse().unwrap()).collect();
     let bus = PrivateBus::start();
     let service = bus.serve("");
     let lines = bus.path("routes");
@@ -112,17 +114,6 @@ fn run(settings: &Settings) {
     drop(loading);
     eprint!("\r                 \r");
     report(settings, &alone, &whole, loaded - before, &latency);
-}
-
-/// Prefixes with the lengths and the neighbourhoods of the public table.
-fn table(count: usize) -> Vec<Prefix> {
-    let program = env!("CARGO_BIN_EXE_rtmd").replace("/rtmd", "/examples/global-table");
-    let output = Command::new(&program)
-        .args(["--ipv4", &count.to_string(), "--seed", "7", "--via4", "192.0.2.2"])
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}; build it with --examples"));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
 }
 
 /// Writes the routes without bus and RIB, and takes them away again; the seconds of the writing.

@@ -25,13 +25,23 @@ use crate::model::{Caller, ErrorKind, Result};
 pub(super) struct Clients {
     /// A second connection: questions to the bus must not wait behind the calls they are about.
     questions: Connection,
+    own_uid: u32,
     /// Their users; `None` while the bus is being asked.
     users: Mutex<HashMap<String, Option<u32>>>,
 }
 
 impl Clients {
-    pub(super) fn new(questions: Connection) -> Self {
-        Self { questions, users: Mutex::default() }
+    /// Asks the bus who we are ourselves.
+    pub(super) async fn new(questions: Connection) -> zbus::Result<Self> {
+        let bus = fdo::DBusProxy::new(&questions).await?;
+        let own_name = questions.unique_name().ok_or(zbus::Error::InterfaceNotFound)?.to_owned();
+        let own_uid = bus.get_connection_unix_user(own_name.into()).await?;
+        Ok(Self { questions, own_uid, users: Mutex::default() })
+    }
+
+    /// The user the service runs as.
+    pub(super) fn own_uid(&self) -> u32 {
+        self.own_uid
     }
 
     /// Who made a call.

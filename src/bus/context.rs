@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zbus::OwnedObjectPath;
 
 use super::{
+    administration::Administration,
     clients::Clients,
     convert::enumeration_path,
     methods::Methods,
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) clients: Clients,
     pub(super) queues: Queues,
     pub(super) facts: Facts,
+    pub(super) administration: Administration,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
     pub(super) privates: Privates,
@@ -31,13 +33,18 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(rib: SharedRib, clients: Clients, facts: Facts) -> Self {
-        let queues = Queues::new(rib.with(|rib| rib.policy().limits));
+    pub(super) fn new(
+        rib: SharedRib,
+        clients: Clients,
+        facts: Facts,
+        administration: Administration,
+    ) -> Self {
         Self {
             rib,
             clients,
-            queues,
+            queues: Queues::default(),
             facts,
+            administration,
             in_step: AtomicBool::new(false),
             privates: Privates::default(),
             credit: Credit::default(),

@@ -68,7 +68,7 @@ pub(super) fn entity_info(entity: &Entity) -> wire::EntityInfo {
 pub(super) fn bus_name(entity: &Entity) -> &str {
     match entity.tenure {
         Tenure::Connection => &entity.caller.bus_name,
-        Tenure::User => "",
+        Tenure::User | Tenure::Service => "",
     }
 }
 
@@ -185,7 +185,7 @@ pub(super) fn next_hop_info(view: &NextHopView<'_>, own: bool) -> wire::NextHopI
 }
 
 /// Puts one detail; only file descriptors can fail to become owned, and there are none.
-fn detail<'v>(more: &mut wire::Details, key: &str, value: impl Into<Variant<'v>>) {
+pub(super) fn detail<'v>(more: &mut wire::Details, key: &str, value: impl Into<Variant<'v>>) {
     if let Ok(value) = OwnedVariant::try_from(value.into()) {
         more.insert(key.to_owned(), value);
     }

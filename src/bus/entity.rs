@@ -456,7 +456,7 @@ impl Entity {
         self.property(|_, entity| entity.caller.uid)
     }
 
-    /// "active".
+    /// "active", or "builtin" for one of the service itself, which nobody may call.
     #[zbus(property(emits_changed_signal = "const"))]
     fn state(&self) -> zbus::fdo::Result<String> {
         self.property(|_, entity| entity.state.name().to_owned())

@@ -1,29 +1,29 @@
-//! `org.rtmd1.DestinationEnumeration` and `org.rtmd1.RouteEnumeration`: a caller's place in a table.
+//! `org.rtmd1.DestinationEnumeration`, `.RouteEnumeration` and `.NextHopEnumeration`: a caller's place
+//! in a table.
 //!
 //! An enumeration belongs to the connection that made it: nobody else may use it, and it goes with
 //! that connection.
 
 use std::{
-    collections::BTreeMap,
     num::NonZeroU64,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use zbus::{Connection, OwnedVariant, interface, message::Header};
+use zbus::{Connection, interface, message::Header};
 
 use super::{
     context::Context,
-    convert::{destination_info, route_info},
+    convert::{destination_info, next_hop_info, route_info},
     options::{Options, next_hop_ids},
     private::{self, Owner},
-    wire::{DestinationInfo, RouteInfo},
+    wire::{DestinationInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
     model::{
         Caller, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result,
         TableId, ViewSet,
     },
-    rib::{Best, Match, Rib, RouteView, Start, Walk, WalkSettings},
+    rib::{Best, Match, NextHopWalk, Rib, RouteView, Start, Walk, WalkSettings},
 };
 
 /// What "own" means in an enumeration's flags.
@@ -35,37 +35,40 @@ pub(super) enum Own {
     Routes,
 }
 
-/// What both kinds share.
+/// What all kinds share.
 #[derive(Debug)]
-struct Cursor<W> {
+struct Cursor<P> {
     context: Arc<Context>,
     owner: Owner,
-    place: Mutex<(Walk, W)>,
+    place: Mutex<P>,
 }
 
 /// A walk over destinations.
 #[derive(Clone, Debug)]
-pub(super) struct DestinationEnumeration(Arc<Cursor<Best>>);
+pub(super) struct DestinationEnumeration(Arc<Cursor<(Walk, Best)>>);
 
 /// A walk over routes.
 #[derive(Clone, Debug)]
-pub(super) struct RouteEnumeration(Arc<Cursor<Match>>);
+pub(super) struct RouteEnumeration(Arc<Cursor<(Walk, Match)>>);
 
-impl<W> Cursor<W> {
-    fn new(context: Arc<Context>, caller: Caller, place: (Walk, W)) -> Self {
+/// A walk over the caller's next hops.
+#[derive(Clone, Debug)]
+pub(super) struct NextHopEnumeration(Arc<Cursor<NextHopWalk>>);
+
+impl<P> Cursor<P> {
+    fn new(context: Arc<Context>, caller: Caller, place: P) -> Self {
         Self { context, owner: Owner::new(caller), place: Mutex::new(place) }
     }
 
+    /// A page, and whether it was the last.
     fn next<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&Rib, &Caller, &mut Walk, &W) -> Result<Vec<T>>,
+        f: impl FnOnce(&Rib, &Caller, &mut P) -> Result<(Vec<T>, bool)>,
     ) -> Result<(Vec<T>, bool)> {
         let caller = self.owner.check(header)?;
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let (walk, wanted) = &mut *place;
-        let page = self.context.rib.with(|rib| f(rib, caller, walk, wanted))?;
-        Ok((page, walk.is_done()))
+        self.context.rib.with(|rib| f(rib, caller, &mut place))
     }
 
     async fn close(&self, header: &Header<'_>, connection: &Connection) -> Result<()> {
@@ -89,6 +92,12 @@ impl RouteEnumeration {
     }
 }
 
+impl NextHopEnumeration {
+    pub(super) fn new(context: Arc<Context>, caller: Caller, place: NextHopWalk) -> Self {
+        Self(Arc::new(Cursor::new(context, caller, place)))
+    }
+}
+
 #[interface(name = "org.rtmd1.DestinationEnumeration", spawn = false)]
 impl DestinationEnumeration {
     /// Returns the next destinations in order of address, and whether these were the last. A page
@@ -100,9 +109,9 @@ impl DestinationEnumeration {
         max: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<DestinationInfo>, bool)> {
-        self.0.next(&header, |rib, _, walk, best| {
+        self.0.next(&header, |rib, _, (walk, best)| {
             let page = rib.next_destinations(walk, *best, max)?;
-            Ok(page.iter().map(destination_info).collect())
+            Ok((page.iter().map(destination_info).collect(), walk.is_done()))
         })
     }
 
@@ -123,10 +132,11 @@ impl RouteEnumeration {
     /// Errors: InvalidHandle, InvalidParameter.
     #[zbus(out_args("routes", "done"))]
     fn next(&self, max: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<RouteInfo>, bool)> {
-        self.0.next(&header, |rib, caller, walk, wanted| {
+        self.0.next(&header, |rib, caller, (walk, wanted)| {
             let page = rib.next_routes(walk, wanted, max)?;
             let own = |view: &RouteView<'_>| rib.is_own(view.route.owner, caller);
-            Ok(page.iter().map(|view| route_info(view, own(view))).collect())
+            let page = page.iter().map(|view| route_info(view, own(view))).collect();
+            Ok((page, walk.is_done()))
         })
     }
 
@@ -140,12 +150,42 @@ impl RouteEnumeration {
     }
 }
 
-/// Reads the arguments that both kinds begin with: views, flags, prefix.
+#[interface(name = "org.rtmd1.NextHopEnumeration", spawn = false)]
+impl NextHopEnumeration {
+    /// Returns the next of the caller's next hops in order of address, then interface, and whether
+    /// these were the last; those without an address come first. Errors: InvalidHandle,
+    /// InvalidParameter.
+    #[zbus(out_args("next_hops", "done"))]
+    fn next(
+        &self,
+        max: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(Vec<NextHopInfo>, bool)> {
+        self.0.next(&header, |rib, _, walk| {
+            let page = rib.next_next_hops(walk, max)?;
+            Ok((page.iter().map(|own| next_hop_info(own, true)).collect(), walk.is_done()))
+        })
+    }
+
+    /// Ends the enumeration. Errors: InvalidHandle.
+    async fn close(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        self.0.close(&header, connection).await
+    }
+}
+
+/// Reads the arguments that walks over a table begin with: views, flags, prefix.
+///
+/// With `only`, the position among the flags and its prefix do not matter (RTMv2 row ENUM-14).
 pub(super) fn settings(
     rib: &Rib,
     table: TableId,
     caller: &Caller,
     (views, flags, prefix): (u32, u32, &str),
+    only: Option<Prefix>,
     own: Own,
 ) -> Result<WalkSettings> {
     let own = match own {
@@ -156,24 +196,27 @@ pub(super) fn settings(
         0 => None,
         _ => Some(rib.own_entities(table, caller)?),
     };
-    let start = match flags & !own {
-        0 => Start::Beginning,
-        1 => Start::At(prefix.parse()?),
-        2 => Start::Within(prefix.parse()?),
-        unknown => {
-            return Err(ErrorKind::InvalidParameter
-                .because(format_args!("enumeration flags {unknown:#x} are not defined")));
-        }
+    let start = match (flags & !own, only) {
+        (0..=2, Some(only)) => Start::Only(only),
+        (position, _) => start(position, prefix)?,
     };
     Ok(WalkSettings { table, views: ViewSet(views), start, owned_by })
 }
 
+/// Reads where a walk begins and ends.
+pub(super) fn start(flags: u32, prefix: &str) -> Result<Start> {
+    match flags {
+        0 => Ok(Start::Beginning),
+        1 => Ok(Start::At(prefix.parse()?)),
+        2 => Ok(Start::Within(prefix.parse()?)),
+        unknown => Err(ErrorKind::InvalidParameter
+            .because(format_args!("enumeration flags {unknown:#x} are not defined"))),
+    }
+}
+
 /// Reads the criteria that the match flags select; those not selected are left out of account, and
 /// one that is selected and missing is refused (RTMv2 row ENUM-13).
-pub(super) fn criteria(
-    matching: u32,
-    dictionary: BTreeMap<String, OwnedVariant>,
-) -> Result<(Match, Option<Prefix>)> {
+pub(super) fn criteria(matching: u32, mut criteria: Options) -> Result<Match> {
     const FULL: u32 = 0xFFFF;
     const KNOWN: u32 = 0x1F;
     let matching = if matching == FULL { KNOWN } else { matching };
@@ -181,18 +224,16 @@ pub(super) fn criteria(
         return Err(ErrorKind::InvalidParameter
             .because(format_args!("match flags {:#x} are not defined", matching & !KNOWN)));
     }
-    let mut options = Options::new(dictionary, "criterion");
-    let owner: Option<u64> = options.take("owner")?;
-    let neighbour: Option<u64> = options.take("neighbour")?;
-    let preference: Option<u32> = options.take("preference")?;
-    let metric: Option<u32> = options.take("metric")?;
-    let next_hops: Option<Vec<u64>> = options.take("next-hops")?;
-    let interface: Option<u32> = options.take("interface")?;
-    let destination: Option<String> = options.take("destination")?;
-    options.finish()?;
+    let owner: Option<u64> = criteria.take("owner")?;
+    let neighbour: Option<u64> = criteria.take("neighbour")?;
+    let preference: Option<u32> = criteria.take("preference")?;
+    let metric: Option<u32> = criteria.take("metric")?;
+    let next_hops: Option<Vec<u64>> = criteria.take("next-hops")?;
+    let interface: Option<u32> = criteria.take("interface")?;
+    criteria.finish()?;
     let next_hops = next_hops.map(|ids| next_hop_ids(&ids)).transpose()?;
     let rank = preference.zip(metric);
-    let wanted = Match {
+    Ok(Match {
         owner: selected(matching, 0x1, "owner", owner.map(EntityId))?,
         neighbour: selected(
             matching,
@@ -208,8 +249,7 @@ pub(super) fn criteria(
         )?,
         next_hops: selected(matching, 0x8, "next-hops", next_hops)?,
         interface: selected(matching, 0x10, "interface", interface.map(InterfaceIndex))?,
-    };
-    Ok((wanted, destination.map(|text| text.parse()).transpose()?))
+    })
 }
 
 fn selected<T>(matching: u32, flag: u32, key: &str, value: Option<T>) -> Result<Option<T>> {

@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, interface, message::Header};
 
 use super::{
+    administration,
     context::Context,
     convert::{entity_info, profile, table_path},
     lifecycle,
-    options::Options,
-    wire::{EntityInfo, Profile},
+    options::{Options, route_id},
+    statics::{StaticOptions, static_info},
+    wire::{Details, EntityInfo, Profile},
 };
 use crate::{
     clock,
-    model::{EntityKey, Protocol, Result, TableId},
+    model::{EntityKey, Family, Preference, Prefix, Protocol, Result, TableId},
     rib::{Limits, Registration, Tenure, Terms},
 };
 
@@ -95,6 +97,141 @@ impl Manager {
         })
     }
 
+    /// Gives a protocol a level of its own; 0 takes it away, so that the protocol has the level for
+    /// all others. It counts for routes that are added or updated from now on; "reapply" ranks also
+    /// those there are by it. It lasts until the service restarts or the configuration is reloaded.
+    /// For root and the user the service runs as. Errors: AccessDenied.
+    async fn set_preference(
+        &self,
+        protocol: u32,
+        preference: u32,
+        reapply: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        administration::check(&self.0, &header).await?;
+        let (protocol, level) = (Protocol(protocol), Preference(preference));
+        administration::set_preference(&self.0, protocol, level, reapply).await;
+        Ok(())
+    }
+
+    /// Reads the configuration file again, as the signal SIGHUP does: levels and limits take effect,
+    /// levels as with SetPreference without "reapply". A file that is wrong, or that has another
+    /// [fib] or [[instance]] section, which takes a restart, changes nothing. For root and the user
+    /// the service runs as. Errors: AccessDenied, BadConfiguration, NotSupported.
+    async fn reload(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        administration::check(&self.0, &header).await?;
+        administration::reload(&self.0, connection).await
+    }
+
+    /// Says whether a table's routes are pushed to the kernel, as the table's property Pushed tells.
+    /// Switched off, its routes leave the kernel and all else goes on; switched on, they are
+    /// installed again. It lasts until the service restarts. For root and the user the service runs
+    /// as. Errors: AccessDenied, FileNotFound, BadConfiguration, NotSupported.
+    async fn set_forwarding(
+        &self,
+        instance: u32,
+        family: &str,
+        push: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        administration::check(&self.0, &header).await?;
+        let table = TableId::new(instance, family.parse()?)?;
+        administration::set_forwarding(&self.0, connection, table, push).await
+    }
+
+    /// Adds a static route of the service's own, which needs no client. Keys: "via" a(su) or a(suu),
+    /// "preference" u, "metric" u, "flags" u and "views" u as with AddRoute; "protocol" u, 10006
+    /// static (the default), 10007 static-non-dod or 10002 autostatic; "interfaces" as, the names of
+    /// the interfaces of "via" in order, which count instead of the numbers: a route whose interface
+    /// is not there waits for it. Interfaces are kept by name. Static routes are told apart by
+    /// destination, protocol, preference and metric: one that has all the same is replaced. A
+    /// "persistent" one is there again after a restart. For root and the user the service runs as.
+    /// Errors: AccessDenied, FileNotFound, BadConfiguration, InvalidParameter, NotEnoughMemory,
+    /// NotSupported, and NoSystemResources when it cannot be kept.
+    async fn add_static_route(
+        &self,
+        instance: u32,
+        destination: &str,
+        route: BTreeMap<String, OwnedVariant>,
+        persistent: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        administration::check(&self.0, &header).await?;
+        let (to, options) = (destination.parse::<Prefix>()?, StaticOptions::read(route)?);
+        let table = TableId::new(instance, to.family())?;
+        administration::change_static_routes(&self.0, connection, |rib| {
+            let route = options.route(rib, to, persistent)?;
+            rib.add_static_route(table, route, clock::now())
+        })
+        .await
+    }
+
+    /// Removes the static route to a destination. Where there are several, the keys of "route" say
+    /// which: it is the only one that has the protocol, preference, metric, flags, views and next
+    /// hops that are given; order and weight of next hops do not count, and interface 0 stands for
+    /// any. For root and the user the service runs as. Errors: AccessDenied, FileNotFound,
+    /// BadConfiguration, NotFound, InvalidParameter also when several are meant, NoSystemResources.
+    async fn remove_static_route(
+        &self,
+        instance: u32,
+        destination: &str,
+        route: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        administration::check(&self.0, &header).await?;
+        let (to, options) = (destination.parse::<Prefix>()?, StaticOptions::read(route)?);
+        let table = TableId::new(instance, to.family())?;
+        administration::change_static_routes(&self.0, connection, |rib| {
+            rib.remove_static_route(table, to, &options.which(rib)?, clock::now())
+        })
+        .await
+    }
+
+    /// Adds a static route that does what the route with this id does, whoever owns that: the
+    /// same destination, next hops, metric, flags and views, of the protocol autostatic. For root and
+    /// the user the service runs as. Errors: as with AddStaticRoute, and InvalidHandle.
+    async fn make_static(
+        &self,
+        instance: u32,
+        route: u64,
+        persistent: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<()> {
+        administration::check(&self.0, &header).await?;
+        let id = route_id(route)?;
+        let ipv4 = TableId::new(instance, Family::Ipv4)?;
+        administration::change_static_routes(&self.0, connection, |rib| {
+            let table = rib.table_of(id).filter(|table| table.instance == ipv4.instance);
+            let table = table.unwrap_or(ipv4);
+            let copy = rib.static_copy(table, id, persistent)?;
+            rib.add_static_route(table, copy, clock::now())
+        })
+        .await
+    }
+
+    /// Lists the static routes of a table: destination, keys as with AddStaticRoute and, where it is
+    /// not offered, "waits" s with the reason; whether it is persistent. Errors: FileNotFound,
+    /// BadConfiguration.
+    #[zbus(out_args("routes"))]
+    fn get_static_routes(
+        &self,
+        instance: u32,
+        family: &str,
+    ) -> Result<Vec<(String, Details, bool)>> {
+        let table = TableId::new(instance, family.parse()?)?;
+        self.0
+            .rib
+            .with(|rib| Ok(rib.static_routes(table)?.map(|view| static_info(rib, &view)).collect()))
+    }
+
     /// The version of the service.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> String {
@@ -122,8 +259,8 @@ impl Manager {
 
     /// The limits in force, by name, and the protocol and metric that mark the service's routes in
     /// the kernel ("fib-protocol", "fib-metric").
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn limits(&self) -> BTreeMap<String, u32> {
+    #[zbus(property)]
+    pub(super) fn limits(&self) -> BTreeMap<String, u32> {
         let limits = self.0.rib.with(|rib| rib.policy().limits);
         let mut named = named_numbers(limits);
         named.insert("fib-metric".to_owned(), self.0.facts.fib_metric);

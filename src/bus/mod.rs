@@ -6,23 +6,27 @@
 //! calls into queues, so what it waits for, the bus itself, is asked over a second connection.
 //!
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
-//! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert`: core to wire;
+//! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
+//!   wire;
 //! * `clients`: who calls, and noticing that they are gone; `queue`: their calls in line;
 //! * `served`: what every interface goes through, into the queues and into introspection;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
 //! * `methods`: clients that call each other, with the service between them;
+//! * `administration` and `statics`: what an administrator may;
 //! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.
 
 pub mod address;
+mod administration;
 mod clients;
 mod context;
 mod convert;
 mod entity;
 mod enumeration;
 mod errors;
+mod explain;
 mod lifecycle;
 mod manager;
 mod methods;
@@ -35,7 +39,9 @@ mod queue;
 mod route_list;
 mod served;
 mod service;
+mod statics;
 mod table;
 pub mod wire;
 
+pub use administration::Administration;
 pub use service::{Facts, FibState, Service, StartError};

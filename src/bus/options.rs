@@ -253,7 +253,7 @@ pub(super) fn next_hop_key(address: &str, interface: u32) -> Result<NextHopKey> 
 }
 
 /// `via`, with weights or without.
-fn take_inline(options: &mut Options) -> Result<Option<Vec<InlineNextHop>>> {
+pub(super) fn take_inline(options: &mut Options) -> Result<Option<Vec<InlineNextHop>>> {
     let weighted =
         options.left.get("via").is_some_and(|via| via.value_signature().to_string() == "a(suu)");
     if weighted {

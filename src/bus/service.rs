@@ -6,9 +6,11 @@ use zbus::Connection;
 
 use super::{
     address::Bus,
+    administration::{self, Administration},
     clients::{Clients, Departures},
     context::Context,
-    convert::table_path,
+    convert::{entity_path, table_path},
+    entity::Entity,
     manager::Manager,
     news,
     object_manager::ObjectManager,
@@ -16,7 +18,10 @@ use super::{
     table::Table,
     wire::{ROOT, SERVICE},
 };
-use crate::{model::TableId, shared::SharedRib};
+use crate::{
+    model::{EntityId, TableId},
+    shared::SharedRib,
+};
 
 /// What the service says about itself.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +86,18 @@ impl Service {
     ///
     /// # Errors
     /// When there is no bus, or when it does not give us the name.
-    pub async fn start(bus: &Bus, rib: SharedRib, facts: Facts) -> Result<Self, StartError> {
+    pub async fn start(
+        bus: &Bus,
+        rib: SharedRib,
+        facts: Facts,
+        administration: Administration,
+    ) -> Result<Self, StartError> {
         let questions = bus.builder().build().await.map_err(StartError::NoBus)?;
+        let clients = Clients::new(questions).await.map_err(StartError::NoBus)?;
         let tables: Vec<TableId> = rib.with(|rib| rib.tables().collect());
-        let context = Arc::new(Context::new(rib, Clients::new(questions), facts));
+        // Of the service's own; nobody else can have registered yet.
+        let entities: Vec<EntityId> = rib.with(|rib| rib.entities().map(|own| own.id).collect());
+        let context = Arc::new(Context::new(rib, clients, facts, administration));
         let mut builder = bus
             .builder()
             .serve_at(ROOT, Served::new(&context, Manager(Arc::clone(&context))))
@@ -92,6 +105,10 @@ impl Service {
         for table in tables {
             let object = Table::new(Arc::clone(&context), table);
             builder = builder.serve_at(table_path(table), Served::new(&context, object));
+        }
+        for id in entities {
+            let object = Served::new(&context, Entity::new(Arc::clone(&context), id));
+            builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
         // Before the name is ours, so that no client can come and go unnoticed.
@@ -132,6 +149,13 @@ impl Service {
         let server = self.connection.object_server();
         if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
             let _ = manager.get().await.object.fib_state_changed(manager.signal_emitter()).await;
+        }
+    }
+
+    /// Reads the configuration again, as the method of that name does.
+    pub async fn reload(&self) {
+        if let Err(refusal) = administration::reload(&self.context, &self.connection).await {
+            tracing::error!("the configuration was not read again: {refusal}");
         }
     }
 

@@ -10,14 +10,15 @@ use zbus::{
 use super::{
     context::Context,
     convert::{destination_info, next_hop_info, notification_path, route_info},
-    enumeration::{self, DestinationEnumeration, RouteEnumeration},
+    enumeration::{self, DestinationEnumeration, NextHopEnumeration, RouteEnumeration},
+    explain::explanation,
     notification::Notification,
-    options::{next_hop_id, route_id},
+    options::{Options, next_hop_id, route_id},
     private::{self, Owner},
-    wire::{DestinationInfo, EntityInfo, NextHopInfo, RouteInfo},
+    wire::{DestinationInfo, Details, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{NotifyFlags, Protocol, Result, TableId, ViewSet},
+    model::{NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
     rib::{Best, LookUp, Rib, RouteView, Subscription},
 };
 
@@ -125,6 +126,24 @@ impl Table {
         })
     }
 
+    /// Says why the routes of a destination stand as they do in the unicast view: with a prefix the
+    /// very destination, with an address the most specific one. Every candidate is told, in the order
+    /// of the choice: "rank" u from 1, "reason" s why it won or lost, "id" t, "owner" t, "label" s,
+    /// "protocol" u, "protocol-name" s, "preference" u, "metric" u, "flags" u, "views" u,
+    /// "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each with "id" t, "address" s,
+    /// "interface" u, "interface-name" s, "weight" u, "viable" b, "resolved-via" a(su) and, where it
+    /// leads nowhere, "reason" s. "fib" tells the kernel's side: "wish" s (empty for nothing), "state"
+    /// s, "reason" s, "error" s (the kernel's words if it refused), "kernel-table" u. Errors:
+    /// NotFound, InvalidParameter.
+    #[zbus(out_args("prefix", "candidates", "fib"))]
+    fn explain(&self, prefix_or_address: &str) -> Result<(String, Vec<Details>, Details)> {
+        let (prefix, how) = match prefix_or_address.parse().map(Prefix::host) {
+            Ok(address) => (address, LookUp::MostSpecific),
+            Err(_) => (prefix_or_address.parse()?, LookUp::Exact),
+        };
+        self.context.rib.with(|rib| Ok(explanation(&rib.explain(self.id, prefix, how)?)))
+    }
+
     /// Tells everything about a route; what is private only to its owner. Errors: InvalidHandle.
     #[zbus(out_args("route"))]
     async fn get_route_info(
@@ -137,6 +156,29 @@ impl Table {
         self.context.rib.with(|rib| {
             let view = rib.route(self.id, id)?;
             Ok(route_info(&view, rib.is_own(view.route.owner, &caller)))
+        })
+    }
+
+    /// Finds the first route to exactly this prefix that fulfils all criteria, by preference, metric
+    /// and age. "matching" selects the criteria, "criteria" has their values, both as with
+    /// CreateRouteEnumeration; 65535 selects all five, 0 none. "views": the route is offered in one
+    /// of these, 0 for any, 4294967295 for all supported ones. Errors: NotFound, InvalidParameter,
+    /// NotSupported.
+    #[zbus(out_args("route"))]
+    async fn get_exact_match_route(
+        &self,
+        prefix: &str,
+        matching: u32,
+        criteria: BTreeMap<String, OwnedVariant>,
+        views: u32,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<RouteInfo> {
+        let prefix = prefix.parse()?;
+        let wanted = enumeration::criteria(matching, Options::new(criteria, "criterion"))?;
+        let caller = self.context.clients.caller(&header).await?;
+        self.context.rib.with(|rib| {
+            let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
+            Ok(route_info(&found, rib.is_own(found.route.owner, &caller)))
         })
     }
 
@@ -181,8 +223,8 @@ impl Table {
         let best = self.whose_best(protocol, &header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Destinations;
-            let settings =
-                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
+            let position = (views, flags, prefix);
+            let settings = enumeration::settings(rib, self.id, &caller, position, None, own)?;
             Ok((rib.walk(settings)?, best))
         })?;
         let object = DestinationEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
@@ -193,7 +235,7 @@ impl Table {
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u; the criterion "destination" s restricts to one prefix. Errors:
+    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags" begin. Errors:
     /// InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -207,15 +249,16 @@ impl Table {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath> {
-        let (wanted, destination) = enumeration::criteria(matching, criteria)?;
+        let mut criteria = Options::new(criteria, "criterion");
+        let destination: Option<String> = criteria.take("destination")?;
+        let destination = destination.map(|text| text.parse()).transpose()?;
+        let wanted = enumeration::criteria(matching, criteria)?;
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;
-            let mut settings =
-                enumeration::settings(rib, self.id, &caller, (views, flags, prefix), own)?;
-            if let Some(destination) = destination {
-                settings.start = crate::rib::Start::Only(destination);
-            }
+            let position = (views, flags, prefix);
+            let settings =
+                enumeration::settings(rib, self.id, &caller, position, destination, own)?;
             Ok((rib.walk(settings)?, wanted))
         })?;
         let object = RouteEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
@@ -250,6 +293,26 @@ impl Table {
         private::serve(&self.context, connection, place, object).await
     }
 
+    /// Begins to walk over the next hops of the caller's entities in this table; the object answers
+    /// only the caller. "flags": 0 from the beginning, 1 from the prefix on, 2 those in the prefix.
+    /// "prefix" may be empty with 0; a next hop without an address counts as address 0. Errors:
+    /// InvalidParameter, NoSystemResources.
+    #[zbus(out_args("enumeration"))]
+    async fn create_next_hop_enumeration(
+        &self,
+        flags: u32,
+        prefix: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath> {
+        let caller = self.context.clients.caller(&header).await?;
+        let start = enumeration::start(flags, prefix)?;
+        let walk = self.context.rib.with(|rib| rib.walk_next_hops(self.id, &caller, start))?;
+        let object = NextHopEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
+        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
+        private::serve(&self.context, connection, place, object).await
+    }
+
     /// An entity registered in this table.
     #[zbus(signal)]
     pub(super) async fn entity_registered(
@@ -281,6 +344,13 @@ impl Table {
     fn kernel_table(&self) -> u32 {
         let table = |rib: &mut Rib| Some(rib.policy().table(self.id).ok()?.kernel_table?.0);
         self.context.rib.with(table).unwrap_or(0)
+    }
+
+    /// Whether routes are pushed to the kernel: false when an administrator switched that off with
+    /// SetForwarding, or when the configuration keeps the table out of the kernel.
+    #[zbus(property)]
+    pub(super) fn pushed(&self) -> bool {
+        self.context.rib.with(|rib| rib.is_pushed(self.id))
     }
 
     /// The views routes can be offered in, as a bit mask.

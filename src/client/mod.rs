@@ -17,6 +17,6 @@ pub use failure::Failure;
 pub use proxies::{
     ChangeNotification, ChangeNotificationStream, DestinationEnumerationProxy, EntityDeregistered,
     EntityDeregisteredStream, EntityProxy, EntityRegistered, EntityRegisteredStream, ManagerProxy,
-    NotificationProxy, RouteEnumerationProxy, RouteExpired, RouteExpiredStream, RouteListProxy,
-    TableProxy,
+    NextHopEnumerationProxy, NotificationProxy, RouteEnumerationProxy, RouteExpired,
+    RouteExpiredStream, RouteListProxy, TableProxy,
 };

@@ -37,6 +37,42 @@ pub trait Manager {
     /// Protocol, its name, and the level its routes get.
     fn get_preferences(&self) -> zbus::Result<Vec<(u32, String, u32)>>;
 
+    /// Gives a protocol a level, 0 for none of its own; `reapply` ranks its routes by it.
+    fn set_preference(&self, protocol: u32, preference: u32, reapply: bool) -> zbus::Result<()>;
+
+    /// Reads the configuration again.
+    fn reload(&self) -> zbus::Result<()>;
+
+    /// Says whether a table's routes are pushed to the kernel.
+    fn set_forwarding(&self, instance: u32, family: &str, push: bool) -> zbus::Result<()>;
+
+    /// Adds a static route of the service's own.
+    fn add_static_route(
+        &self,
+        instance: u32,
+        destination: &str,
+        route: &Details,
+        persistent: bool,
+    ) -> zbus::Result<()>;
+
+    /// Removes the static route to a destination that is like this.
+    fn remove_static_route(
+        &self,
+        instance: u32,
+        destination: &str,
+        route: &Details,
+    ) -> zbus::Result<()>;
+
+    /// Adds a static route that does what this route does.
+    fn make_static(&self, instance: u32, route: u64, persistent: bool) -> zbus::Result<()>;
+
+    /// The static routes: destination, route, whether it is persistent.
+    fn get_static_routes(
+        &self,
+        instance: u32,
+        family: &str,
+    ) -> zbus::Result<Vec<(String, Details, bool)>>;
+
     /// The service's version.
     #[zbus(property(emits_changed_signal = "false"))]
     fn version(&self) -> zbus::Result<String>;
@@ -88,8 +124,20 @@ pub trait Table {
     /// All candidates for a prefix, in order of rank.
     fn get_routes(&self, prefix: &str) -> zbus::Result<Vec<RouteInfo>>;
 
+    /// Why the routes of a destination stand as they do: its prefix, all candidates, the kernel.
+    fn explain(&self, prefix_or_address: &str) -> zbus::Result<(String, Vec<Details>, Details)>;
+
     /// A route by its id.
     fn get_route_info(&self, id: u64) -> zbus::Result<RouteInfo>;
+
+    /// The first route to this very prefix that fulfils the criteria.
+    fn get_exact_match_route(
+        &self,
+        prefix: &str,
+        matching: u32,
+        criteria: &Details,
+        views: u32,
+    ) -> zbus::Result<RouteInfo>;
 
     /// A next hop by its id.
     fn get_next_hop_info(&self, id: u64) -> zbus::Result<NextHopInfo>;
@@ -114,6 +162,13 @@ pub trait Table {
         flags: u32,
         prefix: &str,
         protocol: u32,
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    /// Starts a walk over the caller's next hops.
+    fn create_next_hop_enumeration(
+        &self,
+        flags: u32,
+        prefix: &str,
     ) -> zbus::Result<OwnedObjectPath>;
 
     /// Registers for change notification.
@@ -143,6 +198,10 @@ pub trait Table {
     /// The kernel's number of the table that is kept equal to this one.
     #[zbus(property(emits_changed_signal = "false"))]
     fn kernel_table(&self) -> zbus::Result<u32>;
+
+    /// Whether its routes are pushed to the kernel.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn pushed(&self) -> zbus::Result<bool>;
 
     /// The views it supports.
     #[zbus(property(emits_changed_signal = "false"))]
@@ -339,6 +398,16 @@ pub trait RouteEnumeration {
 pub trait DestinationEnumeration {
     /// The next destinations, and whether they were the last.
     fn next(&self, max: u32) -> zbus::Result<(Vec<DestinationInfo>, bool)>;
+
+    /// Ends the walk.
+    fn close(&self) -> zbus::Result<()>;
+}
+
+/// A walk over the caller's next hops.
+#[proxy(interface = "org.rtmd1.NextHopEnumeration", default_service = "org.rtmd1")]
+pub trait NextHopEnumeration {
+    /// The next next hops, and whether they were the last.
+    fn next(&self, max: u32) -> zbus::Result<(Vec<NextHopInfo>, bool)>;
 
     /// Ends the walk.
     fn close(&self) -> zbus::Result<()>;

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    clock,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent},
     rib::Rib,
     shared::SharedRib,
@@ -24,7 +25,10 @@ pub(super) async fn learn(watch: &mut Watch, rib: &SharedRib) -> io::Result<()> 
 pub(super) async fn follow(watch: &mut Watch, rib: &SharedRib) -> io::Error {
     while let Some(event) = watch.next().await {
         tracing::debug!(?event, "links");
-        rib.with(|rib| handle(rib, event));
+        rib.with(|rib| {
+            handle(rib, event);
+            rib.settle_static_routes(clock::now());
+        });
     }
     lost()
 }

@@ -9,6 +9,7 @@ mod deadlines;
 mod fib;
 mod links;
 mod notifier;
+mod static_routes;
 
 use std::{
     fs::{File, TryLockError},
@@ -23,13 +24,16 @@ use tokio::{
 };
 
 use crate::{
-    bus::{Facts, FibState, Service, StartError, address::Bus},
+    bus::{Administration, Facts, FibState, Service, StartError, address::Bus},
+    clock,
     config::{Config, ConfigError},
     kernel::{Watch, privilege},
+    model::{Error, ErrorKind},
     netlink::Signature,
-    rib::{Instance, Rib},
+    rib::{Instance, Policy, Rib},
     shared::SharedRib,
 };
+use static_routes::StaticRoutes;
 
 /// How to run the service.
 #[derive(Clone, Debug)]
@@ -116,7 +120,18 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         fib_protocol: signature.protocol.get(),
         fib_metric: signature.metric.get(),
     };
-    let service = Service::start(&options.bus, rib.clone(), facts).await?;
+    let (kept, routes) = StaticRoutes::open(&options.state_directory);
+    rib.with(|rib| {
+        for (table, route) in routes {
+            rib.restore_static_route(table, route, clock::now());
+        }
+    });
+    let file = options.config.clone();
+    let administration = Administration {
+        read_configuration: Box::new(move || read_again(&file, signature)),
+        keep_static_routes: Box::new(move |routes| kept.keep(routes)),
+    };
+    let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch = facts.epoch, "on the bus");
 
@@ -128,6 +143,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         error = fib::keep(&rib, signature, &state) => Err(Failure::Kernel(error)),
         never = deadlines::keep(&rib) => match never {},
         error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
+        () = reload_on_signal(&service) => Err(Failure::BusLost),
         name = stop_signal() => {
             tracing::info!(signal = name, "stopping; the routes stay in the kernel");
             Ok(())
@@ -145,6 +161,31 @@ async fn announce(service: &Service, mut state: watch::Receiver<FibState>) {
         let state = *state.borrow_and_update();
         service.announce(state).await;
     }
+}
+
+/// Reads the configuration again at each SIGHUP.
+async fn reload_on_signal(service: &Service) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be handled, it will end the service");
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        service.reload().await;
+    }
+}
+
+/// The configuration as it is in the file now, as far as it can take effect without a restart.
+fn read_again(file: &Path, signature: Signature) -> Result<Policy, Error> {
+    let config = Config::load(file).map_err(|error| {
+        let file = file.display();
+        ErrorKind::BadConfiguration
+            .because(format_args!("{file}: {error}; the configuration in force stays"))
+    })?;
+    if (config.fib_protocol, config.fib_metric) != (signature.protocol, signature.metric) {
+        return Err(ErrorKind::NotSupported
+            .because("the [fib] section has changed, which takes a restart; nothing was changed"));
+    }
+    Ok(config.policy)
 }
 
 /// Says what is wrong with which instance; with all of them there is nothing to serve.

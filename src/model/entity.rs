@@ -44,6 +44,8 @@ pub struct EntityKey {
 pub enum EntityState {
     /// Its client is there.
     Active,
+    /// It is the service's own.
+    Builtin,
 }
 
 /// Who calls: what the bus says, never what the client says.
@@ -104,6 +106,18 @@ impl Protocol {
         (Self::STATIC_NON_DOD, "static-non-dod"),
     ];
 
+    /// The number of a protocol of this type (2 bits), vendor (14) and protocol (16), as
+    /// `PROTOCOL_ID` composes it; what does not fit is cut off.
+    pub fn compose(kind: u8, vendor: u16, protocol: u16) -> Self {
+        Self(u32::from(kind & 0x3) << 30 | u32::from(vendor & 0x3FFF) << 16 | u32::from(protocol))
+    }
+
+    /// What it is composed of: type, vendor and protocol.
+    pub fn parts(self) -> (u8, u16, u16) {
+        let [a, b, c, d] = self.0.to_be_bytes();
+        (a >> 6, u16::from_be_bytes([a & 0x3F, b]), u16::from_be_bytes([c, d]))
+    }
+
     /// The protocol of this name or number.
     pub fn parse(text: &str) -> Option<Self> {
         let by_name = Self::NAMES.iter().find(|(_, name)| *name == text).map(|(id, _)| *id);
@@ -150,6 +164,7 @@ impl EntityState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Builtin => "builtin",
         }
     }
 }

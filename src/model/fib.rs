@@ -46,7 +46,8 @@ pub enum FibStatus {
     Failed,
     /// There is a best route, but no way out: no next hop leads to an interface that is up.
     Ineligible,
-    /// There is a best route that is not for the kernel (`RTM_ROUTE_FLAGS_INACTIVE`).
+    /// There is a best route that is not for the kernel (`RTM_ROUTE_FLAGS_INACTIVE`), or none of the
+    /// table is for now.
     Suppressed,
 }
 

@@ -18,7 +18,9 @@ use super::{
     policy::{InstanceSettings, Viability},
     routes::Route,
 };
-use crate::model::{EntityId, FibStatus, Protocol, Timestamp, View, ViewSet};
+use crate::model::{
+    EntityId, FibStatus, Metric, Preference, Protocol, Rank, Timestamp, Turn, View, ViewSet,
+};
 
 /// A prefix's candidates and how far the best one is in the kernel.
 #[derive(Debug, Default)]
@@ -42,6 +44,29 @@ pub(super) struct Election {
     pub(super) gained: SmallVec<[EntityId; 2]>,
     /// Owners of routes that are best nowhere now and were somewhere before.
     pub(super) lost: SmallVec<[EntityId; 2]>,
+}
+
+/// What a route has to say for itself in a view, weightiest first; the smallest claim wins.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Claim {
+    pub(super) leads_nowhere: bool,
+    pub(super) preference: Preference,
+    pub(super) metric: Metric,
+    pub(super) newcomer: bool,
+    pub(super) turn: Turn,
+}
+
+impl Claim {
+    pub(super) fn of(route: &Route, view: View, viability: Viability) -> Self {
+        let Rank { preference, metric, turn } = route.rank;
+        Self {
+            leads_nowhere: viability == Viability::First && !route.viable,
+            preference,
+            metric,
+            newcomer: !route.best_in.contains(view),
+            turn,
+        }
+    }
 }
 
 impl Destination {
@@ -130,12 +155,7 @@ impl Destination {
         let candidates = self.routes.iter().filter_map(|slot| Some((*slot, routes.get(*slot)?)));
         candidates
             .filter(|(_, route)| route.views.contains(view) && eligible(route))
-            .min_by_key(|(_, route)| {
-                let rank = route.rank;
-                let newcomer = !route.best_in.contains(view);
-                let leads_nowhere = viability == Viability::First && !route.viable;
-                (leads_nowhere, rank.preference, rank.metric, newcomer, rank.turn)
-            })
+            .min_by_key(|(_, route)| Claim::of(route, view, viability))
             .map(|(slot, _)| slot)
     }
 }

@@ -135,12 +135,16 @@ impl Rib {
         }
     }
 
-    fn wish(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Arc<Forwarding>>) {
+    /// What the kernel is to do for a destination now, and how far that is as long as it did nothing.
+    pub(super) fn wish(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Arc<Forwarding>>) {
         let best = self
             .destination(table, to)
             .and_then(|destination| destination.best(View::UNICAST, &self.routes))
             .and_then(|slot| self.routes.get(slot));
         let Some(route) = best else { return (FibStatus::None, None) };
+        if self.withheld.contains(&table) {
+            return (FibStatus::Suppressed, None);
+        }
         match self.forwarding(route) {
             Some(forwarding) => (FibStatus::Pending, Some(forwarding)),
             None if route.viable => (FibStatus::Suppressed, None),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot, deadlines::Questions};
+use super::{Rib, arena::Slot, deadlines::Questions, statics};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
     Result, TableId, Timestamp, ViewSet,
@@ -42,6 +42,8 @@ pub enum Tenure {
     Connection,
     /// To the user; any of its connections may call it, until one deregisters it.
     User,
+    /// To the service itself: nobody may call it, and it does not end.
+    Service,
 }
 
 /// What a client says when it registers.
@@ -121,9 +123,35 @@ impl Entities {
         }
     }
 
+    pub(super) fn find(&self, key: EntityKey) -> Option<EntityId> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// Keeps the entity that `make` makes of its new id.
+    pub(super) fn insert(&mut self, make: impl FnOnce(EntityId) -> Entity) -> EntityId {
+        self.last_id += 1;
+        let id = EntityId(self.last_id);
+        let entity = make(id);
+        self.by_key.insert(entity.key, id);
+        self.by_id.insert(id, entity);
+        id
+    }
+
+    /// Forgets an entity that has no routes.
+    pub(super) fn forget(&mut self, id: EntityId) {
+        if let Some(entity) = self.by_id.remove(&id) {
+            self.by_key.remove(&entity.key);
+        }
+    }
+
+    /// The entity, also while it is leaving.
+    pub(super) fn known(&self, id: EntityId) -> Option<&Entity> {
+        self.by_id.get(&id).or_else(|| self.leaving.get(&id))
+    }
+
     /// The table an entity works in, also while it is leaving.
     pub(super) fn table_of(&self, id: EntityId) -> Option<TableId> {
-        self.by_id.get(&id).or_else(|| self.leaving.get(&id)).map(|entity| entity.key.table)
+        self.known(id).map(|entity| entity.key.table)
     }
 
     /// Whether there is anyone to ask about the entity's routes.
@@ -142,6 +170,7 @@ impl Entity {
         match self.tenure {
             Tenure::Connection => self.caller.bus_name == caller.bus_name,
             Tenure::User => self.caller.uid == caller.uid,
+            Tenure::Service => false,
         }
     }
 
@@ -170,6 +199,10 @@ impl Rib {
             return Err(ErrorKind::InvalidData
                 .because("a label has 64 characters at most, none of them a control character"));
         }
+        if statics::is_reserved(key) {
+            return Err(ErrorKind::AlreadyExists
+                .because(format_args!("{key} is the service's own, for static routes")));
+        }
         if let Some(known) = self.entities.by_key.get(&key) {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is already registered, as entity {known}")));
@@ -179,9 +212,8 @@ impl Rib {
         if terms.reserve_opaque {
             self.check_room_for_cells(key.table)?;
         }
-        self.entities.last_id += 1;
-        let id = EntityId(self.entities.last_id);
-        let entity = Entity {
+        let reserve_opaque = terms.reserve_opaque;
+        let id = self.entities.insert(|id| Entity {
             id,
             key,
             label,
@@ -194,12 +226,10 @@ impl Rib {
             routes: BTreeSet::new(),
             blocks_methods: false,
             questions: Questions::default(),
-        };
-        if entity.terms.reserve_opaque {
+        });
+        if reserve_opaque {
             self.cells.reserve(id, key.table);
         }
-        self.entities.by_id.insert(id, entity);
-        self.entities.by_key.insert(key, id);
         Ok(Profile {
             id,
             max_next_hops: self.policy.limits.next_hops_per_route,
@@ -221,6 +251,7 @@ impl Rib {
         let owner = match entity.tenure {
             Tenure::Connection => format!("connection {}", entity.caller.bus_name),
             Tenure::User => format!("user {}", entity.caller.uid),
+            Tenure::Service => "the service".to_owned(),
         };
         Err(ErrorKind::AccessDenied
             .because(format_args!("entity {id} belongs to {owner}, not to {}", caller.bus_name)))
@@ -354,6 +385,7 @@ impl Rib {
         }
         let of_protocol = |other: &&Entity| {
             (other.key.table, other.key.protocol) == (key.table, key.protocol)
+                && other.tenure != Tenure::Service
                 && (terms.exclusive || other.terms.exclusive)
         };
         if let Some(other) = self.entities.values().find(of_protocol) {

@@ -22,6 +22,7 @@
     )
 )]
 
+mod administration;
 mod arena;
 mod changes;
 mod deadlines;
@@ -29,14 +30,17 @@ mod destination;
 mod effects;
 mod election;
 mod entities;
+mod explain;
 mod hold;
 mod lists;
+mod matching;
 mod methods;
 mod nexthops;
 mod opaque;
 mod policy;
 mod resolve;
 mod routes;
+mod statics;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -49,17 +53,21 @@ use std::{
     sync::Arc,
 };
 
+pub use administration::{Progress, Reapplication, Requeue};
 pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
 pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
+pub use explain::{Candidate, Explanation, NextHopFault};
+pub use matching::Match;
 pub use methods::{Invocation, Target};
-pub use nexthops::{NextHop, NextHopOffer, NextHopView};
+pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
 pub use routes::{Amendment, InlineNextHop, Offer, OfferedNextHops, Route};
+pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
-pub use walk::{Match, Start, Walk, WalkSettings};
+pub use walk::{Start, Walk, WalkSettings};
 
 use crate::model::{EntityId, Forwarding, Prefix, Special, TableId, Turn};
 
@@ -72,9 +80,12 @@ pub struct Rib {
     /// Of all tables, so that an id is never another table's route.
     routes: arena::Arena<Route>,
     next_hops: nexthops::NextHops,
+    statics: statics::Statics,
     links: resolve::Links,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
+    /// Tables whose routes an administrator keeps out of the kernel for now.
+    withheld: BTreeSet<TableId>,
     /// Destinations the kernel has to hear of; the flag in the destination keeps each single.
     waiting: VecDeque<(TableId, Prefix)>,
     fib: BTreeMap<TableId, effects::FibReport>,
@@ -116,8 +127,10 @@ impl Rib {
             entities: entities::Entities::default(),
             routes: arena::Arena::default(),
             next_hops: nexthops::NextHops::default(),
+            statics: statics::Statics::default(),
             links: resolve::Links::default(),
             link_news: LinkNews::default(),
+            withheld: BTreeSet::new(),
             waiting: VecDeque::new(),
             fib: BTreeMap::new(),
             failures: HashMap::new(),

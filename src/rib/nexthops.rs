@@ -9,11 +9,14 @@
 //! route goes with the last route that refers to it.
 
 mod commands;
+mod walk;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
+
+pub use walk::NextHopWalk;
 
 use super::{
     arena::{Arena, Slot},
@@ -145,23 +148,6 @@ impl NextHops {
     /// How many lists of next hops an entity's routes have.
     fn lists(&self, owner: EntityId) -> usize {
         self.by_owner.get(&owner).map_or(0, |owned| owned.sets.len())
-    }
-
-    /// The next hop, if `owner` may use it in a route.
-    pub(super) fn usable(&self, owner: EntityId, id: NextHopId) -> Result<&NextHop> {
-        let Some(next_hop) = self.get(id) else {
-            return Err(no_such_next_hop(id));
-        };
-        if next_hop.owner != owner {
-            return Err(ErrorKind::AccessDenied
-                .because(format_args!("next hop {id} belongs to entity {}", next_hop.owner)));
-        }
-        if next_hop.deleted {
-            return Err(
-                ErrorKind::InvalidParameter.because(format_args!("next hop {id} was deleted"))
-            );
-        }
-        Ok(next_hop)
     }
 
     /// Finds or adds; also says whether it was added and whether its meaning changed.

@@ -241,6 +241,11 @@ impl Levels {
         Ok(())
     }
 
+    /// Takes a protocol's own level away: it has the one for others then.
+    pub fn forget(&mut self, protocol: Protocol) {
+        self.by_protocol.remove(&protocol);
+    }
+
     /// The preference of a route for which its owner asks `wanted`.
     ///
     /// Everybody may step back behind the protocol's level; only those who configure routes by hand

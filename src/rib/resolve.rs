@@ -59,6 +59,10 @@ impl Links {
         self.by_index.get(&index).map(|link| link.name.as_str())
     }
 
+    pub(super) fn index(&self, name: &str) -> Option<InterfaceIndex> {
+        self.by_index.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index)
+    }
+
     /// The way out that a next hop stands for, if there is one now.
     pub(super) fn resolve(&self, key: NextHopKey, weight: Weight) -> Option<Hop> {
         let interface = match key.interface {
@@ -67,6 +71,23 @@ impl Links {
         };
         let link = self.by_index.get(&interface).filter(|link| link.up);
         link.map(|_| Hop { gateway: key.address, interface, weight })
+    }
+
+    /// Why a next hop leads nowhere, as a sentence; `None` when it leads somewhere.
+    pub(super) fn fault(&self, key: NextHopKey) -> Option<String> {
+        if self.resolve(key, Weight::ONE).is_some() {
+            return None;
+        }
+        Some(match (key.interface, key.address) {
+            (InterfaceIndex(0), Some(address)) => {
+                format!("no interface that is up has a network with {address}")
+            }
+            (InterfaceIndex(0), None) => "it has neither address nor interface".to_owned(),
+            (index, _) => match self.name(index) {
+                Some(name) => format!("interface {name} is down"),
+                None => format!("there is no interface {index}"),
+            },
+        })
     }
 
     /// The interface with the most specific network around the address, among those that are up.

@@ -5,9 +5,9 @@
 
 use super::{Rib, arena::Slot};
 use crate::model::{
-    ChangeFlags, EntityId, Error, ErrorKind, Family, ListId, Metric, Moment, NextHopId, NextHopKey,
-    Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, RouteState, Span,
-    TableId, Turn, ViewSet, Weight,
+    ChangeFlags, EntityId, EntityKey, Error, ErrorKind, Family, ListId, Metric, Moment, NextHopId,
+    NextHopKey, Now, Preference, Prefix, Protocol, Rank, Result, RouteFlags, RouteId, RouteState,
+    Span, TableId, Turn, ViewSet, Weight,
 };
 
 /// One entity's way to a destination.
@@ -25,6 +25,8 @@ pub struct Route {
     pub neighbour: Option<NextHopId>,
     /// Its place among the candidates.
     pub rank: Rank,
+    /// The preference its owner asks for; 0 for the protocol's level.
+    pub wanted: Preference,
     /// As its owner gave them.
     pub flags: RouteFlags,
     /// The views it is offered in.
@@ -197,7 +199,7 @@ impl Rib {
         now: Now,
     ) -> Result<(RouteId, ChangeFlags)> {
         let entity = self.entities.active(owner)?;
-        let (table, protocol) = (entity.key.table, entity.key.protocol);
+        let table = entity.key.table;
         let how = match how {
             // Who keeps one route to a destination means that one.
             ChangeFlags(0) if entity.terms.single_route => ChangeFlags::FIRST,
@@ -205,6 +207,19 @@ impl Rib {
         };
         let views = self.check_offer(owner, table, offer, how)?;
         let known = self.same_route(owner, table, offer, how);
+        self.put_route(owner, offer, views, known, now)
+    }
+
+    /// Takes a checked offer in, in the place of a known route of the owner's or as a new one.
+    pub(super) fn put_route(
+        &mut self,
+        owner: EntityId,
+        offer: &Offer<'_>,
+        views: ViewSet,
+        known: Option<Slot>,
+        now: Now,
+    ) -> Result<(RouteId, ChangeFlags)> {
+        let EntityKey { table, protocol, .. } = self.entities.active(owner)?.key;
         if known.is_none() {
             self.check_room_for_route(table, offer.to)?;
         }
@@ -220,6 +235,7 @@ impl Rib {
             protocol,
             neighbour: offer.neighbour,
             rank: Rank { preference, metric: offer.metric, turn: self.next_turn() },
+            wanted: offer.preference,
             flags: offer.flags,
             views,
             best_in: ViewSet::NONE,
@@ -292,13 +308,11 @@ impl Rib {
         if let Some(neighbour) = neighbour {
             self.next_hops.refer(neighbour);
         }
-        let preference = match changes.preference {
-            Some(wanted) => self.policy.levels.preference(known.protocol, wanted),
-            None => known.rank.preference,
-        };
+        let wanted = changes.preference.unwrap_or(known.wanted);
+        let preference = self.policy.levels.preference(known.protocol, wanted);
         let viable = self.is_viable(known.flags, next_hops);
         let rank = Rank { preference, metric: offer.metric, turn: self.next_turn() };
-        let mut route = Route { neighbour, rank, views, viable, next_hops, ..known };
+        let mut route = Route { neighbour, rank, wanted, views, viable, next_hops, ..known };
         if changes.private.is_some() {
             route.set_private(private);
         }
@@ -329,12 +343,13 @@ impl Rib {
 
     /// The slot of a route that the entity may change.
     pub(super) fn own_route(&self, owner: EntityId, id: RouteId) -> Result<Slot> {
-        self.entities.active(owner)?;
+        let table = self.entities.active(owner)?.key.table;
         let gone = || ErrorKind::NotFound.because(format_args!("route {id} is already gone"));
         let Some(slot) = self.routes.find(id.0) else {
             return Err(if self.routes.is_spent(id.0) { gone() } else { no_such_route(id) });
         };
         match self.routes.get(slot) {
+            Some(route) if route.table != table => Err(no_such_route(id)),
             Some(route) if route.owner != owner => Err(ErrorKind::AccessDenied
                 .because(format_args!("route {id} belongs to entity {}", route.owner))),
             Some(route) if route.state == RouteState::Created => Ok(slot),
@@ -348,7 +363,7 @@ impl Rib {
     }
 
     /// Everything about the offer that can be wrong by itself; returns its views, "all" spelled out.
-    fn check_offer(
+    pub(super) fn check_offer(
         &self,
         owner: EntityId,
         table: TableId,
@@ -376,12 +391,12 @@ impl Rib {
             return refuse(format_args!("{count} next hops, a route has {most} at most"));
         }
         if let Some(neighbour) = offer.neighbour {
-            self.next_hops.usable(owner, neighbour)?;
+            self.check_next_hop_use(owner, neighbour)?;
         }
         match offer.next_hops {
             OfferedNextHops::Ids(ids) => {
                 for (place, id) in ids.iter().enumerate() {
-                    self.next_hops.usable(owner, *id)?;
+                    self.check_next_hop_use(owner, *id)?;
                     if ids.iter().take(place).any(|other| other == id) {
                         return refuse(format_args!("next hop {id} is listed twice"));
                     }

@@ -209,6 +209,11 @@ impl Rib {
         view.filter(|view| view.route.table == table).ok_or_else(|| no_such_route(id))
     }
 
+    /// The table a route is in.
+    pub fn table_of(&self, id: RouteId) -> Option<TableId> {
+        Some(self.routes.get(self.routes.find(id.0)?)?.table)
+    }
+
     /// How many destinations a table has.
     pub fn destination_count(&self, table: TableId) -> usize {
         self.tables.get(&table).map_or(0, |table| table.existing)

@@ -12,12 +12,10 @@ use std::collections::VecDeque;
 
 use super::{
     Rib,
+    matching::Match,
     table::{Best, DestinationView, RouteView},
 };
-use crate::model::{
-    EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result, RouteId,
-    TableId, View, ViewSet,
-};
+use crate::model::{EntityId, ErrorKind, Prefix, Result, RouteId, TableId, View, ViewSet};
 
 /// Where a walk begins and ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,21 +41,6 @@ pub struct WalkSettings {
     pub start: Start,
     /// Only destinations of which one of these owns a best route, or only their routes.
     pub owned_by: Option<Vec<EntityId>>,
-}
-
-/// What a route must be like; only the given criteria count (RTMv2 gap 38).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Match {
-    /// Its owner.
-    pub owner: Option<EntityId>,
-    /// Its neighbour; the inner `None` matches a route without one.
-    pub neighbour: Option<Option<NextHopId>>,
-    /// Its preference and metric.
-    pub preference: Option<(Preference, Metric)>,
-    /// Next hops it must have, all of them.
-    pub next_hops: Option<Vec<NextHopId>>,
-    /// An interface one of its next hops must lead by, or name.
-    pub interface: Option<InterfaceIndex>,
 }
 
 /// A reader's place in a table.
@@ -186,25 +169,7 @@ impl Rib {
     }
 
     fn is_wanted(&self, view: &RouteView<'_>, walk: &Walk, wanted: &Match) -> bool {
-        let route = view.route;
-        let in_views = walk.settings.views.is_empty()
-            || !route.views.intersection(walk.settings.views).is_empty();
-        let own = walk.is_own(route.owner);
-        let has_interface = |interface: InterfaceIndex| {
-            view.next_hops.iter().any(|id| self.interface_of(*id) == Some(interface))
-        };
-        in_views
-            && own
-            && wanted.owner.is_none_or(|owner| route.owner == owner)
-            && wanted.neighbour.is_none_or(|neighbour| route.neighbour == neighbour)
-            && wanted.preference.is_none_or(|(preference, metric)| {
-                (route.rank.preference, route.rank.metric) == (preference, metric)
-            })
-            && wanted
-                .next_hops
-                .as_ref()
-                .is_none_or(|all| all.iter().all(|id| view.next_hops.contains(id)))
-            && wanted.interface.is_none_or(has_interface)
+        walk.is_own(view.route.owner) && self.is_match(view, wanted, walk.settings.views)
     }
 
     pub(super) fn check_page(&self, count: u32) -> Result<usize> {

@@ -250,7 +250,12 @@ impl Service {
 
     /// Asks it to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
-        let line = format!("kill -TERM {}", self.pid());
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let line = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
     }
 }
@@ -334,6 +339,30 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: zbus::Result<T>) -> (String, S
         zbus::Error::FDO(error) => (format!("{error:?}"), error.to_string()),
         other => panic!("{other:?}"),
     }
+}
+
+/// Everything there is in both tables, as text.
+pub(crate) async fn picture(bus: &PrivateBus) -> Vec<String> {
+    let connection = bus.connect().await;
+    let manager = client::manager(&connection).await.unwrap();
+    let mut lines = Vec::new();
+    for family in Family::ALL {
+        let entities = manager.get_registered_entities(0, family.name()).await.unwrap();
+        lines.extend(entities.iter().map(|entity| format!("{entity:?}")));
+        let table = client::table(&manager, 0, family).await.unwrap();
+        lines.push(format!("{} next hops", table.next_hops().await.unwrap()));
+        let path = table.create_route_enumeration(0, 0, "", 0, &details([])).await.unwrap();
+        let routes = client::RouteEnumerationProxy::builder(&connection).path(path);
+        let routes = routes.build().await.unwrap();
+        loop {
+            let (page, done) = routes.next(1000).await.unwrap();
+            lines.extend(page.iter().map(|route| format!("{route:?}")));
+            if done {
+                break;
+            }
+        }
+    }
+    lines
 }
 
 /// Waits until something holds, at most ten seconds.

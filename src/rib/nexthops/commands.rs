@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Lifetime, NextHopOffer, NextHopView, Put, Whose, no_such_next_hop};
+use super::{Lifetime, NextHop, NextHopOffer, NextHopView, Put, Whose, no_such_next_hop};
 use crate::{
     model::{
         EntityId, ErrorKind, Family, InterfaceIndex, NextHopId, NextHopKey, Result, TableId, Weight,
@@ -55,19 +55,42 @@ impl Rib {
     /// `AccessDenied` for another's, `NotFound` for a deleted one, `InvalidHandle` for no one's.
     pub fn delete_next_hop(&mut self, owner: EntityId, id: NextHopId) -> Result<()> {
         self.entities.active(owner)?;
-        match self.next_hops.get(id) {
-            Some(next_hop) if next_hop.owner != owner => Err(ErrorKind::AccessDenied
-                .because(format_args!("next hop {id} belongs to entity {}", next_hop.owner))),
-            Some(next_hop) if !next_hop.deleted => {
+        let gone = || ErrorKind::NotFound.because(format_args!("next hop {id} is already deleted"));
+        match self.own_next_hop(owner, id) {
+            Ok(next_hop) if !next_hop.deleted => {
                 let sets = self.next_hops.sets_with(owner, id);
                 self.next_hops.delete(id);
                 self.resolve_again(Whose::Of(owner));
                 self.note_users_of(owner, &sets);
                 Ok(())
             }
-            None if !self.next_hops.hops.is_spent(id.0) => Err(no_such_next_hop(id)),
-            _ => Err(ErrorKind::NotFound.because(format_args!("next hop {id} is already deleted"))),
+            Ok(_) => Err(gone()),
+            Err(_) if self.next_hops.hops.is_spent(id.0) => Err(gone()),
+            Err(refusal) => Err(refusal),
         }
+    }
+
+    /// Whether `owner` may name the next hop in a route.
+    pub(in crate::rib) fn check_next_hop_use(&self, owner: EntityId, id: NextHopId) -> Result<()> {
+        match self.own_next_hop(owner, id)?.deleted {
+            false => Ok(()),
+            true => {
+                Err(ErrorKind::InvalidParameter.because(format_args!("next hop {id} was deleted")))
+            }
+        }
+    }
+
+    /// A next hop of the entity, which may be deleted; another table's is none (RTMv2 row HND-03).
+    fn own_next_hop(&self, owner: EntityId, id: NextHopId) -> Result<&NextHop> {
+        let next_hop = self.next_hops.get(id).ok_or_else(|| no_such_next_hop(id))?;
+        if next_hop.owner == owner {
+            return Ok(next_hop);
+        }
+        if self.entities.table_of(next_hop.owner) != self.entities.table_of(owner) {
+            return Err(no_such_next_hop(id));
+        }
+        Err(ErrorKind::AccessDenied
+            .because(format_args!("next hop {id} belongs to entity {}", next_hop.owner)))
     }
 
     /// The owner says something else of a next hop: routes lead elsewhere, those who follow them
@@ -78,7 +101,7 @@ impl Rib {
         self.note_users_of(owner, &sets);
     }
 
-    fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
+    pub(in crate::rib) fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
         let next_hop = self.next_hops.get(id).ok_or_else(|| no_such_next_hop(id))?;
         let resolved = self.links.resolve(next_hop.key, next_hop.weight);
         let resolved = resolved.filter(|_| !next_hop.deleted);
@@ -92,8 +115,8 @@ impl Rib {
     /// `InvalidHandle` when there is none with this id there.
     pub fn next_hop_in(&self, table: TableId, id: NextHopId) -> Result<NextHopView<'_>> {
         let view = self.next_hop(id)?;
-        match self.entities.table_of(view.next_hop.owner) {
-            Some(home) if home == table => Ok(view),
+        match self.entities.known(view.next_hop.owner) {
+            Some(owner) if owner.key.table == table => Ok(view),
             _ => Err(no_such_next_hop(id)),
         }
     }

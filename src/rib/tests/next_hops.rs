@@ -1,9 +1,9 @@
 use super::super::{
-    NextHopOffer,
+    NextHopOffer, NextHopView, Start,
     testing::{TestRib, table},
 };
 use crate::model::{
-    ErrorKind, Family, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight,
+    Caller, ErrorKind, Family, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight,
 };
 
 fn key(address: &str, interface: u32) -> NextHopKey {
@@ -187,4 +187,62 @@ fn both_families_take_the_same_path() {
     );
     let refusal = test.add("ospf: ::/0 via 192.0.2.1").unwrap_err();
     assert!(refusal.message.contains("an IPv4 address in an IPv6 table"), "{refusal}");
+}
+
+/// The addresses of a client's next hops, read one a page.
+fn walked(test: &TestRib, start: Start) -> Vec<String> {
+    let caller = Caller { bus_name: ":static".to_owned(), uid: 1000 };
+    let mut walk = test.rib.walk_next_hops(table(Family::Ipv4), &caller, start).unwrap();
+    let mut found = Vec::new();
+    while !walk.is_done() {
+        let page = test.rib.next_next_hops(&mut walk, 1).unwrap();
+        found.extend(page.iter().map(|view| view.next_hop.key.to_string()));
+    }
+    found
+}
+
+#[test]
+fn a_walk_over_next_hops_tells_the_callers_own_in_order_of_address_and_interface() {
+    let mut test = TestRib::with_entities(["static", "ospf"]);
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.2").unwrap();
+    for way in ["192.0.2.9@2", "192.0.2.10@1", "192.0.2.9@1", "@3", "198.51.100.1@0"] {
+        test.add(&format!("static: 10.0.0.0/8 via {way} how 2")).unwrap();
+    }
+    let start = |text: &str| text.parse().unwrap();
+    let all = [
+        "interface 3",
+        "192.0.2.9 on interface 1",
+        "192.0.2.9 on interface 2",
+        "192.0.2.10 on interface 1",
+        "198.51.100.1 on interface 0",
+    ];
+    assert_eq!(walked(&test, Start::Beginning), all);
+    assert_eq!(walked(&test, Start::At(start("192.0.2.10/32"))), all[3..]);
+    assert_eq!(walked(&test, Start::Within(start("192.0.2.0/24"))), all[1..4]);
+    assert_eq!(walked(&test, Start::Within(start("192.0.2.9/32"))), all[1..3]);
+    assert_eq!(walked(&test, Start::Within(start("0.0.0.0/0"))), all);
+}
+
+#[test]
+fn a_walk_over_next_hops_survives_changes_and_needs_a_registration() {
+    let mut test = TestRib::with_entities(["static"]);
+    for way in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        test.add(&format!("static: 10.0.0.0/8 via {way} how 2")).unwrap();
+    }
+    let caller = |name: &str| Caller { bus_name: name.to_owned(), uid: 1000 };
+    let ipv4 = table(Family::Ipv4);
+    let mut walk = test.rib.walk_next_hops(ipv4, &caller(":static"), Start::Beginning).unwrap();
+    let address = |page: Vec<NextHopView<'_>>| {
+        page.iter().map(|view| view.next_hop.key.address.unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(address(test.rib.next_next_hops(&mut walk, 2).unwrap()), ["192.0.2.1", "192.0.2.2"]);
+    let routes = test.rib.routes(ipv4, "10.0.0.0/8".parse().unwrap()).unwrap();
+    let second = routes[1].id;
+    test.delete("static", second).unwrap();
+    assert_eq!(address(test.rib.next_next_hops(&mut walk, 9).unwrap()), ["192.0.2.3"]);
+    assert!(walk.is_done());
+    let refusal = test.rib.next_next_hops(&mut walk, 0).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::InvalidParameter);
+    let refusal = test.rib.walk_next_hops(ipv4, &caller(":nobody"), Start::Beginning).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::InvalidParameter);
 }

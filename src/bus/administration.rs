@@ -1,0 +1,131 @@
+//! What an administrator may: levels, static routes, the configuration, the way into the kernel.
+//!
+//! Root and the user the service runs as may, and nobody else. The files behind it are the daemon's
+//! business, which hands in what to do with them.
+
+use std::fmt;
+
+use zbus::{Connection, message::Header};
+
+use super::{
+    context::Context, lifecycle, manager::Manager, served::Served, table::Table, wire::ROOT,
+};
+use crate::{
+    bus::convert::table_path,
+    clock,
+    model::{ErrorKind, Preference, Protocol, Result, TableId},
+    rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
+};
+
+/// Writes down the static routes that are to survive the service.
+pub(super) type KeepStaticRoutes =
+    Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>;
+
+/// The world outside, as far as an administrator's calls reach it.
+pub struct Administration {
+    /// Reads the configuration again; fails with what is wrong with it.
+    pub read_configuration: Box<dyn Fn() -> Result<Policy> + Send + Sync>,
+    /// Keeps these static routes, and no others, for the next start.
+    pub keep_static_routes: KeepStaticRoutes,
+}
+
+/// How many routes are ranked again, or destinations queued again, under one lock.
+const SLICE: usize = 512;
+
+impl fmt::Debug for Administration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Administration").finish_non_exhaustive()
+    }
+}
+
+/// Refuses everybody but root and the user the service runs as.
+pub(super) async fn check(context: &Context, header: &Header<'_>) -> Result<()> {
+    const ROOT_USER: u32 = 0;
+    let (caller, own) = (context.clients.caller(header).await?.uid, context.clients.own_uid());
+    if caller == ROOT_USER || caller == own {
+        return Ok(());
+    }
+    Err(ErrorKind::AccessDenied.because(format_args!(
+        "user {caller} may not administer the service, only root and user {own}, which it runs as"
+    )))
+}
+
+/// Gives a protocol a level, and if asked ranks the routes there are by it.
+pub(super) async fn set_preference(
+    context: &Context,
+    protocol: Protocol,
+    level: Preference,
+    reapply: bool,
+) {
+    let mut work = context.rib.with(|rib| {
+        rib.set_level(protocol, level);
+        rib.reapplication(protocol)
+    });
+    tracing::info!(%protocol, level = level.0, reapply, "an administrator set a level");
+    if reapply {
+        let mut slice = || context.rib.with(|rib| rib.reapply(&mut work, SLICE, clock::now()));
+        while slice() == Progress::Unfinished {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Puts in force what of the configuration can change while the service runs.
+pub(super) async fn reload(context: &Context, connection: &Connection) -> Result<()> {
+    let policy = (context.administration.read_configuration)()?;
+    context.rib.with(|rib| {
+        rib.reconfigure(policy)?;
+        rib.settle_static_routes(clock::now());
+        Ok(())
+    })?;
+    tracing::info!("the configuration was read again");
+    let server = connection.object_server();
+    if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
+        let _ = manager.get().await.object.limits_changed(manager.signal_emitter()).await;
+    }
+    Ok(())
+}
+
+/// Says whether a table's routes go to the kernel.
+pub(super) async fn set_forwarding(
+    context: &Context,
+    connection: &Connection,
+    table: TableId,
+    push: bool,
+) -> Result<()> {
+    let mut work = context.rib.with(|rib| rib.set_pushed(table, push))?;
+    tracing::info!(%table, push, "an administrator switched forwarding");
+    while context.rib.with(|rib| rib.requeue(&mut work, SLICE)) == Progress::Unfinished {
+        tokio::task::yield_now().await;
+    }
+    let (server, path) = (connection.object_server(), table_path(table));
+    if let Ok(table) = server.interface::<_, Served<Table>>(path).await {
+        let _ = table.get().await.object.pushed_changed(table.signal_emitter()).await;
+    }
+    Ok(())
+}
+
+/// Changes the static routes, and keeps for the next start those that are to outlive the service; if
+/// that fails, nothing was changed.
+pub(super) async fn change_static_routes(
+    context: &std::sync::Arc<Context>,
+    connection: &Connection,
+    change: impl FnOnce(&mut Rib) -> Result<StaticChange>,
+) -> Result<()> {
+    let new_entity = context.rib.with(|rib| {
+        let change = change(rib)?;
+        if change.persistent {
+            let all: Vec<_> = rib.persistent_routes().collect();
+            if let Err(error) = (context.administration.keep_static_routes)(&all) {
+                drop(all);
+                rib.undo_static(change, clock::now());
+                return Err(error);
+            }
+        }
+        Ok(change.new_entity)
+    })?;
+    match new_entity {
+        Some(id) => lifecycle::welcome(context, connection, id).await.map(drop),
+        None => Ok(()),
+    }
+}

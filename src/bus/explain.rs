@@ -1,0 +1,58 @@
+//! What `Explain` answers: the core's reasoning as dictionaries.
+
+use super::{
+    convert::{detail, next_hop_info},
+    wire::Details,
+};
+use crate::rib::{Candidate, Explanation, NextHopFault, NextHopView};
+
+/// Prefix, candidates, the kernel's side.
+pub(super) fn explanation(found: &Explanation<'_>) -> (String, Vec<Details>, Details) {
+    let candidates = (1u32..).zip(&found.candidates).map(|(place, of)| candidate(place, of));
+    let mut fib = Details::new();
+    detail(&mut fib, "state", found.fib.name());
+    detail(&mut fib, "reason", found.fib_reason);
+    detail(&mut fib, "kernel-table", found.kernel_table.map_or(0, |table| table.0));
+    detail(&mut fib, "wish", found.wish.as_ref().map_or_else(String::new, |wish| wish.to_string()));
+    if let Some(words) = found.fib_error {
+        detail(&mut fib, "error", words);
+    }
+    (found.prefix.to_string(), candidates.collect(), fib)
+}
+
+fn candidate(place: u32, of: &Candidate<'_>) -> Details {
+    let route = of.view.route;
+    let mut details = Details::new();
+    detail(&mut details, "rank", place);
+    detail(&mut details, "reason", of.reason.as_str());
+    detail(&mut details, "id", of.view.id.0.get());
+    detail(&mut details, "owner", route.owner.0);
+    detail(&mut details, "label", of.owner.map_or("", |owner| owner.label.as_str()));
+    detail(&mut details, "protocol", route.protocol.0);
+    detail(&mut details, "protocol-name", route.protocol.to_string());
+    detail(&mut details, "preference", route.rank.preference.0);
+    detail(&mut details, "metric", route.rank.metric.0);
+    detail(&mut details, "flags", u32::from(route.flags.0));
+    detail(&mut details, "views", route.views.0);
+    detail(&mut details, "best-in-views", route.best_in.0);
+    detail(&mut details, "viable", route.viable);
+    let next_hops: Vec<Details> = of.next_hops.iter().map(next_hop).collect();
+    detail(&mut details, "next-hops", next_hops);
+    details
+}
+
+/// A next hop as everywhere else, in one dictionary.
+fn next_hop((view, fault): &(NextHopView<'_>, Option<NextHopFault>)) -> Details {
+    let info = next_hop_info(view, false);
+    let mut details = info.more;
+    if let Some(name) = details.remove("interface") {
+        details.insert("interface-name".to_owned(), name);
+    }
+    detail(&mut details, "id", info.id);
+    detail(&mut details, "address", info.address);
+    detail(&mut details, "interface", info.interface);
+    if let Some(fault) = fault {
+        detail(&mut details, "reason", fault.as_str());
+    }
+    details
+}

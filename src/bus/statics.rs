@@ -1,0 +1,136 @@
+//! Static routes on the wire: a route as `AddRoute` describes it, and what tells it apart.
+
+use std::collections::BTreeMap;
+
+use zbus::OwnedVariant;
+
+use super::{
+    convert::detail,
+    options::{Options, take_inline},
+    wire::Details,
+};
+use crate::{
+    model::{
+        ErrorKind, Metric, Preference, Prefix, Protocol, Result, RouteFlags, View, ViewSet, Weight,
+        quoted,
+    },
+    rib::{InlineNextHop, Rib, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView},
+};
+
+/// The dictionary of a static route, without the prefix.
+#[derive(Debug)]
+pub(super) struct StaticOptions {
+    protocol: Option<Protocol>,
+    preference: Option<Preference>,
+    metric: Option<Metric>,
+    flags: Option<RouteFlags>,
+    views: Option<ViewSet>,
+    via: Option<Vec<InlineNextHop>>,
+    interfaces: Option<Vec<String>>,
+}
+
+impl StaticOptions {
+    pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
+        let mut options = Options::new(dictionary, "static-route key");
+        let read = Self {
+            protocol: options.take("protocol")?.map(Protocol),
+            preference: options.take("preference")?.map(Preference),
+            metric: options.take("metric")?.map(Metric),
+            flags: options.take("flags")?.map(RouteFlags::new).transpose()?,
+            views: options.take("views")?.map(ViewSet),
+            via: take_inline(&mut options)?,
+            interfaces: options.take("interfaces")?,
+        };
+        // Only told, and harmless where what was told comes back.
+        options.take::<String>("waits")?;
+        options.finish()?;
+        Ok(read)
+    }
+
+    /// The route to this prefix.
+    pub(super) fn route(&self, rib: &Rib, to: Prefix, persistent: bool) -> Result<StaticRoute> {
+        Ok(StaticRoute {
+            key: StaticKey {
+                to,
+                protocol: self.protocol.unwrap_or(Protocol::STATIC),
+                preference: self.preference.unwrap_or_default(),
+                metric: self.metric.unwrap_or_default(),
+            },
+            flags: self.flags.unwrap_or_default(),
+            views: self.views.unwrap_or(View::UNICAST.only()),
+            via: self.next_hops(rib)?.unwrap_or_default(),
+            persistent,
+        })
+    }
+
+    /// The routes that are like this.
+    pub(super) fn which(&self, rib: &Rib) -> Result<StaticMatch> {
+        Ok(StaticMatch {
+            protocol: self.protocol,
+            preference: self.preference,
+            metric: self.metric,
+            flags: self.flags,
+            views: self.views,
+            via: self.next_hops(rib)?,
+        })
+    }
+
+    /// The next hops, with the names of their interfaces: those given, or else by the numbers.
+    fn next_hops(&self, rib: &Rib) -> Result<Option<Vec<StaticNextHop>>> {
+        let Some(names) = &self.interfaces else {
+            return self.via.as_deref().map(|via| rib.name_interfaces(via)).transpose();
+        };
+        let via = self.via.as_deref().unwrap_or_default();
+        if via.len() != names.len() {
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "{} next hops in \"via\", and {} names in \"interfaces\"",
+                via.len(),
+                names.len()
+            )));
+        }
+        let named = via.iter().zip(names).map(|((key, weight), name)| {
+            let interface = match name.as_str() {
+                "" => None,
+                name => Some(interface_name(name)?),
+            };
+            Ok(StaticNextHop { address: key.address, interface, weight: *weight })
+        });
+        named.collect::<Result<_>>().map(Some)
+    }
+}
+
+/// A name that an interface can have (`dev_valid_name` in the kernel).
+fn interface_name(name: &str) -> Result<String> {
+    const LONGEST: usize = 15;
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
+    if name.len() > LONGEST || name == "." || name == ".." || name.contains(is_odd) {
+        return Err(ErrorKind::InvalidParameter
+            .because(format_args!("no interface can have the name {}", quoted(name))));
+    }
+    Ok(name.to_owned())
+}
+
+/// A static route: prefix, dictionary, whether it is persistent.
+pub(super) fn static_info(rib: &Rib, view: &StaticView<'_>) -> (String, Details, bool) {
+    let StaticRoute { key, flags, views, via, persistent } = view.route;
+    let mut more = Details::new();
+    detail(&mut more, "protocol", key.protocol.0);
+    detail(&mut more, "preference", key.preference.0);
+    detail(&mut more, "metric", key.metric.0);
+    detail(&mut more, "flags", u32::from(flags.0));
+    detail(&mut more, "views", views.0);
+    let hop = |hop: &StaticNextHop| {
+        let address = hop.address.map(|address| address.to_string()).unwrap_or_default();
+        let interface = hop.interface.as_deref().map(|name| rib.interface_index(name));
+        let weight = hop.weight.unwrap_or(Weight::ONE).get();
+        (address, interface.unwrap_or_default().0, u32::from(weight))
+    };
+    detail(&mut more, "via", via.iter().map(hop).collect::<Vec<_>>());
+    let names: Vec<String> =
+        via.iter().map(|hop| hop.interface.clone().unwrap_or_default()).collect();
+    detail(&mut more, "interfaces", names);
+    if let Some(why) = view.waits {
+        detail(&mut more, "waits", why);
+    }
+    (key.to.to_string(), more, *persistent)
+}

@@ -1,0 +1,228 @@
+use super::super::{
+    StaticKey, StaticMatch, StaticNextHop, StaticRoute,
+    testing::{TestRib, table},
+};
+use crate::model::{
+    Caller, EntityKey, EntityState, ErrorKind, Family, InterfaceIndex, Metric, Now, Preference,
+    Prefix, Protocol, Result, RouteFlags, View, ViewSet,
+};
+
+const TO: &str = "10.0.0.0/8";
+const IPV4: Family = Family::Ipv4;
+
+/// `ADDRESS[@INTERFACE]` each.
+fn via(ways: &[&str]) -> Vec<StaticNextHop> {
+    let read = |way: &&str| {
+        let (address, interface) = way.split_once('@').map_or((*way, None), |(a, i)| (a, Some(i)));
+        let interface = interface.map(str::to_owned);
+        StaticNextHop { address: address.parse().ok(), interface, weight: None }
+    };
+    ways.iter().map(read).collect()
+}
+
+fn route(metric: u32, ways: &[&str]) -> StaticRoute {
+    StaticRoute {
+        key: StaticKey {
+            to: TO.parse().unwrap(),
+            protocol: Protocol::STATIC,
+            preference: Preference(0),
+            metric: Metric(metric),
+        },
+        flags: RouteFlags::default(),
+        views: View::UNICAST.only(),
+        via: via(ways),
+        persistent: true,
+    }
+}
+
+fn add(test: &mut TestRib, route: StaticRoute) -> Result<()> {
+    let now = test.now();
+    test.rib.add_static_route(table(IPV4), route, now).map(drop)
+}
+
+fn remove(test: &mut TestRib, which: &StaticMatch) -> Result<()> {
+    let now = test.now();
+    test.rib.remove_static_route(table(IPV4), TO.parse().unwrap(), which, now).map(drop)
+}
+
+/// Metric, next hops and what it waits for, a line for each.
+fn known(test: &TestRib) -> Vec<String> {
+    let line = |view: super::super::StaticView<'_>| {
+        let waits = view.waits.map_or_else(String::new, |why| format!(" ({why})"));
+        format!("{}{waits}", view.route.key.metric.0)
+    };
+    test.rib.static_routes(table(IPV4)).unwrap().map(line).collect()
+}
+
+#[test]
+fn a_static_route_belongs_to_the_service_and_nobody_may_speak_for_its_owner() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    add(&mut test, route(0, &["192.0.2.1"])).unwrap();
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 1"]);
+    let owners: Vec<_> = test.rib.registered_entities(table(IPV4)).unwrap().collect();
+    let owner = owners[1];
+    assert_eq!((owner.state, owner.key.protocol), (EntityState::Builtin, Protocol::STATIC));
+    assert_eq!(owner.routes(), 1);
+    let id = owner.id;
+    for bus_name in ["", ":ospf"] {
+        let caller = Caller { bus_name: bus_name.to_owned(), uid: 0 };
+        assert_eq!(test.rib.authorize(id, &caller).unwrap_err().kind, ErrorKind::AccessDenied);
+        assert_eq!(test.rib.handle_client_gone("").len(), 0);
+    }
+}
+
+#[test]
+fn nobody_registers_with_the_services_own_key() {
+    let mut test = TestRib::with_entities([]);
+    for protocol in StaticKey::PROTOCOLS {
+        let registration = super::super::Registration {
+            key: EntityKey { table: table(IPV4), protocol, protocol_instance: u32::MAX },
+            label: String::new(),
+            tenure: super::super::Tenure::Connection,
+            terms: super::super::Terms::default(),
+        };
+        let caller = Caller { bus_name: ":1.1".to_owned(), uid: 0 };
+        let refusal = test.rib.register(registration, caller, Now::at(0)).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::AlreadyExists);
+    }
+}
+
+#[test]
+fn the_same_destination_preference_and_metric_are_the_same_static_route() {
+    let mut test = TestRib::with_entities([]);
+    add(&mut test, route(0, &["192.0.2.1"])).unwrap();
+    add(&mut test, route(9, &["198.51.100.1"])).unwrap();
+    assert_eq!(known(&test), ["0", "9"]);
+    let id = |test: &TestRib| test.rib.routes(table(IPV4), TO.parse().unwrap()).unwrap()[0].id;
+    let first = id(&test);
+    test.effects();
+    add(&mut test, route(0, &["192.0.2.2"])).unwrap();
+    assert_eq!((known(&test).len(), id(&test)), (2, first));
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.2 dev 1"]);
+}
+
+#[test]
+fn a_static_route_is_removed_by_what_tells_it_apart_and_only_if_that_is_one() {
+    let mut test = TestRib::with_entities([]);
+    add(&mut test, route(0, &["192.0.2.1"])).unwrap();
+    add(&mut test, route(9, &["198.51.100.1@up2"])).unwrap();
+    add(&mut test, route(20, &["192.0.2.1"])).unwrap();
+    let any = StaticMatch::default();
+    let by_way = |ways: &[&str]| StaticMatch { via: Some(via(ways)), ..any.clone() };
+    let refusal = remove(&mut test, &any).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::InvalidParameter);
+    assert!(refusal.message.starts_with("3 static routes to 10.0.0.0/8"), "{}", refusal.message);
+    assert_eq!(
+        remove(&mut test, &by_way(&["192.0.2.1"])).unwrap_err().kind,
+        ErrorKind::InvalidParameter
+    );
+    let none = [by_way(&["192.0.2.9"]), by_way(&["198.51.100.1@up1"]), by_way(&[])];
+    for which in none {
+        assert_eq!(remove(&mut test, &which).unwrap_err().kind, ErrorKind::NotFound, "{which:?}");
+    }
+    remove(&mut test, &by_way(&["198.51.100.1"])).unwrap();
+    assert_eq!(known(&test), ["0", "20"]);
+    remove(&mut test, &StaticMatch { metric: Some(Metric(0)), ..any.clone() }).unwrap();
+    assert_eq!(known(&test), ["20"]);
+    remove(&mut test, &any).unwrap();
+    assert_eq!(test.rib.route_count(table(IPV4)), 0);
+}
+
+#[test]
+fn a_refused_static_route_leaves_nothing_behind() {
+    let mut test = TestRib::with_entities([]);
+    let mut wrong = route(0, &["0.0.0.0"]);
+    assert_eq!(add(&mut test, wrong.clone()).unwrap_err().kind, ErrorKind::InvalidParameter);
+    wrong = route(0, &["192.0.2.1"]);
+    wrong.key.protocol = Protocol::BGP;
+    assert_eq!(add(&mut test, wrong).unwrap_err().kind, ErrorKind::InvalidParameter);
+    let mut wrong = route(0, &["192.0.2.1"]);
+    wrong.views = ViewSet(4);
+    assert_eq!(add(&mut test, wrong.clone()).unwrap_err().kind, ErrorKind::NotSupported);
+    assert_eq!(test.rib.entities().count(), 0);
+
+    add(&mut test, route(0, &["192.0.2.1"])).unwrap();
+    test.effects();
+    assert_eq!(add(&mut test, wrong).unwrap_err().kind, ErrorKind::NotSupported);
+    assert_eq!((known(&test), test.effects()), (vec!["0".to_owned()], vec![]));
+}
+
+#[test]
+fn what_was_put_or_removed_can_be_undone() {
+    let mut test = TestRib::with_entities([]);
+    let now = Now::at(1);
+    let ipv4 = table(IPV4);
+    let change = test.rib.add_static_route(ipv4, route(0, &["192.0.2.1"]), now).unwrap();
+    assert!(change.new_entity.is_some());
+    test.rib.undo_static(change, now);
+    assert_eq!((test.rib.entities().count(), test.rib.route_count(ipv4)), (0, 0));
+
+    add(&mut test, route(0, &["192.0.2.1"])).unwrap();
+    test.effects();
+    let change = test.rib.add_static_route(ipv4, route(0, &["192.0.2.2"]), now).unwrap();
+    assert_eq!(change.new_entity, None);
+    test.rib.undo_static(change, now);
+    let to: Prefix = TO.parse().unwrap();
+    let change = test.rib.remove_static_route(ipv4, to, &StaticMatch::default(), now).unwrap();
+    test.rib.undo_static(change, now);
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 1"]);
+    assert_eq!((known(&test).len(), test.rib.entities().count()), (1, 1));
+}
+
+#[test]
+fn a_static_route_waits_for_its_interface_and_follows_it_to_another_number() {
+    let mut test = TestRib::with_entities([]);
+    let now = Now::at(1);
+    test.rib.restore_static_route(table(IPV4), route(0, &["192.0.2.1@wan0"]), now);
+    assert_eq!(known(&test), ["0 (there is no interface wan0)"]);
+    assert_eq!((test.rib.entities().count(), test.effects().len()), (1, 0));
+    assert_eq!(test.rib.persistent_routes().count(), 1);
+
+    test.rib.handle_link(InterfaceIndex(7), "wan0", true);
+    test.rib.settle_static_routes(now);
+    assert_eq!(
+        (known(&test), test.effects()),
+        (vec!["0".to_owned()], vec!["10.0.0.0/8 via 192.0.2.1 dev 7".to_owned()])
+    );
+    test.rib.handle_link_gone(InterfaceIndex(7));
+    test.rib.settle_static_routes(now);
+    assert_eq!(test.effects(), ["10.0.0.0/8 -"]);
+    assert_eq!(test.rib.route_count(table(IPV4)), 1, "it stays, and leads nowhere");
+    test.rib.handle_link(InterfaceIndex(8), "wan0", true);
+    test.rib.settle_static_routes(now);
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 8"]);
+    assert_eq!(test.rib.route_count(table(IPV4)), 1);
+}
+
+#[test]
+fn a_static_route_of_a_table_that_is_not_configured_any_more_is_kept() {
+    let mut test = TestRib::with_entities([]);
+    let elsewhere = crate::model::TableId::new(9, IPV4).unwrap();
+    test.rib.restore_static_route(elsewhere, route(0, &["192.0.2.1"]), Now::at(1));
+    test.rib.settle_static_routes(Now::at(2));
+    let kept: Vec<_> = test.rib.persistent_routes().map(|(table, _)| table).collect();
+    assert_eq!(kept, [elsewhere]);
+    assert_eq!(test.rib.entities().count(), 0);
+}
+
+#[test]
+fn a_copy_of_any_route_is_autostatic_and_stays_when_its_model_goes() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let (id, _) =
+        test.add("ospf: 10.0.0.0/8 via 192.0.2.1@1 via 198.51.100.1 metric 5 views 3").unwrap();
+    let copy = test.rib.static_copy(table(IPV4), id, false).unwrap();
+    assert_eq!(copy.via[0].interface.as_deref(), Some("up1"));
+    assert_eq!(copy.via[1].interface, None);
+    add(&mut test, copy).unwrap();
+    test.delete("ospf", id).unwrap();
+    let routes = test.rib.routes(table(IPV4), TO.parse().unwrap()).unwrap();
+    let route = routes[0].route;
+    assert_eq!((route.protocol, route.rank.preference), (Protocol::AUTOSTATIC, Preference(7)));
+    assert_eq!((route.rank.metric, route.views), (Metric(5), ViewSet(3)));
+    assert_eq!(
+        test.effects(),
+        ["10.0.0.0/8 via 192.0.2.1 dev 1 weight 1 via 198.51.100.1 dev 2 weight 1"]
+    );
+    let refusal = test.rib.static_copy(table(IPV4), id, false).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::InvalidHandle);
+}

@@ -100,7 +100,7 @@ async fn busctl_cannot_page_for_every_call_is_another_connection() {
     let maker = Client::register(&bus, Family::Ipv4, OSPF).await;
     let path = maker.table.create_destination_enumeration(1, 0, "", 0).await.unwrap();
     let refused = bus.call(path.as_str(), next, "u 10").unwrap_err();
-    assert_eq!(refused, "Call failed: there is no such enumeration of yours");
+    assert_eq!(refused, "Call failed: there is no such object of yours");
 }
 
 #[test]

@@ -73,13 +73,11 @@ pub(super) async fn set_preference(
 /// Puts in force what of the configuration can change while the service runs.
 pub(super) async fn reload(context: &Context, connection: &Connection) -> Result<()> {
     let policy = (context.administration.read_configuration)()?;
-    let limits = policy.limits;
     context.rib.with(|rib| {
         rib.reconfigure(policy)?;
         rib.settle_static_routes(clock::now());
         Ok(())
     })?;
-    context.queues.set_limits(limits);
     tracing::info!("the configuration was read again");
     let server = connection.object_server();
     if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {

@@ -54,7 +54,7 @@ fn busctl_registers_offers_looks_up_and_takes_back_one_call_after_another() {
          \"\\\"nonsense\\\" is not a prefix like 192.0.2.0/24\""
     );
     let next_hop = call(ENTITY, "Entity.FindNextHop", &["su", "127.0.0.2", "0"]);
-    assert!(next_hop.starts_with("ttsuuua{sv} 1 1 \"127.0.0.2\" 0 0 0 4 "), "{next_hop}");
+    assert!(next_hop.starts_with("(ttsuuua{sv}) 1 1 \"127.0.0.2\" 0 0 0 4 "), "{next_hop}");
     let typed =
         ["a(stuuuuuat)u", "1", "10.9.0.0/16", "0", "0", "7", "0", "1", "4294967295", "1", "1", "0"];
     assert_eq!(call(ENTITY, "Entity.AddRoutes", &typed), "ata(uss) 1 4 0");
@@ -70,11 +70,7 @@ fn busctl_registers_offers_looks_up_and_takes_back_one_call_after_another() {
         ("GetExactMatchDestination", "203.0.113.0/24", "203.0.113.0/24"),
     ] {
         let reply = call(TABLE, &format!("Table.{method}"), &["suu", prefix, "0", "1"]);
-        assert!(
-            reply.starts_with(&format!("(stua(uuttut)) \"{found}\" "))
-                || reply.starts_with(&format!("stua(uuttut) \"{found}\" ")),
-            "{reply}"
-        );
+        assert!(reply.starts_with(&format!("(stua(uuttut)) \"{found}\" ")), "{reply}");
     }
     assert_eq!(call(ENTITY, "Entity.DeleteRoute", &["t", "4"]), "u 65536");
     assert_eq!(call(TABLE, "Table.GetRoutes", &["s", "10.9.0.0/16"]), "a(tsttuuuuuata{sv}) 0");
@@ -100,7 +96,7 @@ async fn busctl_cannot_page_for_every_call_is_another_connection() {
     let maker = Client::register(&bus, Family::Ipv4, OSPF).await;
     let path = maker.table.create_destination_enumeration(1, 0, "", 0).await.unwrap();
     let refused = bus.call(path.as_str(), next, "u 10").unwrap_err();
-    assert_eq!(refused, "Call failed: there is no such enumeration of yours");
+    assert_eq!(refused, "Call failed: there is no such object of yours");
 }
 
 #[test]

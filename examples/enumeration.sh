@@ -10,11 +10,11 @@
 #       10.1.0.0/16
 #       10.0.0.0/8
 #     the routes to 10.1.2.0/24, best first:
-#     a(tsttuuuuuata{sv}) 1 … "10.1.2.0/24" … 3 "best-in-views" u 1 "fib" s "none" "generation" t 0
+#     a(tsttuuuuuata{sv}) 1 … "10.1.2.0/24" … 3 "best-in-views" u 1 "fib" s …
 #     the routes to 10.1.0.0/16 and below:
 #       prefix              way …             owner               preference  metric  fib
-#     > 10.1.0.0/16         via 192.0.2.2 … example (static)             3       0  none
-#     > 10.1.2.0/24         via 192.0.2.2 … example (static)             3       0  none
+#     > 10.1.0.0/16         via 192.0.2.2 … example (static)             3       0  …
+#     > 10.1.2.0/24         via 192.0.2.2 … example (static)             3       0  …
 set -eu
 
 table() { busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table "$@"; }

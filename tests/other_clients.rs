@@ -67,6 +67,19 @@ fn busctl_registers_offers_looks_up_and_takes_back_one_call_after_another() {
         let reply = call(TABLE, &format!("Table.{method}"), &["suu", prefix, "0", "1"]);
         assert!(reply.starts_with(&format!("(stua(uuttut)) \"{found}\" ")), "{reply}");
     }
+    // One structure is one value of the reply, not as many as it has fields.
+    for (method, arguments, reply) in [
+        ("GetRouteInfo", &["t", "4"][..], "(tsttuuuuuata{sv}) 4 \"10.9.0.0/16\" "),
+        (
+            "GetExactMatchRoute",
+            &["sua{sv}u", "10.9.0.0/16", "0", "0", "1"],
+            "(tsttuuuuuata{sv}) 4 ",
+        ),
+        ("GetNextHopInfo", &["t", "1"], "(ttsuuua{sv}) 1 1 \"127.0.0.2\" "),
+    ] {
+        let told = call(TABLE, &format!("Table.{method}"), arguments);
+        assert!(told.starts_with(reply), "{method}: {told}");
+    }
     assert_eq!(call(ENTITY, "Entity.DeleteRoute", &["t", "4"]), "u 65536");
     assert_eq!(call(TABLE, "Table.GetRoutes", &["s", "10.9.0.0/16"]), "a(tsttuuuuuata{sv}) 0");
     assert_eq!(call(ENTITY, "Entity.Deregister", &["a{sv}", "0"]), "");

@@ -172,13 +172,13 @@ impl Table {
         criteria: BTreeMap<String, OwnedVariant>,
         views: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<RouteInfo> {
+    ) -> Result<(RouteInfo,)> {
         let prefix = prefix.parse()?;
         let wanted = enumeration::criteria(matching, Options::new(criteria, "criterion"))?;
         let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
-            Ok(route_info(&found, rib.is_own(found.route.owner, &caller)))
+            Ok((route_info(&found, rib.is_own(found.route.owner, &caller)),))
         })
     }
 

@@ -3,15 +3,15 @@
 //! Root and the user the service runs as may, and nobody else. The files behind it are the daemon's
 //! business, which hands in what to do with them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zbus::{Connection, message::Header};
 
 use super::{
-    context::Context, lifecycle, manager::Manager, served::Served, table::Table, wire::ROOT,
+    context::Context, convert::table_path, lifecycle, manager::Manager, served::Served,
+    table::Table, wire::ROOT,
 };
 use crate::{
-    bus::convert::table_path,
     clock,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
     rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
@@ -108,7 +108,7 @@ pub(super) async fn set_forwarding(
 /// Changes the static routes, and keeps for the next start those that are to outlive the service; if
 /// that fails, nothing was changed.
 pub(super) async fn change_static_routes(
-    context: &std::sync::Arc<Context>,
+    context: &Arc<Context>,
     connection: &Connection,
     change: impl FnOnce(&mut Rib) -> Result<StaticChange>,
 ) -> Result<()> {

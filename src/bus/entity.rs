@@ -10,6 +10,7 @@ use zbus::{
 use super::{
     context::Context,
     convert::{bus_name, list_path, next_hop_info},
+    enumeration,
     errors::Refusals,
     lifecycle, methods,
     options::{
@@ -27,7 +28,7 @@ use crate::{
         ChangeFlags, EntityId, ErrorKind, MethodSet, Metric, NextHopFlags, NextHopId, Preference,
         Result, RouteFlags, RouteId, Span, ViewSet, Weight,
     },
-    rib::{self, NextHopOffer, Offer, OfferedNextHops, Rib},
+    rib::{self, NextHopOffer, Offer, OfferedNextHops, Progress, Rib, Selection},
 };
 
 /// How many routes are dealt with under one lock, so that the kernel is written to meanwhile.
@@ -145,10 +146,10 @@ impl Entity {
         address: &str,
         interface: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<NextHopInfo> {
+    ) -> Result<(NextHopInfo,)> {
         let key = next_hop_key(address, interface)?;
         self.command(&header, |rib| {
-            rib.find_next_hop(self.id, key).map(|view| next_hop_info(&view, true))
+            rib.find_next_hop(self.id, key).map(|view| (next_hop_info(&view, true),))
         })
         .await
     }
@@ -287,6 +288,33 @@ impl Entity {
     ) -> Result<Vec<ItemError>> {
         let delete = |rib: &mut Rib, id: &u64| delete(rib, self.id, *id);
         self.command_each(&header, &ids, delete).await.map(|(_, errors)| errors)
+    }
+
+    /// Withdraws all routes of this entity that are like that, and returns how many. "matching" and
+    /// "criteria" as with CreateRouteEnumeration of the table; 0 and none of them mean every route.
+    /// Errors: AccessDenied, InvalidParameter, NoMoreItems when there is none.
+    #[zbus(out_args("deleted"))]
+    async fn delete_matching_routes(
+        &self,
+        matching: u32,
+        criteria: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64> {
+        let mut criteria = Options::new(criteria, "criterion");
+        let to: Option<String> = criteria.take("destination")?;
+        let to = to.map(|text| text.parse()).transpose()?;
+        let wanted = enumeration::criteria(matching, criteria)?;
+        self.command(&header, |_| Ok(())).await?;
+        let mut work = Selection::new(self.id, wanted, to);
+        while self.context.rib.with(|rib| rib.delete_selected(&mut work, SLICE, clock::now()))
+            == Progress::Unfinished
+        {
+            tokio::task::yield_now().await;
+        }
+        match work.deleted {
+            0 => Err(ErrorKind::NoMoreItems.because("no route of yours is like that")),
+            deleted => Ok(deleted),
+        }
     }
 
     /// Marks a destination for hold-down: when its last route in one of these views is withdrawn,

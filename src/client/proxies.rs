@@ -291,6 +291,9 @@ pub trait Entity {
     /// Takes many routes back; answers with those that could not be.
     fn delete_routes(&self, ids: &[u64]) -> zbus::Result<Vec<ItemError>>;
 
+    /// Takes all routes back that are like that; how many they were.
+    fn delete_matching_routes(&self, matching: u32, criteria: &Details) -> zbus::Result<u64>;
+
     /// Marks a destination for hold-down.
     fn hold_destination(&self, destination: &str, views: u32, hold_time: u32) -> zbus::Result<()>;
 

@@ -1,9 +1,13 @@
 //! Which routes are meant: criteria that a route fulfils or not.
 
-use super::{Rib, destination::Destination, table::RouteView};
+use std::ops::Bound;
+
+use super::{
+    Rib, administration::Progress, arena::Slot, destination::Destination, table::RouteView,
+};
 use crate::model::{
-    EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result, TableId,
-    ViewSet,
+    EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Now, Preference, Prefix, Result,
+    TableId, ViewSet,
 };
 
 /// What a route must be like; only the given criteria count (RTMv2 gap 38).
@@ -21,7 +25,48 @@ pub struct Match {
     pub interface: Option<InterfaceIndex>,
 }
 
+/// The withdrawal of those routes of an entity that fulfil some criteria (`RtmBlockDeleteRoutes`).
+#[derive(Debug)]
+pub struct Selection {
+    owner: EntityId,
+    wanted: Match,
+    to: Option<Prefix>,
+    /// The last route looked at.
+    last: Option<Slot>,
+    /// How many have been withdrawn so far.
+    pub deleted: u64,
+}
+
+impl Selection {
+    /// Of the routes of `owner`, with `to` only those to that prefix.
+    pub fn new(owner: EntityId, wanted: Match, to: Option<Prefix>) -> Self {
+        Self { owner, wanted, to, last: None, deleted: 0 }
+    }
+}
+
 impl Rib {
+    /// Looks at up to `count` more routes and withdraws those selected (RTMv2 row V1-11). Whoever
+    /// follows changes in order is told, the owner too.
+    pub fn delete_selected(&mut self, work: &mut Selection, count: usize, now: Now) -> Progress {
+        let Some(owner) = self.entities.known(work.owner) else { return Progress::Complete };
+        let from = work.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let some: Vec<Slot> =
+            owner.routes.range((from, Bound::Unbounded)).take(count).copied().collect();
+        work.last = some.last().copied();
+        let is_selected = |slot: &Slot| {
+            self.view_route(*slot).is_some_and(|view| {
+                work.to.is_none_or(|to| view.route.to == to)
+                    && self.is_match(&view, &work.wanted, ViewSet::NONE)
+            })
+        };
+        let selected: Vec<Slot> = some.iter().copied().filter(is_selected).collect();
+        for slot in selected {
+            self.remove_route(slot, None, now);
+            work.deleted += 1;
+        }
+        if some.len() < count { Progress::Complete } else { Progress::Unfinished }
+    }
+
     /// The first route to exactly this prefix, in order of rank, that is offered in one of the views
     /// (none for any) and fulfils all criteria (RTMv2 rows LKP-13 to LKP-17).
     ///

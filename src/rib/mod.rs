@@ -59,7 +59,7 @@ pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, Explanation, NextHopFault};
-pub use matching::Match;
+pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};

@@ -115,8 +115,8 @@ impl Manager {
     }
 
     /// Reads the configuration file again, as the signal SIGHUP does: levels and limits take effect,
-    /// levels as with SetPreference without "reapply". A file that is wrong, or that has another
-    /// [fib] or [[instance]] section, which takes a restart, changes nothing. For root and the user
+    /// levels as with SetPreference without "reapply". A file that is wrong, or that says something
+    /// else of "fib" or an "instance", which takes a restart, changes nothing. For root and the user
     /// the service runs as. Errors: AccessDenied, BadConfiguration, NotSupported.
     async fn reload(
         &self,
@@ -152,12 +152,11 @@ impl Manager {
     /// the interfaces of "via" in order, which count instead of the numbers: a route whose interface
     /// is not there waits for it. Interfaces are kept by name.
     ///
-    /// Static routes are told apart by destination, protocol, preference and metric: one that has all the same is replaced. A
-    /// "persistent" one is there again after a restart. For root and the user the service runs as.
-    /// If it cannot be kept for that, it is not added: NoSystemResources.
-    ///
-    /// Errors: AccessDenied, FileNotFound, BadConfiguration, InvalidParameter, NotEnoughMemory,
-    /// NotSupported, NoSystemResources.
+    /// Static routes are told apart by destination, protocol, preference and metric: one that has all
+    /// the same is replaced. A "persistent" one is there again after a restart; where it cannot be
+    /// kept for that, nothing is changed. For root and the user the service runs as. Errors:
+    /// AccessDenied, BadConfiguration, FileNotFound, InvalidParameter, NoSystemResources,
+    /// NotEnoughMemory, NotSupported.
     async fn add_static_route(
         &self,
         instance: u32,

@@ -105,6 +105,7 @@ async fn ask(context: &Context, connection: &Connection, question: &Question) ->
         }
         return Verdict::Delete;
     };
+    let route = (route,);
     let patience = question.time_left(clock::now().moment);
     let call = connection.call_method(
         Some(&*bus_name),

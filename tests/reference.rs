@@ -113,7 +113,9 @@ fn every_line_that_calls_or_reads_runs_after_the_lines_before_it() {
     }
     for (lines, interface) in &*INTERFACES {
         for method in &interface.methods {
-            let (Some(line), refusal) = (lines.call(method), lines.refusal(method)) else { continue };
+            let (Some(line), refusal) = (lines.call(method), lines.refusal(method)) else {
+                continue;
+            };
             let (stage, expected) = (Stage::new(), refusal.unwrap_or_default());
             let (succeeds, answer) = stage.try_to_run(lines.language, &lines.with_before(&line));
             assert_eq!(succeeds, refusal.is_none(), "{line}\nanswers {answer}");
@@ -185,7 +187,8 @@ fn the_index_explains_every_key_of_a_dictionary() {
     let rows: Vec<&str> = index.lines().filter_map(|line| line.split("|").nth(1)).collect();
     for file in files_in("src/bus", ".rs") {
         let source = fs::read_to_string(&file).unwrap();
-        for begin in ["options.take(\"", "criteria.take(\"", "(&mut more, \"", "(&mut details, \""] {
+        for begin in ["options.take(\"", "criteria.take(\"", "(&mut more, \"", "(&mut details, \""]
+        {
             for (key, _) in source.split(begin).skip(1).filter_map(|rest| rest.split_once('"')) {
                 assert!(
                     rows.iter().any(|row| row.contains(&format!("`{key}`"))),

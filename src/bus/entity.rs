@@ -97,8 +97,8 @@ impl Entity {
 
 #[interface(name = "org.rtmd1.Entity", spawn = false)]
 impl Entity {
-    /// Ends the registration and withdraws all its routes before it returns. There are no options
-    /// yet. Errors: AccessDenied, InvalidParameter.
+    /// Ends the registration and withdraws all its routes before it returns. There are no options.
+    /// Errors: AccessDenied, InvalidParameter.
     async fn deregister(
         &self,
         options: BTreeMap<String, OwnedVariant>,

@@ -8,6 +8,7 @@ mod support;
 
 mod adding;
 mod addresses;
+mod administration;
 mod best;
 mod checklist;
 mod deleting;
@@ -15,14 +16,16 @@ mod enumeration;
 mod events;
 mod lookups;
 mod next_hops;
+mod notification;
 mod opaque;
 mod registration;
+mod v1;
 
 use std::fmt::Debug;
 
 use rtmd::{
     bus::wire::{DestinationInfo, Details, RouteInfo},
-    client::{EntityProxy, RouteEnumerationProxy},
+    client::{EntityProxy, NotificationProxy, RouteEnumerationProxy},
     model::Family,
 };
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal, route};
@@ -42,6 +45,13 @@ const ALL_VIEWS: u32 = u32::MAX;
 const FIRST: u32 = 0x1;
 const NEW: u32 = 0x2;
 const BEST: u32 = 0x0001_0000;
+
+// What a registration for change notification is about.
+const ANY_CHANGE: u32 = 0x1;
+const BEST_CHANGE: u32 = 0x2;
+const FORWARDING_CHANGE: u32 = 0x4;
+const ONLY_MARKED: u32 = 0x0001_0000;
+const ORDERED: u32 = 0x0002_0000;
 
 /// A gateway that leads somewhere on every machine, for all of 127/8 is on `lo`.
 const GATEWAY: &str = "127.0.0.2";
@@ -123,6 +133,34 @@ async fn routes<const N: usize>(
             return all;
         }
     }
+}
+
+/// Registers for change notification.
+async fn watch(by: &Client, views: u32, flags: u32) -> NotificationProxy<'static> {
+    watch_as(by, views, flags, 0).await
+}
+
+/// As `watch`, with a context.
+async fn watch_as(by: &Client, views: u32, flags: u32, context: u64) -> NotificationProxy<'static> {
+    let path = by.table.register_for_change_notification(views, flags, context).await.unwrap();
+    NotificationProxy::builder(&by.connection).path(path).build().await.unwrap()
+}
+
+/// Fetches every destination that waits, in pages of three.
+async fn changed(of: &NotificationProxy<'_>) -> Vec<DestinationInfo> {
+    let mut all = Vec::new();
+    loop {
+        let (page, done) = of.get_changed_destinations(3).await.unwrap();
+        all.extend(page);
+        if done {
+            return all;
+        }
+    }
+}
+
+/// Fetches every destination that waits; their prefixes.
+async fn told(of: &NotificationProxy<'_>) -> Vec<String> {
+    changed(of).await.into_iter().map(|destination| destination.prefix).collect()
 }
 
 /// The last part of the name of the error.

@@ -10,23 +10,28 @@ mod adding;
 mod addresses;
 mod best;
 mod checklist;
+mod core;
 mod deleting;
 mod enumeration;
 mod events;
+mod expiry;
+mod hold;
+mod lists;
 mod lookups;
 mod next_hops;
 mod opaque;
 mod registration;
+mod updating;
 
 use std::fmt::Debug;
 
 use rtmd::{
     bus::wire::{DestinationInfo, Details, RouteInfo},
-    client::{EntityProxy, RouteEnumerationProxy},
+    client::{DestinationEnumerationProxy, EntityProxy, NotificationProxy, RouteEnumerationProxy},
     model::Family,
 };
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal, route};
-use zbus::Variant;
+use zbus::{Connection, Variant};
 
 const RIP: u32 = 8;
 const OSPF: u32 = 13;
@@ -42,6 +47,11 @@ const ALL_VIEWS: u32 = u32::MAX;
 const FIRST: u32 = 0x1;
 const NEW: u32 = 0x2;
 const BEST: u32 = 0x0001_0000;
+
+// What a registration for change notification is about.
+const ANY_CHANGE: u32 = 0x1;
+const BEST_CHANGE: u32 = 0x2;
+const FORWARDING_CHANGE: u32 = 0x4;
 
 /// A gateway that leads somewhere on every machine, for all of 127/8 is on `lo`.
 const GATEWAY: &str = "127.0.0.2";
@@ -64,14 +74,24 @@ fn serve_with(config: &str) -> (PrivateBus, Service) {
 
 /// Registers another of the same protocol, under this number.
 async fn register_beside(bus: &PrivateBus, protocol: u32, protocol_instance: u32) -> Client {
-    let connection = bus.connect().await;
-    let manager = rtmd::client::manager(&connection).await.unwrap();
+    register_as(&bus.connect().await, protocol, protocol_instance, []).await
+}
+
+/// Registers with these options.
+async fn register_as<const N: usize>(
+    connection: &Connection,
+    protocol: u32,
+    protocol_instance: u32,
+    options: [Key; N],
+) -> Client {
+    let manager = rtmd::client::manager(connection).await.unwrap();
+    let options = details(options);
     let registered =
-        manager.register_entity(0, "ipv4", protocol, protocol_instance, &details([])).await;
+        manager.register_entity(0, "ipv4", protocol, protocol_instance, &options).await;
     let (path, profile) = registered.unwrap();
-    let entity = EntityProxy::builder(&connection).path(path).build().await.unwrap();
+    let entity = EntityProxy::builder(connection).path(path).build().await.unwrap();
     let table = rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap();
-    Client { connection, manager, entity, table, id: profile.id }
+    Client { connection: connection.clone(), manager, entity, table, id: profile.id }
 }
 
 /// Offers a route that leads somewhere; its id, and what happened.
@@ -123,6 +143,38 @@ async fn routes<const N: usize>(
             return all;
         }
     }
+}
+
+/// Registers for change notification.
+async fn watch(by: &Client, views: u32, flags: u32) -> NotificationProxy<'static> {
+    let path = by.table.register_for_change_notification(views, flags, 0).await.unwrap();
+    NotificationProxy::builder(&by.connection).path(path).build().await.unwrap()
+}
+
+/// Fetches every destination that waits, in pages of three.
+async fn changed(of: &NotificationProxy<'_>) -> Vec<DestinationInfo> {
+    let mut all = Vec::new();
+    loop {
+        let (page, done) = of.get_changed_destinations(3).await.unwrap();
+        all.extend(page);
+        if done {
+            return all;
+        }
+    }
+}
+
+/// Fetches every destination that waits; their prefixes.
+async fn told(of: &NotificationProxy<'_>) -> Vec<String> {
+    changed(of).await.into_iter().map(|destination| destination.prefix).collect()
+}
+
+/// Every destination that an enumeration of these views finds.
+async fn destinations(by: &Client, views: u32) -> Vec<String> {
+    let path = by.table.create_destination_enumeration(views, 0, "", 0).await.unwrap();
+    let cursor = DestinationEnumerationProxy::builder(&by.connection).path(path);
+    let (page, done) = cursor.build().await.unwrap().next(1000).await.unwrap();
+    assert!(done, "there are few");
+    page.into_iter().map(|destination| destination.prefix).collect()
 }
 
 /// The last part of the name of the error.

@@ -1,14 +1,14 @@
 //! Registration and entities (6.1).
 
 use rtmd::{
-    client::EntityProxy,
+    client::{EntityProxy, NotificationProxy, RouteListProxy},
     model::{Family, Protocol},
 };
 
-use crate::support::{Client, NO_FIB, details, refusal};
+use crate::support::{Client, NO_FIB, details, eventually, refusal};
 use crate::{
-    GATEWAY, OSPF, RIP, STATIC, THREE_VIEWS, TWO_INSTANCES, error, is_unknown_object, offer,
-    register_beside, serve, serve_with,
+    ANY_CHANGE, GATEWAY, OSPF, RIP, STATIC, THREE_VIEWS, TWO_INSTANCES, UCAST, error, find,
+    is_unknown_object, offer, register_as, register_beside, serve, serve_with, watch,
 };
 
 /// REG-02
@@ -146,6 +146,42 @@ async fn what_a_deregistered_entity_left_is_removed() {
     assert_eq!(table.next_hops().await.unwrap(), 0);
     assert_eq!(error(table.get_route_info(routes[0]).await), "InvalidHandle");
     assert_eq!(error(table.get_next_hop_info(next_hop).await), "InvalidHandle");
+}
+
+/// REG-14
+#[tokio::test]
+async fn lists_cells_and_watches_go_with_their_entity_and_marked_destinations_hold() {
+    let (bus, _service) = serve();
+    let watcher = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let cells = || [("reserve-opaque", true.into())];
+    let connection = bus.connect().await;
+    let leaving = register_as(&connection, OSPF, 0, cells()).await;
+    let (to, marked) = ("10.0.0.0/8", "11.0.0.0/8");
+    offer(&watcher, to, []).await;
+    let (id, _) = offer(&leaving, marked, []).await;
+    let list = leaving.entity.create_route_list().await.unwrap();
+    let list = RouteListProxy::builder(&connection).path(list).build().await.unwrap();
+    list.insert(&[id]).await.unwrap();
+    leaving.entity.set_opaque(to, b"mine").await.unwrap();
+    watcher.entity.hold_destination(marked, UCAST, 600_000).await.unwrap();
+    leaving.entity.deregister(&details([])).await.unwrap();
+
+    assert!(is_unknown_object(list.next(10).await));
+    assert_eq!(find(&watcher, marked, UCAST).await.per_view[0].held, id);
+    assert_eq!(watcher.table.routes().await.unwrap(), 1, "what is held is no route any more");
+    let again = register_as(&connection, OSPF, 0, cells()).await;
+    assert_eq!(again.entity.get_opaque(to).await.unwrap(), b"");
+
+    let watch = watch(&again, 0, ANY_CHANGE).await;
+    let stranger = watcher.connection.clone();
+    connection.close().await.unwrap();
+    drop(again);
+    let path = watch.inner().path().to_owned();
+    let left = NotificationProxy::builder(&stranger).path(path).build().await.unwrap();
+    eventually("its registration for change notification goes", async || {
+        is_unknown_object(left.get_changed_destinations(1).await)
+    })
+    .await;
 }
 
 /// REG-16, REG-17

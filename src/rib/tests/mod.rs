@@ -1,6 +1,7 @@
 //! The rules, one claim for each test, through the core's public methods.
 
 mod best;
+mod hold;
 mod kernel;
 mod methods;
 mod next_hops;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{
     EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result, RouteId,
-    TableId, View, ViewSet,
+    RouteState, TableId, View, ViewSet,
 };
 
 /// Where a walk begins and ends.
@@ -187,8 +187,10 @@ impl Rib {
 
     fn is_wanted(&self, view: &RouteView<'_>, walk: &Walk, wanted: &Match) -> bool {
         let route = view.route;
+        // A route may have come to be held since its destination was reached; then it is in no view.
         let in_views = walk.settings.views.is_empty()
-            || !route.views.intersection(walk.settings.views).is_empty();
+            || route.state == RouteState::Created
+                && !route.views.intersection(walk.settings.views).is_empty();
         let own = walk.is_own(route.owner);
         let has_interface = |interface: InterfaceIndex| {
             view.next_hops.iter().any(|id| self.interface_of(*id) == Some(interface))

@@ -139,6 +139,22 @@ fn what_is_held_is_seen_with_any_view_only_and_never_by_the_kernel() {
 }
 
 #[test]
+fn a_route_that_comes_to_be_held_while_its_destination_is_walked_is_not_returned() {
+    let mut test = TestRib::with_entities(["rip", "bgp"]);
+    test.add("rip: 10.0.0.0/8 via 192.0.2.1 views 1").unwrap();
+    let (other, _) = test.add("bgp: 10.0.0.0/8 via 192.0.2.1 views 2 pref 200").unwrap();
+    test.hold("rip", NET, 2, 10).unwrap();
+    let (table, views) = (table(Family::Ipv4), ViewSet(3));
+    let settings = WalkSettings { table, views, start: Start::Beginning, owned_by: None };
+    let mut walk = test.rib.walk(settings).unwrap();
+    let mut next =
+        |test: &TestRib| test.rib.next_routes(&mut walk, &Match::default(), 1).unwrap().len();
+    assert_eq!(next(&test), 1);
+    test.delete("bgp", other).unwrap();
+    assert_eq!(next(&test), 0);
+}
+
+#[test]
 fn the_end_of_a_hold_is_told_to_all_but_those_who_follow_forwarding() {
     let mut test = TestRib::with_entities(["rip"]);
     let (id, _) = test.add("rip: 10.0.0.0/8 via 192.0.2.1").unwrap();

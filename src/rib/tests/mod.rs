@@ -1,6 +1,7 @@
 //! The rules, one claim for each test, through the core's public methods.
 
 mod best;
+mod expiry;
 mod hold;
 mod kernel;
 mod methods;

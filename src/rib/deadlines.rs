@@ -95,7 +95,7 @@ impl Rib {
             match self.deadlines.take_due(now.moment) {
                 Some(Due::Expiry(slot)) => self.expire(slot, now),
                 Some(Due::Answer(slot)) => {
-                    self.remove_route(slot, now);
+                    self.remove_route(slot, None, now);
                 }
                 Some(Due::Hold(table, to)) => self.end_hold(table, to, now),
                 None => return,
@@ -145,7 +145,7 @@ impl Rib {
         }
         match verdict {
             Verdict::Delete => {
-                self.remove_route(slot, now);
+                self.remove_route(slot, None, now);
             }
             Verdict::Keep => self.set_expiry(slot, Expiry::Never),
         }
@@ -172,7 +172,7 @@ impl Rib {
         let owner = route.owner;
         let Some(id) = self.routes.id(slot).map(RouteId) else { return };
         if !self.entities.can_be_asked(owner) {
-            self.remove_route(slot, now);
+            self.remove_route(slot, None, now);
             return;
         }
         let patience = Duration::from_millis(self.policy.limits.expiry_answer.into());

@@ -70,8 +70,9 @@ impl Rib {
 
     /// Withdraws a route from everything that knows of it; returns the views that lost their best.
     ///
-    /// Where it was the last and the destination is marked for it, it is held from now on.
-    pub(super) fn remove_route(&mut self, slot: Slot, now: Now) -> ViewSet {
+    /// Where it was the last and the destination is marked for it, it is held from now on. `by` is
+    /// who took it back; none when it goes by itself, which in order of change is told to everybody.
+    pub(super) fn remove_route(&mut self, slot: Slot, by: Option<EntityId>, now: Now) -> ViewSet {
         self.set_expiry(slot, Expiry::Never);
         self.put_in_list(slot, None);
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
@@ -96,7 +97,7 @@ impl Rib {
             route.state = RouteState::Deleting;
         }
         self.settle_existence(id, to);
-        self.record((id, to), before, Some(owner));
+        self.record((id, to), before, by);
         self.note(id, to, Change { all: views, best: moved, forwarding: moved });
         moved
     }

@@ -268,7 +268,7 @@ impl Rib {
         let Some(leaving) = self.entities.leaving.get(&id) else { return Withdrawal::Unknown };
         let some: Vec<Slot> = leaving.routes.iter().take(count).copied().collect();
         for slot in some {
-            self.remove_route(slot, now);
+            self.remove_route(slot, Some(id), now);
         }
         if self.entities.leaving.get(&id).is_some_and(|leaving| !leaving.routes.is_empty()) {
             return Withdrawal::Unfinished;

@@ -323,7 +323,7 @@ impl Rib {
     /// id that never was.
     pub fn delete_route(&mut self, owner: EntityId, id: RouteId, now: Now) -> Result<ChangeFlags> {
         let slot = self.own_route(owner, id)?;
-        let moved = self.remove_route(slot, now);
+        let moved = self.remove_route(slot, Some(owner), now);
         Ok(ChangeFlags::default().with(ChangeFlags::BEST, !moved.is_empty()))
     }
 

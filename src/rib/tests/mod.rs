@@ -6,6 +6,7 @@ mod hold;
 mod kernel;
 mod methods;
 mod next_hops;
+mod notification;
 mod registration;
 mod routes;
 mod walks;

@@ -3,7 +3,8 @@
 //! A destination is marked for it beforehand, by anyone. When the last route in a marked view is
 //! withdrawn, the view holds it: protocols can go on telling that the way is gone. What a reader
 //! would get wrong: all marks of a destination share one time, the longest asked for, and all its
-//! holds end together (RTMv2 gap 9); a mark is used up by the hold it starts.
+//! holds end together (RTMv2 gap 9); a mark is used up by the hold it starts, and when the last one
+//! is, so is their time: what is marked while a view holds has a time of its own.
 
 use smallvec::SmallVec;
 
@@ -17,7 +18,7 @@ use crate::model::{
 pub(super) struct Hold {
     /// The views in which the last route to go will be held.
     marked: ViewSet,
-    /// How long, for all of them.
+    /// How long, for all that are marked.
     span: Span,
     held: SmallVec<[(View, Slot); 2]>,
     /// When all that is held is let go; none for never, or while nothing is held.

@@ -18,19 +18,15 @@ RIP = 8  # rtmd prefers RIP's routes at level 120 unless told otherwise
 def register(bus, family):
     """Registers with rtmd and returns what routes are offered to."""
     manager = dbus.Interface(bus.get_object("org.rtmd1", "/org/rtmd1"), "org.rtmd1.Manager")
-    options = dbus.Dictionary({"label": "demo-dynamic"}, signature="sv")
-    path, profile = manager.RegisterEntity(
-        dbus.UInt32(0), family, dbus.UInt32(RIP), dbus.UInt32(0), options
-    )
+    path, profile = manager.RegisterEntity(0, family, RIP, 0, {"label": "demo-dynamic"})
     print(f"registered for {family} as {path}, preference {profile['preference']}", flush=True)
     return dbus.Interface(bus.get_object("org.rtmd1", path), "org.rtmd1.Entity")
 
 
 def offer(entity, destination, gateway):
     """Offers one route; interface 0 lets rtmd find the link that leads to the gateway."""
-    via = dbus.Array([(gateway, dbus.UInt32(0))], signature="(su)")
-    route = dbus.Dictionary({"via": via, "metric": dbus.UInt32(2)}, signature="sv")
-    number, _ = entity.AddRoute(destination, route, dbus.UInt32(0))
+    route = {"via": [(gateway, dbus.UInt32(0))], "metric": dbus.UInt32(2)}
+    number, _ = entity.AddRoute(destination, route, 0)
     print(f"offered {destination} via {gateway} as route {number}", flush=True)
 
 

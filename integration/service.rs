@@ -20,9 +20,10 @@ use std::{
 
 use rtmd::model::Family;
 use scene::{before_start, fib, ip_at_once, is_best, offer, on_stage, restore};
-use support::{Client, details};
+use support::{Client, details, eventually};
 use walk::Walk;
 use world::{ip, ours, routes};
+use zbus::Variant;
 
 const STATIC: u32 = 10006;
 const OSPF: u32 = 13;
@@ -102,7 +103,7 @@ fn the_kernel_follows_the_best_route_from_step_to_step() {
 
             bgp.connection.clone().close().await.unwrap();
             drop(bgp);
-            support::eventually("the dead client's route goes", async || {
+            eventually("the dead client's route goes", async || {
                 ospf.table.get_routes(case.to).await.unwrap().len() == 1
             })
             .await;
@@ -351,7 +352,7 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_heals() {
             assert_eq!(words, expected);
             assert_eq!(client.table.fib_failed().await.unwrap(), 1);
             assert_eq!(client.table.fib_installed().await.unwrap(), 0);
-            support::eventually("the state is degraded", async || {
+            eventually("the state is degraded", async || {
                 scene.manager.fib_state().await.unwrap() == "degraded"
             })
             .await;
@@ -376,7 +377,7 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_heals() {
             assert_eq!(fib(&routes[0]), "installed");
             assert!(!routes[0].more.contains_key("fib-error"));
             assert_eq!(client.table.fib_installed().await.unwrap(), 1);
-            support::eventually("the state is synced", async || {
+            eventually("the state is synced", async || {
                 scene.manager.fib_state().await.unwrap() == "synced"
             })
             .await;
@@ -429,5 +430,62 @@ fn the_kernel_has_the_best_routes_after_each_step_of_a_random_walk() {
         }
         scene.links_known().await;
         scene.in_step().await;
+    });
+}
+
+#[test]
+fn a_table_that_is_switched_off_leaves_the_kernel_and_comes_back_as_it_is_then() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let client = scene.client(case.family, BGP).await;
+            case.offer(&client, case.west, 20).await;
+            scene.expect([(case.to, case.west)]).await;
+            client.manager.set_forwarding(0, case.family.name(), false).await.unwrap();
+            scene.expect([]).await;
+            assert!(!client.table.pushed().await.unwrap());
+            case.offer(&client, case.east, 20).await;
+            scene.expect([]).await;
+            client.manager.set_forwarding(0, case.family.name(), true).await.unwrap();
+            scene.expect([(case.to, case.east)]).await;
+            assert!(client.table.pushed().await.unwrap());
+            client.entity.deregister(&details([])).await.unwrap();
+            scene.expect([]).await;
+        }
+    });
+}
+
+#[test]
+fn a_static_route_finds_its_interface_again_when_that_was_made_anew() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let client = scene.client(case.family, BGP).await;
+            let on_link = details([
+                ("via", Variant::from(vec![(String::new(), 0u32)])),
+                ("interfaces", Variant::from(vec!["late"])),
+            ]);
+            client.manager.add_static_route(0, case.to, &on_link, true).await.unwrap();
+            assert_eq!(client.table.routes().await.unwrap(), 0);
+            let becomes = async |state: &str| {
+                eventually(state, async || {
+                    let routes = client.table.get_routes(case.to).await.unwrap();
+                    let fib = routes.first().and_then(|route| route.more.get("fib"));
+                    fib.and_then(|fib| fib.try_into().ok()) == Some(state)
+                })
+                .await;
+            };
+            for _ in 0..2 {
+                ip("link add late type veth peer name late-peer");
+                ip("link set late-peer up");
+                ip("link set late up");
+                becomes("installed").await;
+                assert!(
+                    routes().iter().any(|line| line.contains(case.to) && line.contains("late"))
+                );
+                ip("link del late");
+                becomes("ineligible").await;
+            }
+            client.manager.remove_static_route(0, case.to, &details([])).await.unwrap();
+            scene.expect([]).await;
+        }
     });
 }

@@ -173,7 +173,13 @@ async fn a_reload_brings_levels_and_limits_and_refuses_the_rest_as_a_whole() {
         levels.into_iter().find(|(protocol, ..)| *protocol == OSPF).unwrap().2
     };
     write("[preferences]\nospf = 7\n[limits]\nmax-handles = 9\n");
+    let object = zbus::fdo::PropertiesProxy::new(&client.connection, "org.rtmd1", "/org/rtmd1");
+    let mut changes = object.await.unwrap().receive_properties_changed().await.unwrap();
     client.manager.reload().await.unwrap();
+    let told = futures_util::StreamExt::next(&mut changes);
+    let change = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+    let change = change.expect("everyone is told").unwrap();
+    assert!(change.args().unwrap().changed_properties.contains_key("Limits"));
     assert_eq!((level().await, client.manager.limits().await.unwrap()["max-handles"]), (7, 9));
 
     write("[preferences]\nospf = 8\nnosuch = 9\n");
@@ -405,4 +411,41 @@ async fn only_root_and_the_services_own_user_administer() {
     let manager = manager(&bus).await;
     assert_eq!(manager.get_preferences().await.unwrap(), levels);
     assert_eq!(manager.get_registered_entities(0, "ipv4").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn rtmctl_shows_matching_longer_and_shorter_prefixes_by_view_and_protocol() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let fixed = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let ospf = Client::register(&bus, Family::Ipv4, OSPF).await;
+    for prefix in ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.1.0/24"] {
+        fixed.add(prefix, "127.0.0.2").await.unwrap();
+    }
+    let multicast = route("127.0.0.3", [("views", Variant::from(2u32))]);
+    ospf.entity.add_route("10.1.0.0/16", &multicast, 0).await.unwrap();
+    let shown = |arguments: &str| {
+        let words: Vec<&str> =
+            ["routes", "--json"].into_iter().chain(arguments.split(' ')).collect();
+        let output = bus.rtmctl(&words);
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let prefix = |line: &str| {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            object["prefix"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        lines.lines().map(prefix).collect::<Vec<_>>()
+    };
+    assert_eq!(shown("10.1.0.0/16"), ["10.1.0.0/16", "10.1.0.0/16", "10.1.1.0/24"]);
+    assert_eq!(shown("10.1.0.0/16 --exact"), ["10.1.0.0/16", "10.1.0.0/16"]);
+    assert_eq!(shown("10.1.0.0/16 --longer"), ["10.1.1.0/24"]);
+    assert_eq!(shown("10.1.0.0/16 --shorter"), ["10.0.0.0/8", "0.0.0.0/0"]);
+    assert_eq!(shown("10.1.1.0/24 --shorter --view multicast"), ["10.1.0.0/16"]);
+    assert_eq!(shown("--view 1"), ["10.1.0.0/16"]);
+    assert_eq!(shown("10.0.0.0/8 --protocol ospf"), ["10.1.0.0/16"]);
+    assert_eq!(shown("--protocol 10006 --view unicast").len(), 4);
+    for wrong in ["--longer", "10.0.0.0/8 --longer --shorter", "--view 32", "--protocol nosuch"] {
+        let words: Vec<&str> = std::iter::once("routes").chain(wrong.split(' ')).collect();
+        assert_eq!(bus.rtmctl(&words).status.code(), Some(2), "{wrong}");
+    }
 }

@@ -6,10 +6,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt;
-use rtmd::model::Family;
+use rtmd::{client::EntityProxy, model::Family};
 use support::{Client, NO_FIB, PrivateBus, details, eventually, picture, refusal};
 use zbus::{
     Connection, Variant,
@@ -41,7 +41,7 @@ async fn no_call_however_wrong_hangs_the_service_or_changes_the_tables_of_others
 
     let mut attacker = Attacker::new(&bus).await;
     let methods = attacker.methods().await;
-    assert!(methods.len() > 30, "introspection tells too little: {methods:?}");
+    assert!(methods.len() > 60, "introspection tells too little: {methods:?}");
     let mut refused = 0;
     for round in 0..ROUNDS {
         for method in &methods {
@@ -124,9 +124,7 @@ struct Attacker {
     connection: Connection,
     random: Random,
     /// Its own objects by kind, made again when one of its calls has ended them.
-    entity: String,
-    destinations: String,
-    routes: String,
+    own: BTreeMap<Object, String>,
     /// Registrations get new protocol numbers, so that ending the last one need not be awaited.
     registrations: u32,
 }
@@ -140,7 +138,8 @@ struct Method {
     arguments: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// In this order, because a route list is its entity's.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Object {
     Manager,
     Table,
@@ -148,6 +147,20 @@ enum Object {
     ForeignEntity,
     Destinations,
     Routes,
+    NextHops,
+    Notification,
+    RouteList,
+}
+
+impl Object {
+    const OWN: [Self; 6] = [
+        Self::OwnEntity,
+        Self::Destinations,
+        Self::Routes,
+        Self::NextHops,
+        Self::Notification,
+        Self::RouteList,
+    ];
 }
 
 impl Attacker {
@@ -155,9 +168,7 @@ impl Attacker {
         let mut attacker = Self {
             connection: bus.connect().await,
             random: Random { state: SEED, budget: 0 },
-            entity: String::new(),
-            destinations: String::new(),
-            routes: String::new(),
+            own: BTreeMap::new(),
             registrations: OSPF,
         };
         attacker.make_objects().await;
@@ -166,25 +177,35 @@ impl Attacker {
 
     async fn make_objects(&mut self) {
         let manager = rtmd::client::manager(&self.connection).await.unwrap();
-        let gone = async |path: &str| {
-            path.is_empty() || self.send(path, "org.freedesktop.DBus.Peer", "Ping", None).await
-        };
-        let (entity, destinations, routes) =
-            (gone(&self.entity).await, gone(&self.destinations).await, gone(&self.routes).await);
         let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
-        if entity {
-            self.registrations += 1;
-            let (protocol, none) = (self.registrations, details([]));
-            let registered = manager.register_entity(0, "ipv6", protocol, 1, &none).await;
-            self.entity = registered.unwrap().0.to_string();
-        }
-        if destinations {
-            let path = table.create_destination_enumeration(0, 0, "", 0).await;
-            self.destinations = path.unwrap().to_string();
-        }
-        if routes {
-            let path = table.create_route_enumeration(0, 0, "", 0, &details([])).await;
-            self.routes = path.unwrap().to_string();
+        for object in Object::OWN {
+            // Every path answers a ping, there or not.
+            let interface = "org.freedesktop.DBus.Introspectable";
+            if let Some(path) = self.own.get(&object)
+                && !self.send(path, interface, "Introspect", None).await
+            {
+                continue;
+            }
+            let path = match object {
+                Object::OwnEntity => {
+                    self.registrations += 1;
+                    let (protocol, options) =
+                        (self.registrations, details([("reserve-opaque", true.into())]));
+                    let registered = manager.register_entity(0, "ipv6", protocol, 1, &options);
+                    registered.await.map(|(path, _)| path)
+                }
+                Object::Destinations => table.create_destination_enumeration(0, 0, "", 0).await,
+                Object::Routes => table.create_route_enumeration(0, 0, "", 0, &details([])).await,
+                Object::NextHops => table.create_next_hop_enumeration(0, "").await,
+                Object::Notification => table.register_for_change_notification(0, 1, 7).await,
+                Object::RouteList => {
+                    let entity = self.own[&Object::OwnEntity].clone();
+                    let entity = EntityProxy::builder(&self.connection).path(entity);
+                    entity.build().await.unwrap().create_route_list().await
+                }
+                other => panic!("{other:?} is not the attacker's own"),
+            };
+            self.own.insert(object, path.unwrap().to_string());
         }
     }
 
@@ -192,17 +213,15 @@ impl Attacker {
         match object {
             Object::Manager => "/org/rtmd1",
             Object::Table => "/org/rtmd1/table/0/ipv6",
-            Object::OwnEntity => &self.entity,
             Object::ForeignEntity => "/org/rtmd1/entity/1",
-            Object::Destinations => &self.destinations,
-            Object::Routes => &self.routes,
+            own => &self.own[&own],
         }
     }
 
     async fn methods(&self) -> Vec<Method> {
-        use Object::*;
         let mut methods = Vec::new();
-        for on in [Manager, Table, OwnEntity, ForeignEntity, Destinations, Routes] {
+        let others = [Object::Manager, Object::Table, Object::ForeignEntity];
+        for on in others.into_iter().chain(Object::OWN) {
             let reply = self.connection.call_method(
                 Some("org.rtmd1"),
                 self.path(on),
@@ -253,7 +272,7 @@ impl Attacker {
             let shown: String = format!("{body:?}").chars().take(500).collect();
             panic!("no answer to {method:?} in round {round} of seed {SEED:#x}: {shown}");
         };
-        let ends = ["Deregister", "Close"].contains(&method.name.as_str());
+        let ends = ["Deregister", "Close", "Delete"].contains(&method.name.as_str());
         if ends && !refused {
             self.make_objects().await;
         }
@@ -453,7 +472,7 @@ const WORDS: [&str; 14] = [
 ];
 
 /// Not "shared": a registration of the user's is meant to outlive the attacker.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 26] = [
     "via",
     "next-hops",
     "metric",
@@ -468,4 +487,16 @@ const KEYS: [&str; 14] = [
     "owner",
     "destination",
     "interface",
+    "private",
+    "list",
+    "generation",
+    "remote-destination",
+    "callback",
+    "methods",
+    "reserve-opaque",
+    "single-route",
+    "exclusive",
+    "fib-results",
+    "keep",
+    "protocol",
 ];

@@ -10,7 +10,7 @@ use std::{
 use rtmd::{
     bus::wire::MethodOutput,
     client::EntityProxy,
-    model::{Family, MethodSet, MethodStatus, bgp4},
+    model::{Family, MethodSet, MethodStatus, bgp4, ospf, rip2},
 };
 use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal};
 use zbus::{Connection, Variant, interface, wire::ObjectPath};
@@ -67,7 +67,7 @@ impl Callback {
     }
 }
 
-/// A client that exports three methods.
+/// A client that exports methods, three if nothing else is said.
 struct Exporter {
     connection: Connection,
     entity: EntityProxy<'static>,
@@ -77,17 +77,26 @@ struct Exporter {
 
 impl Exporter {
     async fn new(bus: &PrivateBus, protocol: u32, manner: Manner) -> Self {
+        Self::of(bus, protocol, manner, 3).await.unwrap()
+    }
+
+    /// One that exports so many.
+    async fn of(
+        bus: &PrivateBus,
+        protocol: u32,
+        manner: Manner,
+        methods: u32,
+    ) -> zbus::Result<Self> {
         let (connection, calls) = (bus.connect().await, Calls::default());
         let callback = Callback { manner, calls: Arc::clone(&calls) };
         assert!(connection.object_server().at("/here", callback).await.unwrap().is_none());
         let manager = rtmd::client::manager(&connection).await.unwrap();
         let path = ObjectPath::try_from("/here").unwrap();
         let options =
-            details([("methods", Variant::from(3u32)), ("callback", Variant::from(path))]);
-        let (path, profile) =
-            manager.register_entity(0, "ipv4", protocol, 0, &options).await.unwrap();
+            details([("methods", Variant::from(methods)), ("callback", Variant::from(path))]);
+        let (path, profile) = manager.register_entity(0, "ipv4", protocol, 0, &options).await?;
         let entity = EntityProxy::builder(&connection).path(path).build().await.unwrap();
-        Self { connection, entity, id: profile.id, calls }
+        Ok(Self { connection, entity, id: profile.id, calls })
     }
 
     fn asked(&self) -> usize {
@@ -125,6 +134,50 @@ async fn each_selected_method_gets_caller_and_input_in_order_and_comes_back_as_a
     assert_eq!(own, [output(1, 7, b"\x01\0\0\0")], "an entity may invoke its own");
     let none = target.entity.invoke_method(client.id, 1, b"", SECONDS).await.unwrap();
     assert_eq!(none, [output(1, unknown, b"")], "a client without a callback exports nothing");
+}
+
+/// METH-01, METH-02, METH-12, REG-09
+#[tokio::test]
+async fn up_to_32_methods_are_exported_a_bit_each_the_high_half_for_anyone() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    for (protocol, count, mask) in [(1, 1, 0x1), (2, 17, 0x1_FFFF), (3, 32, u32::MAX)] {
+        let target = Exporter::of(&bus, protocol, Manner::Answers, count).await.unwrap();
+        assert_eq!(target.entity.methods().await.unwrap(), mask);
+        let reader = EntityProxy::builder(&client.connection);
+        let reader = reader.path(target.entity.inner().path().to_owned()).build().await.unwrap();
+        assert_eq!(reader.methods().await.unwrap(), mask, "anyone may ask");
+        let records = client.entity.invoke_method(target.id, ALL, b"", SECONDS).await.unwrap();
+        let bits: Vec<u32> = records.iter().map(|record| record.method).collect();
+        assert_eq!(bits, (0..count).map(|bit| 1 << bit).collect::<Vec<u32>>());
+        assert!(records.iter().all(|record| record.status == 7), "each was invoked");
+    }
+    assert_eq!(MethodSet::VENDOR.0, 0xFFFF_0000);
+    let too_many = Exporter::of(&bus, BGP, Manner::Answers, 33).await;
+    let (name, text) = refusal(too_many.map(|exporter| exporter.id));
+    assert_eq!((name.as_str(), text.contains("33 methods")), ("InvalidParameter", true), "{text}");
+}
+
+/// METH-13
+#[test]
+fn the_well_known_methods_have_their_numbers() {
+    let of_rip =
+        [rip2::NEIGHBOUR_ADDRESS, rip2::OUTBOUND_INTERFACE, rip2::ROUTE_TAG, rip2::ROUTE_TIMESTAMP];
+    let of_ospf = [
+        ospf::ROUTE_TYPE,
+        ospf::ROUTE_METRIC,
+        ospf::LSDB_TYPE,
+        ospf::ROUTE_TAG,
+        ospf::ROUTE_AREA,
+        ospf::FORWARDING_ADDRESS,
+    ];
+    let of_bgp = [bgp4::AS_PATH, bgp4::PEER_ID, bgp4::ORIGIN, bgp4::NEXT_HOP_ATTRIBUTE];
+    for known in [&of_rip[..], &of_ospf, &of_bgp] {
+        let bits: Vec<u32> = known.iter().map(|method| method.0).collect();
+        assert_eq!(bits, (0..known.len()).map(|bit| 1 << bit).collect::<Vec<u32>>());
+        assert!(known.iter().all(|method| !MethodSet::VENDOR.contains(*method)));
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 //! Root and the user the service runs as may, and nobody else. The files behind it are the daemon's
 //! business, which hands in what to do with them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zbus::{Connection, message::Header};
 
-use super::{context::Context, lifecycle, manager::Manager, table::Table, wire::ROOT};
+use super::{
+    context::Context, convert::table_path, lifecycle, manager::Manager, served::Served,
+    table::Table, wire::ROOT,
+};
 use crate::{
-    bus::convert::table_path,
     clock,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
     rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
@@ -77,8 +79,9 @@ pub(super) async fn reload(context: &Context, connection: &Connection) -> Result
         Ok(())
     })?;
     tracing::info!("the configuration was read again");
-    if let Ok(manager) = connection.object_server().interface::<_, Manager>(ROOT).await {
-        let _ = manager.get().await.limits_changed(manager.signal_emitter()).await;
+    let server = connection.object_server();
+    if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
+        let _ = manager.get().await.object.limits_changed(manager.signal_emitter()).await;
     }
     Ok(())
 }
@@ -95,8 +98,9 @@ pub(super) async fn set_forwarding(
     while context.rib.with(|rib| rib.requeue(&mut work, SLICE)) == Progress::Unfinished {
         tokio::task::yield_now().await;
     }
-    if let Ok(table) = connection.object_server().interface::<_, Table>(table_path(table)).await {
-        let _ = table.get().await.pushed_changed(table.signal_emitter()).await;
+    let (server, path) = (connection.object_server(), table_path(table));
+    if let Ok(table) = server.interface::<_, Served<Table>>(path).await {
+        let _ = table.get().await.object.pushed_changed(table.signal_emitter()).await;
     }
     Ok(())
 }
@@ -104,7 +108,7 @@ pub(super) async fn set_forwarding(
 /// Changes the static routes, and keeps for the next start those that are to outlive the service; if
 /// that fails, nothing was changed.
 pub(super) async fn change_static_routes(
-    context: &std::sync::Arc<Context>,
+    context: &Arc<Context>,
     connection: &Connection,
     change: impl FnOnce(&mut Rib) -> Result<StaticChange>,
 ) -> Result<()> {

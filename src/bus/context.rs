@@ -39,11 +39,10 @@ impl Context {
         facts: Facts,
         administration: Administration,
     ) -> Self {
-        let queues = Queues::new(rib.with(|rib| rib.policy().limits));
         Self {
             rib,
             clients,
-            queues,
+            queues: Queues::default(),
             facts,
             administration,
             in_step: AtomicBool::new(false),

@@ -146,10 +146,10 @@ impl Entity {
         address: &str,
         interface: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<NextHopInfo> {
+    ) -> Result<(NextHopInfo,)> {
         let key = next_hop_key(address, interface)?;
         self.command(&header, |rib| {
-            rib.find_next_hop(self.id, key).map(|view| next_hop_info(&view, true))
+            rib.find_next_hop(self.id, key).map(|view| (next_hop_info(&view, true),))
         })
         .await
     }

@@ -115,8 +115,8 @@ impl Manager {
     }
 
     /// Reads the configuration file again, as the signal SIGHUP does: levels and limits take effect,
-    /// levels as with SetPreference without "reapply". A file that is wrong, or that has another
-    /// [fib] or [[instance]] section, which takes a restart, changes nothing. For root and the user
+    /// levels as with SetPreference without "reapply". A file that is wrong, or that says something
+    /// else of "fib" or an "instance", which takes a restart, changes nothing. For root and the user
     /// the service runs as. Errors: AccessDenied, BadConfiguration, NotSupported.
     async fn reload(
         &self,
@@ -151,8 +151,8 @@ impl Manager {
     /// is not there waits for it. Interfaces are kept by name. Static routes are told apart by
     /// destination, protocol, preference and metric: one that has all the same is replaced. A
     /// "persistent" one is there again after a restart. For root and the user the service runs as.
-    /// Errors: AccessDenied, FileNotFound, BadConfiguration, InvalidParameter, NotEnoughMemory,
-    /// NotSupported, and NoSystemResources when it cannot be kept.
+    /// Where it cannot be kept, nothing is changed. Errors: AccessDenied, BadConfiguration,
+    /// FileNotFound, InvalidParameter, NoSystemResources, NotEnoughMemory, NotSupported.
     async fn add_static_route(
         &self,
         instance: u32,
@@ -176,7 +176,7 @@ impl Manager {
     /// which: it is the only one that has the protocol, preference, metric, flags, views and next
     /// hops that are given; order and weight of next hops do not count, and interface 0 stands for
     /// any. For root and the user the service runs as. Errors: AccessDenied, FileNotFound,
-    /// BadConfiguration, NotFound, InvalidParameter also when several are meant, NoSystemResources.
+    /// InvalidParameter, NoSystemResources, NotFound.
     async fn remove_static_route(
         &self,
         instance: u32,
@@ -196,7 +196,8 @@ impl Manager {
 
     /// Adds a static route that does what the route with this id does, whoever owns that: the
     /// same destination, next hops, metric, flags and views, of the protocol autostatic. For root and
-    /// the user the service runs as. Errors: as with AddStaticRoute, and InvalidHandle.
+    /// the user the service runs as. Errors: AccessDenied, FileNotFound, InvalidHandle,
+    /// InvalidParameter, NoSystemResources, NotEnoughMemory.
     async fn make_static(
         &self,
         instance: u32,

@@ -12,8 +12,8 @@
 //! * `served`: what every interface goes through, into the queues and into introspection;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
-//! * `methods`: clients that call each other, with the service between them;
 //! * `administration` and `statics`: what an administrator may;
+//! * `methods`: clients that call each other, with the service between them;
 //! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.

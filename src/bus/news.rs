@@ -105,11 +105,15 @@ async fn ask(context: &Context, connection: &Connection, question: &Question) ->
         }
         return Verdict::Delete;
     };
+    let route = (route,);
     let patience = question.time_left(clock::now().moment);
-    // One argument that is a structure, not one for each of its fields.
-    let told = (route,);
-    let call =
-        connection.call_method(Some(&*bus_name), &*callback, Some(CALLBACK), "RouteExpired", &told);
+    let call = connection.call_method(
+        Some(&*bus_name),
+        &*callback,
+        Some(CALLBACK),
+        "RouteExpired",
+        &route,
+    );
     match tokio::time::timeout(patience, call).await {
         Ok(Ok(reply)) => match reply.body().deserialize::<bool>() {
             Ok(false) => Verdict::Keep,

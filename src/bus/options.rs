@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64};
 
-use zbus::{OwnedObjectPath, OwnedVariant};
+use zbus::{OwnedObjectPath, OwnedVariant, wire::Type};
 
 use super::convert::list_id;
 use crate::{
@@ -70,14 +70,17 @@ impl Options {
     /// The value under a key, if the key is there.
     pub(super) fn take<T>(&mut self, key: &str) -> Result<Option<T>>
     where
-        T: TryFrom<OwnedVariant>,
+        T: TryFrom<OwnedVariant> + Type,
     {
         let Some(value) = self.left.remove(key) else { return Ok(None) };
         let signature = value.value_signature().to_string();
         match T::try_from(value) {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(ErrorKind::InvalidParameter
-                .because(format_args!("{} \"{key}\" cannot have the type {signature}", self.what))),
+            Err(_) => Err(ErrorKind::InvalidParameter.because(format_args!(
+                "{} \"{key}\" cannot have the type {signature}, it has to be {}",
+                self.what,
+                T::SIGNATURE
+            ))),
         }
     }
 
@@ -85,7 +88,7 @@ impl Options {
     /// nothing.
     pub(super) fn not_yet<T>(&mut self, key: &str, nothing: &T) -> Result<()>
     where
-        T: TryFrom<OwnedVariant> + PartialEq,
+        T: TryFrom<OwnedVariant> + Type + PartialEq,
     {
         match self.take::<T>(key)? {
             Some(value) if value != *nothing => Err(ErrorKind::NotSupported
@@ -299,8 +302,8 @@ mod tests {
     #[test]
     fn a_wrong_type_is_named() {
         let refusal = read([("metric", Variant::from("ten"))]).unwrap_err();
-        assert_eq!(refusal.message, "route key \"metric\" cannot have the type s");
+        assert_eq!(refusal.message, "route key \"metric\" cannot have the type s, it has to be u");
         let refusal = read([("via", Variant::from("192.0.2.1"))]).unwrap_err();
-        assert_eq!(refusal.message, "route key \"via\" cannot have the type s");
+        assert_eq!(refusal.message, "route key \"via\" cannot have the type s, it has to be a(su)");
     }
 }

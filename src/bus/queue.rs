@@ -28,12 +28,11 @@ use crate::{
 };
 
 /// The queues of all clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Queues(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    limits: Limits,
     clients: HashMap<String, Queue>,
     users: HashMap<u32, Load>,
     stopped: bool,
@@ -86,11 +85,6 @@ pub(super) async fn detach() {
 }
 
 impl Queues {
-    pub(super) fn new(limits: Limits) -> Self {
-        let (clients, users) = (HashMap::new(), HashMap::new());
-        Self(Arc::new(Mutex::new(State { limits, clients, users, stopped: false })))
-    }
-
     /// Puts a call behind the others of its client. `bytes` is what its message holds in memory.
     ///
     /// # Errors
@@ -98,13 +92,14 @@ impl Queues {
     pub(super) fn push(
         &self,
         caller: &Caller,
+        limits: &Limits,
         bytes: usize,
         call: impl Future<Output = ()> + Send + 'static,
     ) -> Result<()> {
         let Caller { bus_name, uid } = caller;
         let bytes = bytes as u64;
         let mut state = self.state();
-        state.check_room(caller, bytes)?;
+        state.check_room(caller, limits, bytes)?;
         state.users.entry(*uid).or_default().add(bytes);
         let charge = Charge { queues: self.clone(), bus_name: bus_name.clone(), uid: *uid, bytes };
         let queue = state.clients.entry(bus_name.clone()).or_default();
@@ -188,11 +183,11 @@ impl Queues {
 }
 
 impl State {
-    fn check_room(&self, caller: &Caller, bytes: u64) -> Result<()> {
+    fn check_room(&self, caller: &Caller, limits: &Limits, bytes: u64) -> Result<()> {
         if self.stopped {
             return Err(ErrorKind::NoSystemResources.because("the service is stopping"));
         }
-        let (Caller { bus_name, uid }, limits) = (caller, self.limits);
+        let Caller { bus_name, uid } = caller;
         let client = self.clients.get(bus_name).map(|queue| queue.load).unwrap_or_default();
         let user = self.users.get(uid).copied().unwrap_or_default();
         let (calls, most) = (limits.calls_per_client, limits.call_bytes_per_client);

@@ -47,7 +47,8 @@ impl<I> Served<I> {
                 .because("a call with file descriptors, and no method takes any"));
         }
         let caller = self.context.clients.caller(&message.header()).await?;
-        self.context.queues.push(&caller, data.len(), call)
+        let limits = self.context.rib.with(|rib| rib.policy().limits);
+        self.context.queues.push(&caller, &limits, data.len(), call)
     }
 }
 

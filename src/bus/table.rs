@@ -41,12 +41,12 @@ impl Table {
         prefix: &str,
         protocol: u32,
         views: u32,
-    ) -> Result<DestinationInfo> {
+    ) -> Result<(DestinationInfo,)> {
         let prefix = prefix.parse()?;
         let best = self.whose_best(protocol, header).await?;
         self.context.rib.with(|rib| {
             let found = rib.look_up(self.id, prefix, how, best, ViewSet(views))?;
-            Ok(destination_info(&found))
+            Ok((destination_info(&found),))
         })
     }
 
@@ -78,7 +78,7 @@ impl Table {
         protocol: u32,
         views: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<DestinationInfo> {
+    ) -> Result<(DestinationInfo,)> {
         self.look_up(LookUp::Exact, &header, prefix, protocol, views).await
     }
 
@@ -92,7 +92,7 @@ impl Table {
         protocol: u32,
         views: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<DestinationInfo> {
+    ) -> Result<(DestinationInfo,)> {
         self.look_up(LookUp::MostSpecific, &header, prefix, protocol, views).await
     }
 
@@ -105,7 +105,7 @@ impl Table {
         protocol: u32,
         views: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<DestinationInfo> {
+    ) -> Result<(DestinationInfo,)> {
         self.look_up(LookUp::LessSpecific, &header, prefix, protocol, views).await
     }
 
@@ -150,12 +150,12 @@ impl Table {
         &self,
         id: u64,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<RouteInfo> {
+    ) -> Result<(RouteInfo,)> {
         let id = route_id(id)?;
         let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let view = rib.route(self.id, id)?;
-            Ok(route_info(&view, rib.is_own(view.route.owner, &caller)))
+            Ok((route_info(&view, rib.is_own(view.route.owner, &caller)),))
         })
     }
 
@@ -172,13 +172,13 @@ impl Table {
         criteria: BTreeMap<String, OwnedVariant>,
         views: u32,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<RouteInfo> {
+    ) -> Result<(RouteInfo,)> {
         let prefix = prefix.parse()?;
         let wanted = enumeration::criteria(matching, Options::new(criteria, "criterion"))?;
         let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
-            Ok(route_info(&found, rib.is_own(found.route.owner, &caller)))
+            Ok((route_info(&found, rib.is_own(found.route.owner, &caller)),))
         })
     }
 
@@ -189,12 +189,12 @@ impl Table {
         &self,
         id: u64,
         #[zbus(header)] header: Header<'_>,
-    ) -> Result<NextHopInfo> {
+    ) -> Result<(NextHopInfo,)> {
         let id = next_hop_id(id)?;
         let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let view = rib.next_hop_in(self.id, id)?;
-            Ok(next_hop_info(&view, rib.is_own(view.next_hop.owner, &caller)))
+            Ok((next_hop_info(&view, rib.is_own(view.next_hop.owner, &caller)),))
         })
     }
 

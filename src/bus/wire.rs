@@ -1,6 +1,7 @@
 //! How values look on the bus: shared by the service and by its clients.
 //!
-//! Field order is the wire's order, so these structures are part of the API.
+//! Field order is the wire's order, so these structures are part of the API. What is one structure
+//! is sent as a tuple of one, `(DestinationInfo,)`: zbus would make its fields the arguments.
 
 use std::collections::BTreeMap;
 

@@ -126,7 +126,8 @@ impl Rib {
     /// # Errors
     /// `NotSupported` for a table that the configuration keeps out of the kernel.
     pub fn set_pushed(&mut self, table: TableId, pushed: bool) -> Result<Requeue> {
-        if self.policy.table(table)?.kernel_table.is_none() {
+        let to_kernel = self.policy.table(table)?.kernel_table.is_some();
+        if pushed && !to_kernel {
             return Err(ErrorKind::NotSupported.because(format_args!(
                 "table {table} is kept out of the kernel by the configuration (fib = false)"
             )));

@@ -4,8 +4,8 @@ use rtmd::{client::DestinationEnumerationProxy, model::Family};
 
 use crate::support::{Client, details, refusal, route};
 use crate::{
-    ALL_VIEWS, ANY_VIEW, BEST, GATEWAY, MCAST, NEW, OSPF, RIP, STATIC, THREE_VIEWS, UCAST, best,
-    error, find, offer, refused, routes, serve, serve_with,
+    ALL_VIEWS, ANY_CHANGE, ANY_VIEW, BEST, GATEWAY, MCAST, NEW, OSPF, RIP, STATIC, THREE_VIEWS,
+    UCAST, best, error, find, offer, refused, routes, serve, serve_with,
 };
 
 /// Every call that takes a prefix, with this one; the names of the errors.
@@ -165,9 +165,10 @@ async fn a_view_that_the_table_has_not_is_not_supported() {
             error(table.create_destination_enumeration(views, 0, "", 0).await),
             error(table.create_route_enumeration(views, 0, "", 0, &details([])).await),
             error(find_in(&client, views).await),
+            error(table.register_for_change_notification(views, ANY_CHANGE, 0).await),
             refused(&client, "11.0.0.0/8", route(GATEWAY, [("views", views.into())])).await,
         ];
-        assert_eq!(names, ["NotSupported"; 4], "{views:#x}");
+        assert_eq!(names, ["NotSupported"; 5], "{views:#x}");
     }
 }
 

@@ -438,3 +438,22 @@ async fn a_view_that_is_not_there_cannot_be_enumerated() {
         assert_eq!(error(of_routes), "NotSupported", "{views:#x}");
     }
 }
+
+/// ENUM-22
+#[tokio::test]
+async fn any_view_also_finds_what_only_holds_and_tells_of_no_view() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    add_all(&client, &["10.0.0.0/8", "11.0.0.0/8"]).await;
+    let held = client.table.get_routes("11.0.0.0/8").await.unwrap()[0].id;
+    client.entity.hold_destination("11.0.0.0/8", UCAST, 60_000).await.unwrap();
+    client.entity.delete_route(held).await.unwrap();
+    let found = destinations(&client, (ANY_VIEW, START, ""), 0).await;
+    let seen: Vec<_> = found.iter().map(|d| (d.prefix.as_str(), d.per_view.len())).collect();
+    assert_eq!(seen, [("10.0.0.0/8", 0), ("11.0.0.0/8", 0)]);
+    assert!(ids(&client, (ANY_VIEW, START, ""), 0, []).await.contains(&held));
+    for views in [UCAST, UCAST | MCAST, ALL_VIEWS] {
+        assert_eq!(prefixes(&client, (views, START, "")).await, ["10.0.0.0/8"], "{views:#x}");
+        assert!(!ids(&client, (views, START, ""), 0, []).await.contains(&held), "{views:#x}");
+    }
+}

@@ -5,7 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rtmd::{bus::wire::DestinationInfo, client::DestinationEnumerationProxy, model::Family};
 
 use crate::support::{Client, details};
-use crate::{ALL_VIEWS, ANY_VIEW, MCAST, OSPF, STATIC, UCAST, error, find, offer, offer_as, serve};
+use crate::{
+    ALL_VIEWS, ANY_CHANGE, ANY_VIEW, Key, MCAST, OSPF, STATIC, UCAST, error, find, hop, offer,
+    offer_as, serve, told, watch,
+};
 
 /// A table with these prefixes in it.
 async fn table_of(client: &Client, prefixes: &[&str], gateway: &str) {
@@ -88,6 +91,24 @@ async fn the_climb_starts_at_whatever_an_enumeration_told() {
     assert_eq!(prefix(from_nothing), "10.1.2.0/24", "nor need it be a destination");
 }
 
+/// LKP-08
+#[tokio::test]
+async fn the_climb_starts_at_a_destination_that_changed() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    table_of(&client, &["10.0.0.0/8", "10.1.0.0/16"], crate::GATEWAY).await;
+    let changes = watch(&client, UCAST, ANY_CHANGE).await;
+    let (id, _) = offer(&client, "10.1.2.0/24", []).await;
+    for _ in 0..2 {
+        let changed = told(&changes).await;
+        assert_eq!(changed, ["10.1.2.0/24"]);
+        let less = client.table.get_less_specific_destination(&changed[0], 0, UCAST).await;
+        assert_eq!(prefix(less), "10.1.0.0/16");
+        // The second time it is gone.
+        let _ = client.entity.delete_route(id).await;
+    }
+}
+
 /// LKP-09
 #[tokio::test]
 async fn what_is_no_prefix_cannot_be_looked_up() {
@@ -166,6 +187,82 @@ async fn a_destination_tells_when_it_changed_last() {
     changed("it went with its owner").await;
     assert_eq!(look().await.last_changed, look().await.last_changed, "looking changes nothing");
     assert_eq!(find(&client, "11.0.0.0/8", UCAST).await, untouched);
+}
+
+/// LKP-13, LKP-14, LKP-15, LKP-16, LKP-17
+#[tokio::test]
+async fn a_route_to_a_prefix_is_found_by_each_criterion_and_by_all_of_them() {
+    const OWNER: u32 = 0x1;
+    const NEIGHBOUR: u32 = 0x2;
+    const PREFERENCE: u32 = 0x4;
+    const NEXT_HOPS: u32 = 0x8;
+    const INTERFACE: u32 = 0x10;
+    const FULL: u32 = 0xFFFF;
+    const LOOPBACK: u32 = 1;
+    const TO: &str = "10.0.0.0/8";
+    let (bus, _service) = serve();
+    let a = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let b = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let neighbour = hop(&a, "127.0.0.9").await;
+    let hops = [hop(&a, "203.0.113.77").await, hop(&a, "127.0.0.3").await];
+    let none = || ("neighbour", 0u64.into());
+    let (plain, _) = offer(&a, TO, [none()]).await;
+    let by_ids = ("next-hops", hops.to_vec().into());
+    let rich = details([by_ids, ("neighbour", neighbour.into()), ("metric", 5u32.into())]);
+    let (rich, _) = a.entity.add_route(TO, &rich, 0).await.unwrap();
+    let (nowhere, _) = b.add(TO, "203.0.113.77").await.unwrap();
+    let (in_mcast, _) = offer(&b, "11.0.0.0/8", [("views", MCAST.into())]).await;
+    let look = async |to, matching, criteria: &[Key], views| {
+        let criteria = criteria.iter().cloned().map(|key| details([key]));
+        let criteria = criteria.flatten().collect();
+        a.table.get_exact_match_route(to, matching, &criteria, views).await
+    };
+    let id = async |matching, criteria: &[Key]| {
+        look(TO, matching, criteria, UCAST).await.map(|route| route.id)
+    };
+    assert_eq!(id(0, &[]).await.unwrap(), plain, "the first one");
+    assert_eq!(look("11.0.0.0/8", 0, &[], MCAST).await.unwrap().id, in_mcast);
+    assert_eq!(error(look("11.0.0.0/8", 0, &[], UCAST).await), "NotFound", "not in this view");
+    assert_eq!(error(look("10.0.0.0/9", 0, &[], UCAST).await), "NotFound", "exactly this prefix");
+
+    let owner = |id: u64| ("owner", id.into());
+    assert_eq!(id(OWNER, &[owner(b.id)]).await.unwrap(), nowhere);
+    assert_eq!(id(NEIGHBOUR, &[("neighbour", neighbour.into())]).await.unwrap(), rich);
+    assert_eq!(id(NEIGHBOUR, &[none()]).await.unwrap(), plain);
+    let rank = |p: u32, m: u32| [("preference", p.into()), ("metric", m.into())];
+    assert_eq!(id(PREFERENCE, &rank(3, 5)).await.unwrap(), rich);
+    assert_eq!(error(id(PREFERENCE, &rank(3, 6)).await), "NotFound");
+    let with = |ids: &[u64]| [("next-hops", ids.to_vec().into())];
+    assert_eq!(id(NEXT_HOPS, &with(&hops[1..])).await.unwrap(), rich, "it has these and others");
+    assert_eq!(id(NEXT_HOPS, &with(&hops)).await.unwrap(), rich);
+    assert_eq!(error(id(NEXT_HOPS, &with(&[neighbour])).await), "NotFound");
+    let by = |interface: u32| ("interface", interface.into());
+    assert_eq!(id(INTERFACE, &[by(LOOPBACK)]).await.unwrap(), plain);
+    assert_eq!(error(id(INTERFACE, &[by(4_000_000)]).await), "NotFound");
+    let from_neighbour = [by(LOOPBACK), ("neighbour", neighbour.into())];
+    let any_next_hop = id(INTERFACE | NEIGHBOUR, &from_neighbour).await;
+    assert_eq!(any_next_hop.unwrap(), rich, "its second next hop is there");
+    assert_eq!(error(id(OWNER | INTERFACE, &[owner(b.id), by(LOOPBACK)]).await), "NotFound");
+    assert_eq!(id(0, &[owner(b.id)]).await.unwrap(), plain, "what is not selected does not count");
+
+    let mut full = vec![owner(a.id), ("neighbour", neighbour.into()), by(LOOPBACK)];
+    full.extend(rank(3, 5));
+    full.extend(with(&hops));
+    let found = look(TO, FULL, &full, UCAST).await.unwrap();
+    assert_eq!(found.id, rich);
+    assert_eq!((found.destination.as_str(), found.owner, found.neighbour), (TO, a.id, neighbour));
+    assert_eq!((found.preference, found.metric, found.next_hops), (3, 5, hops.to_vec()));
+    for wrong in 0..full.len() {
+        let mut criteria = full.clone();
+        criteria[wrong].1 = match criteria[wrong].0 {
+            "owner" => b.id.into(),
+            "neighbour" => 0u64.into(),
+            "next-hops" => vec![neighbour].into(),
+            _ => 4_000_000u32.into(),
+        };
+        let name = full[wrong].0;
+        assert_eq!(error(look(TO, FULL, &criteria, UCAST).await), "NotFound", "another {name}");
+    }
 }
 
 /// LKP-18

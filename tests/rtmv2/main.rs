@@ -8,6 +8,7 @@ mod support;
 
 mod adding;
 mod addresses;
+mod administration;
 mod best;
 mod checklist;
 mod core;
@@ -19,9 +20,11 @@ mod hold;
 mod lists;
 mod lookups;
 mod next_hops;
+mod notification;
 mod opaque;
 mod registration;
 mod updating;
+mod v1;
 
 use std::fmt::Debug;
 
@@ -52,6 +55,8 @@ const BEST: u32 = 0x0001_0000;
 const ANY_CHANGE: u32 = 0x1;
 const BEST_CHANGE: u32 = 0x2;
 const FORWARDING_CHANGE: u32 = 0x4;
+const ONLY_MARKED: u32 = 0x0001_0000;
+const ORDERED: u32 = 0x0002_0000;
 
 /// A gateway that leads somewhere on every machine, for all of 127/8 is on `lo`.
 const GATEWAY: &str = "127.0.0.2";
@@ -147,7 +152,12 @@ async fn routes<const N: usize>(
 
 /// Registers for change notification.
 async fn watch(by: &Client, views: u32, flags: u32) -> NotificationProxy<'static> {
-    let path = by.table.register_for_change_notification(views, flags, 0).await.unwrap();
+    watch_as(by, views, flags, 0).await
+}
+
+/// As `watch`, with a context.
+async fn watch_as(by: &Client, views: u32, flags: u32, context: u64) -> NotificationProxy<'static> {
+    let path = by.table.register_for_change_notification(views, flags, context).await.unwrap();
     NotificationProxy::builder(&by.connection).path(path).build().await.unwrap()
 }
 

@@ -1,14 +1,14 @@
 //! Registration and entities (6.1).
 
 use rtmd::{
-    client::{EntityProxy, NotificationProxy, RouteListProxy},
+    client::{EntityProxy, RouteListProxy},
     model::{Family, Protocol},
 };
 
-use crate::support::{Client, NO_FIB, details, eventually, refusal};
+use crate::support::{Client, NO_FIB, details, eventually, refusal, route};
 use crate::{
     ANY_CHANGE, GATEWAY, OSPF, RIP, STATIC, THREE_VIEWS, TWO_INSTANCES, UCAST, error, find,
-    is_unknown_object, offer, register_as, register_beside, serve, serve_with, watch,
+    is_unknown_object, offer, register_beside, serve, serve_with,
 };
 
 /// REG-02
@@ -93,7 +93,7 @@ async fn an_instance_or_a_family_that_is_not_configured_is_not_found() {
     manager.register_entity(4, "ipv6", OSPF, 0, &details([])).await.unwrap();
 }
 
-/// REG-10, REG-11
+/// REG-10, REG-11, ADM-06
 #[tokio::test]
 async fn the_profile_tells_the_limits_and_views_that_are_configured() {
     let limits = "[limits]\nmax-next-hops = 7\nmax-handles = 99\n";
@@ -129,7 +129,7 @@ async fn after_deregistration_every_call_fails_and_the_key_is_free() {
     offer(&again, "10.0.0.0/8", []).await;
 }
 
-/// REG-14
+/// REG-14, V1-15
 #[tokio::test]
 async fn what_a_deregistered_entity_left_is_removed() {
     let (bus, _service) = serve();
@@ -150,36 +150,41 @@ async fn what_a_deregistered_entity_left_is_removed() {
 
 /// REG-14
 #[tokio::test]
-async fn lists_cells_and_watches_go_with_their_entity_and_marked_destinations_hold() {
+async fn lists_cells_and_registrations_for_changes_go_too_and_marked_destinations_hold() {
     let (bus, _service) = serve();
     let watcher = Client::register(&bus, Family::Ipv4, STATIC).await;
-    let cells = || [("reserve-opaque", true.into())];
     let connection = bus.connect().await;
-    let leaving = register_as(&connection, OSPF, 0, cells()).await;
-    let (to, marked) = ("10.0.0.0/8", "11.0.0.0/8");
-    offer(&watcher, to, []).await;
-    let (id, _) = offer(&leaving, marked, []).await;
-    let list = leaving.entity.create_route_list().await.unwrap();
+    let manager = rtmd::client::manager(&connection).await.unwrap();
+    let register = async || {
+        let options = details([("reserve-opaque", true.into())]);
+        let registered = manager.register_entity(0, "ipv4", OSPF, 0, &options).await.unwrap();
+        EntityProxy::builder(&connection).path(registered.0).build().await.unwrap()
+    };
+    let leaving = register().await;
+    let (stays, _) = offer(&watcher, "11.0.0.0/8", []).await;
+    let (held, _) = leaving.add_route("10.0.0.0/8", &route(GATEWAY, []), 0).await.unwrap();
+    leaving.set_opaque("11.0.0.0/8", b"mine").await.unwrap();
+    watcher.entity.hold_destination("10.0.0.0/8", UCAST, 60_000).await.unwrap();
+    let list = leaving.create_route_list().await.unwrap();
     let list = RouteListProxy::builder(&connection).path(list).build().await.unwrap();
-    list.insert(&[id]).await.unwrap();
-    leaving.entity.set_opaque(to, b"mine").await.unwrap();
-    watcher.entity.hold_destination(marked, UCAST, 600_000).await.unwrap();
-    leaving.entity.deregister(&details([])).await.unwrap();
+    list.insert(&[held]).await.unwrap();
+    let table = rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap();
+    let changes = table.register_for_change_notification(UCAST, ANY_CHANGE, 0).await.unwrap();
+    let tree = || String::from_utf8(bus.busctl(&["tree", "--list", "org.rtmd1"]).stdout).unwrap();
+    assert!(tree().contains(changes.as_str()));
 
-    assert!(is_unknown_object(list.next(10).await));
-    assert_eq!(find(&watcher, marked, UCAST).await.per_view[0].held, id);
-    assert_eq!(watcher.table.routes().await.unwrap(), 1, "what is held is no route any more");
-    let again = register_as(&connection, OSPF, 0, cells()).await;
-    assert_eq!(again.entity.get_opaque(to).await.unwrap(), b"");
-
-    let watch = watch(&again, 0, ANY_CHANGE).await;
-    let stranger = watcher.connection.clone();
+    leaving.deregister(&details([])).await.unwrap();
+    assert!(is_unknown_object(list.insert(&[]).await));
+    let there = find(&watcher, "10.0.0.0/8", 0).await;
+    assert_eq!((there.prefix.as_str(), there.views), ("10.0.0.0/8", 0));
+    let there = watcher.table.get_routes("11.0.0.0/8").await.unwrap();
+    assert_eq!(there.iter().map(|route| route.id).collect::<Vec<_>>(), [stays]);
+    let again = register().await;
+    assert_eq!(again.get_opaque("11.0.0.0/8").await.unwrap(), b"", "its cell is another one");
+    drop((again, table, list));
     connection.close().await.unwrap();
-    drop(again);
-    let path = watch.inner().path().to_owned();
-    let left = NotificationProxy::builder(&stranger).path(path).build().await.unwrap();
-    eventually("its registration for change notification goes", async || {
-        is_unknown_object(left.get_changed_destinations(1).await)
+    eventually("registrations for changes go with their connection", async || {
+        !tree().contains(changes.as_str())
     })
     .await;
 }

@@ -69,6 +69,11 @@ impl RoutePrinter {
         self.marked = views;
     }
 
+    /// The protocol of a route, if its owner is known.
+    pub(crate) fn protocol_of(&self, route: &RouteInfo) -> Option<Protocol> {
+        self.owners.get(&route.owner).map(|owner| Protocol(owner.protocol))
+    }
+
     /// Prints a route.
     pub(crate) async fn print(
         &mut self,

@@ -2,8 +2,10 @@
 
 use rtmd::{
     bus::wire::{Details, RouteInfo, SERVICE},
-    client::{RouteEnumerationProxy, TableProxy},
+    client::{Failure, RouteEnumerationProxy, TableProxy},
     model::{
+        entity::Protocol,
+        error::ErrorKind,
         prefix::{Family, Prefix},
         view::{View, ViewSet},
     },
@@ -21,8 +23,33 @@ pub(crate) struct Arguments {
     /// Only this prefix and more specific ones
     prefix: Option<String>,
     /// Only the best unicast routes, written as `ip -N route show proto 82` writes them
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["view"])]
     best: bool,
+    /// Of the prefixes, only this very one
+    #[arg(long, requires = "prefix", conflicts_with_all = ["longer", "shorter"])]
+    exact: bool,
+    /// Of the prefixes, only more specific ones
+    #[arg(long, requires = "prefix", conflicts_with = "shorter")]
+    longer: bool,
+    /// Instead, only prefixes that cover this one and are shorter, the longest first
+    #[arg(long, requires = "prefix")]
+    shorter: bool,
+    /// Only routes offered in this view: unicast, multicast or a number
+    #[arg(long, value_parser = parse_view)]
+    view: Option<ViewSet>,
+    /// Only routes of this protocol: a name such as bgp, or a number
+    #[arg(long, value_parser = parse_protocol)]
+    protocol: Option<Protocol>,
+}
+
+/// Which routes to print.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    best: bool,
+    views: ViewSet,
+    protocol: Option<Protocol>,
+    /// Not this prefix itself.
+    without: Option<Prefix>,
 }
 
 /// Prints the routes of the tables asked for.
@@ -35,23 +62,90 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         (false, false) => Format::Rows,
         (false, true) => Format::IpRoute { metric: context.limit("fib-metric", 82).await? },
     };
-    let views = if arguments.best { View::UNICAST.only() } else { ViewSet::ALL };
+    let all = if arguments.best { View::UNICAST.only() } else { ViewSet::ALL };
+    let wanted = Wanted {
+        best: arguments.best,
+        views: arguments.view.unwrap_or(all),
+        protocol: arguments.protocol,
+        without: prefix.filter(|_| arguments.longer),
+    };
     let tables = match prefix {
         Some(prefix) => vec![(prefix.family(), context.table(prefix.family()).await?)],
         None => context.tables(context.instance()).await?,
     };
     for (family, table) in tables {
         let mut printer = RoutePrinter::new(context, family, table.clone(), format).await?;
-        let mut walk = Walk::start(&table, family, prefix, views, page).await?;
-        while let Some(routes) = walk.next().await? {
-            for route in &routes {
-                if !arguments.best || is_best_in(route, View::UNICAST) {
-                    printer.print(&mut context.out, route).await?;
+        match prefix {
+            Some(prefix) if arguments.exact => {
+                let routes = table.get_routes(&prefix.to_string()).await?;
+                print(context, &mut printer, wanted, &routes).await?;
+            }
+            Some(prefix) if arguments.shorter => {
+                let mut next = shorter(&table, &prefix.to_string(), wanted.views).await?;
+                while let Some(prefix) = next {
+                    let routes = table.get_routes(&prefix).await?;
+                    print(context, &mut printer, wanted, &routes).await?;
+                    next = shorter(&table, &prefix, wanted.views).await?;
+                }
+            }
+            _ => {
+                let mut walk = Walk::start(&table, family, prefix, wanted.views, page).await?;
+                while let Some(routes) = walk.next().await? {
+                    print(context, &mut printer, wanted, &routes).await?;
                 }
             }
         }
     }
     Ok(Exit::Done)
+}
+
+async fn print(
+    context: &mut Context,
+    printer: &mut RoutePrinter,
+    wanted: Wanted,
+    routes: &[RouteInfo],
+) -> Result<(), Problem> {
+    for route in routes {
+        let is_wanted = (!wanted.best || is_best_in(route, View::UNICAST))
+            && !ViewSet(route.views).intersection(wanted.views).is_empty()
+            && wanted.protocol.is_none_or(|protocol| printer.protocol_of(route) == Some(protocol))
+            && wanted.without.is_none_or(|prefix| route.destination != prefix.to_string());
+        if is_wanted {
+            printer.print(&mut context.out, route).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The longest prefix that covers this one and is shorter.
+async fn shorter(
+    table: &TableProxy<'_>,
+    prefix: &str,
+    views: ViewSet,
+) -> Result<Option<String>, Problem> {
+    const BEST_PROTOCOL: u32 = 0;
+    let found = table.get_less_specific_destination(prefix, BEST_PROTOCOL, views.0).await;
+    match found.map_err(Failure::from) {
+        Ok(found) => Ok(Some(found.prefix)),
+        Err(failure) if failure.kind() == Some(ErrorKind::NotFound) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn parse_view(text: &str) -> Result<ViewSet, String> {
+    let bit = match text {
+        "unicast" => Some(View::UNICAST.only()),
+        "multicast" => Some(View::MULTICAST.only()),
+        number => {
+            let id: Option<u32> = number.parse().ok();
+            id.and_then(|id| 1u32.checked_shl(id)).map(ViewSet)
+        }
+    };
+    bit.ok_or_else(|| "not unicast, multicast or a number from 0 to 31".to_owned())
+}
+
+fn parse_protocol(text: &str) -> Result<Protocol, String> {
+    Protocol::parse(text).ok_or_else(|| "neither a protocol's name nor a number".to_owned())
 }
 
 /// A walk over the routes of a table.

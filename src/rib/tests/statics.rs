@@ -195,7 +195,7 @@ fn a_static_route_waits_for_its_interface_and_follows_it_to_another_number() {
 }
 
 #[test]
-fn a_static_route_of_a_table_that_is_not_configured_any_more_is_kept() {
+fn a_static_route_of_a_table_that_is_not_configured_any_more_is_kept_until_it_is_removed() {
     let mut test = TestRib::with_entities([]);
     let elsewhere = crate::model::TableId::new(9, IPV4).unwrap();
     test.rib.restore_static_route(elsewhere, route(0, &["192.0.2.1"]), Now::at(1));
@@ -203,6 +203,9 @@ fn a_static_route_of_a_table_that_is_not_configured_any_more_is_kept() {
     let kept: Vec<_> = test.rib.persistent_routes().map(|(table, _)| table).collect();
     assert_eq!(kept, [elsewhere]);
     assert_eq!(test.rib.entities().count(), 0);
+    let (to, any) = (TO.parse().unwrap(), StaticMatch::default());
+    let _ = test.rib.remove_static_route(elsewhere, to, &any, Now::at(3)).unwrap();
+    assert_eq!(test.rib.persistent_routes().count(), 0);
 }
 
 #[test]

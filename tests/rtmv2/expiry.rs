@@ -11,7 +11,7 @@ use rtmd::{
     client::EntityProxy,
     model::{ErrorKind, Family},
 };
-use zbus::{Connection, interface, wire::ObjectPath};
+use zbus::{Connection, interface, message::Header, wire::ObjectPath};
 
 use crate::core::Core;
 use crate::support::{Client, NO_FIB, PrivateBus, details, eventually};
@@ -47,14 +47,14 @@ struct Callback {
     entity: Arc<Mutex<Option<EntityProxy<'static>>>>,
 }
 
-/// An error in whose place the bus's own stand: `Err` of this is always one of them.
+/// An error with a name of the service's, or with one of the bus's own.
 enum Trouble {
     Ours(rtmd::model::Error),
     Bus(zbus::fdo::Error),
 }
 
 impl zbus::DBusError for Trouble {
-    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::Message> {
+    fn create_reply(&self, call: &Header<'_>) -> zbus::Result<zbus::Message> {
         match self {
             Self::Ours(error) => error.create_reply(call),
             Self::Bus(error) => error.create_reply(call),

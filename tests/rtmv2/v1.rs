@@ -38,6 +38,12 @@ fn change(to: &str, what: u32, current: u64, previous: u64) -> (String, u32, u64
     (to.to_owned(), what, current, previous)
 }
 
+/// The ids of the unicast routes that such an enumeration finds.
+async fn ids<const N: usize>(by: &Client, matching: u32, criteria: [Key; N]) -> Vec<u64> {
+    let found = routes(by, (UCAST, 0, ""), matching, criteria).await;
+    found.into_iter().map(|route| route.id).collect()
+}
+
 /// V1-01
 #[tokio::test]
 async fn a_protocol_that_is_to_be_exclusive_registers_once() {
@@ -327,10 +333,7 @@ async fn deleting_by_criteria_takes_own_routes_that_match_and_tells_all_the_call
     let queues = [queue(&caller).await, queue(&other).await, queue(&watcher).await];
     let delete =
         async |matching, criteria| caller.entity.delete_matching_routes(matching, &criteria).await;
-    let left = async || {
-        let found = routes(&watcher, (UCAST, 0, ""), 0, []).await;
-        found.into_iter().map(|route| route.id).collect::<Vec<_>>()
-    };
+    let left = async || ids(&watcher, 0, []).await;
 
     let nowhere = details([("interface", 4_000_000u32.into())]);
     assert_eq!(error(delete(INTERFACE, nowhere).await), "NoMoreItems");
@@ -362,30 +365,20 @@ async fn routes_are_enumerated_by_network_interface_and_owner_each_once() {
     let (bus, _service) = serve();
     let a = Client::register(&bus, Family::Ipv4, STATIC).await;
     let b = Client::register(&bus, Family::Ipv4, RIP).await;
-    let all = async |matching, criteria: &[Key]| {
-        let criteria: Vec<Key> = criteria.to_vec();
-        let found = match criteria.as_slice() {
-            [] => routes(&a, (UCAST, 0, ""), matching, []).await,
-            [one] => routes(&a, (UCAST, 0, ""), matching, [one.clone()]).await,
-            [one, two] => routes(&a, (UCAST, 0, ""), matching, [one.clone(), two.clone()]).await,
-            more => panic!("{more:?}"),
-        };
-        found.into_iter().map(|route| route.id).collect::<Vec<_>>()
-    };
-    assert_eq!(all(0, &[]).await, [0; 0], "an empty table ends at once");
+    assert_eq!(ids(&a, 0, []).await, [0; 0], "an empty table ends at once");
     let (one, _) = offer(&a, TO, []).await;
     let (two, _) = offer(&b, TO, []).await;
     let (three, _) = b.add(OTHER, "203.0.113.77").await.unwrap();
-    let network = ("destination", TO.into());
-    let by_loopback = ("interface", LOOPBACK.into());
-    let of_b = ("owner", b.id.into());
-    assert_eq!(all(0, &[]).await, [one, two, three]);
-    assert_eq!(all(0, &[network.clone()]).await, [one, two]);
-    assert_eq!(all(INTERFACE, &[by_loopback.clone()]).await, [one, two]);
-    assert_eq!(all(OWNER, &[of_b.clone()]).await, [two, three]);
-    assert_eq!(all(OWNER, &[network, of_b.clone()]).await, [two]);
-    assert_eq!(all(OWNER | INTERFACE, &[by_loopback, of_b]).await, [two]);
-    assert_eq!(all(0, &[("destination", "12.0.0.0/8".into())]).await, [0; 0]);
+    let network = || ("destination", TO.into());
+    let by_loopback = || ("interface", LOOPBACK.into());
+    let of_b = || ("owner", b.id.into());
+    assert_eq!(ids(&a, 0, []).await, [one, two, three]);
+    assert_eq!(ids(&a, 0, [network()]).await, [one, two]);
+    assert_eq!(ids(&a, INTERFACE, [by_loopback()]).await, [one, two]);
+    assert_eq!(ids(&a, OWNER, [of_b()]).await, [two, three]);
+    assert_eq!(ids(&a, OWNER, [network(), of_b()]).await, [two]);
+    assert_eq!(ids(&a, OWNER | INTERFACE, [by_loopback(), of_b()]).await, [two]);
+    assert_eq!(ids(&a, 0, [("destination", "12.0.0.0/8".into())]).await, [0; 0]);
     let best = |found: Vec<rtmd::bus::wire::RouteInfo>| {
         let is_best = |route: &rtmd::bus::wire::RouteInfo| {
             route.more.get("best-in-views").is_some_and(|views| u32::try_from(views) == Ok(UCAST))

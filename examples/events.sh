@@ -26,7 +26,7 @@ busctl --json=short monitor --match "type='signal',interface='org.rtmd1.Table',p
     >"$heard" 2>"$heard.log" &
 monitor=$!
 trap 'kill "$monitor"; rm -f "$heard" "$heard.log"' EXIT
-until grep -q '^Monitoring' "$heard.log"; do sleep 0.1; done
+until grep -qs '^Monitoring' "$heard.log"; do sleep 0.1; done
 
 # hear NUMBER: waits for that message and prints its name, the protocol and the label.
 hear() {

@@ -173,7 +173,13 @@ async fn a_reload_brings_levels_and_limits_and_refuses_the_rest_as_a_whole() {
         levels.into_iter().find(|(protocol, ..)| *protocol == OSPF).unwrap().2
     };
     write("[preferences]\nospf = 7\n[limits]\nmax-handles = 9\n");
+    let object = zbus::fdo::PropertiesProxy::new(&client.connection, "org.rtmd1", "/org/rtmd1");
+    let mut changes = object.await.unwrap().receive_properties_changed().await.unwrap();
     client.manager.reload().await.unwrap();
+    let told = futures_util::StreamExt::next(&mut changes);
+    let change = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+    let change = change.expect("everyone is told").unwrap();
+    assert!(change.args().unwrap().changed_properties.contains_key("Limits"));
     assert_eq!((level().await, client.manager.limits().await.unwrap()["max-handles"]), (7, 9));
 
     write("[preferences]\nospf = 8\nnosuch = 9\n");

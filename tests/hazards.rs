@@ -22,6 +22,8 @@ use zbus::{
 
 const STATIC: u32 = 10006;
 const OSPF: u32 = 13;
+/// How long an answer may take in a debug build beside other tests; they come by the hundred.
+const SOON: Duration = Duration::from_secs(2);
 const MANAGER: (&str, &str) = ("/org/rtmd1", "org.rtmd1.Manager");
 
 /// Sends a call that asks for no answer.
@@ -136,7 +138,7 @@ async fn nobody_waits_for_the_bulk_calls_of_another_client() {
             client.entity.deregister(&details([])).await.unwrap();
         };
         let (slowest, answers) = answers_during(&bystander, work).await;
-        assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+        assert!(slowest < SOON, "an answer took {slowest:?}");
         assert!(answers > 50, "only {answers} answers meanwhile");
     }
 }
@@ -168,8 +170,9 @@ async fn a_client_that_floods_is_refused_and_the_others_are_served() {
                 }
             }
         };
-        let (slowest, _) = answers_during(&bystander, flood).await;
-        assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+        let (slowest, answers) = answers_during(&bystander, flood).await;
+        assert!(slowest < SOON, "an answer took {slowest:?}");
+        assert!(answers > 50, "only {answers} answers meanwhile");
         assert!(done >= 32 && refused > 0, "{done} done, {refused} refused");
         client.add("192.0.2.0/24", "127.0.0.2").await.expect("the flood is over");
     }
@@ -245,7 +248,7 @@ async fn a_client_that_never_reads_its_answers_holds_up_nobody_while_the_bus_kee
             std::thread::sleep(Duration::from_secs(2));
         });
         let (slowest, answers) = answers_during(&bystander, async { flood.await.unwrap() }).await;
-        assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+        assert!(slowest < SOON, "an answer took {slowest:?}");
         assert!(answers > 50, "only {answers} answers meanwhile");
     }
 }
@@ -273,7 +276,7 @@ async fn both_buses_carry_a_route_from_its_offer_to_its_end() {
         let client = Client::register(&bus, Family::Ipv4, OSPF).await;
         let reader = Client::register(&bus, Family::Ipv4, STATIC).await;
         let (id, _) = client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
-        let found = reader.table.get_most_specific_destination("10.1.2.3", 0, 1).await.unwrap();
+        let found = reader.table.get_most_specific_destination("10.1.2.3/32", 0, 1).await.unwrap();
         assert_eq!((found.prefix.as_str(), found.per_view[0].best), ("10.0.0.0/8", id));
         let refused = client.entity.delete_route(id + 1000).await;
         assert_eq!(refusal(refused).0, "InvalidHandle");

@@ -24,7 +24,7 @@ use std::{
 
 use introspection::{Argument, Interface};
 use lines::{Language, Lines};
-use rtmd::model::ErrorKind;
+use rtmd::{model::ErrorKind, rib::Limits};
 use support::{NO_FIB, PrivateBus, found};
 
 const PYTHON: &str = "/usr/bin/python3";
@@ -96,7 +96,8 @@ fn the_pages_and_the_xml_say_what_the_running_service_says() {
         }
     }
     for file in [files_in(PAGES, ".md"), files_in(DOCUMENTS, ".xml")].concat() {
-        let stale = !files.contains_key(&file) && !file.ends_with(page::INDEX);
+        let by_hand = file.ends_with(page::INDEX) || file.contains(page::CALLBACK);
+        let stale = !files.contains_key(&file) && !by_hand;
         if write && stale {
             fs::remove_file(&file).unwrap();
         } else {
@@ -111,10 +112,17 @@ fn every_line_that_calls_or_reads_runs_after_the_lines_before_it() {
         return;
     }
     for (lines, interface) in &*INTERFACES {
-        let calls = interface.methods.iter().filter_map(|method| lines.call(method));
-        for line in calls.chain(lines.properties(interface)) {
-            let answer = Stage::new().run(lines, &line);
-            assert!(!answer.contains("org.rtmd1.Error."), "{line}\nanswers {answer}");
+        for method in &interface.methods {
+            let (Some(line), refusal) = (lines.call(method), lines.refusal(method)) else {
+                continue;
+            };
+            let (stage, expected) = (Stage::new(), refusal.unwrap_or_default());
+            let (succeeds, answer) = stage.try_to_run(lines.language, &lines.with_before(&line));
+            assert_eq!(succeeds, refusal.is_none(), "{line}\nanswers {answer}");
+            assert!(answer.contains(expected), "{line}\nanswers {answer}");
+        }
+        if let Some(line) = lines.properties(interface) {
+            Stage::new().run(lines, &line);
         }
     }
 }
@@ -152,6 +160,8 @@ fn the_index_leads_to_each_page_and_explains_each_structure_and_error() {
         let row = format!("[`{name}`]({name}.md)");
         assert!(index.contains(&row), "the index does not lead to {row}");
     }
+    let row = format!("[`{0}`]({0}.md)", page::CALLBACK);
+    assert!(index.contains(&row), "the index does not lead to {row}");
     for (name, signature) in page::structures() {
         let heading = format!("### {name}\n\n`{signature}`: ");
         assert!(index.contains(&heading), "the index has no section\n{heading}");
@@ -177,7 +187,8 @@ fn the_index_explains_every_key_of_a_dictionary() {
     let rows: Vec<&str> = index.lines().filter_map(|line| line.split("|").nth(1)).collect();
     for file in files_in("src/bus", ".rs") {
         let source = fs::read_to_string(&file).unwrap();
-        for begin in ["options.take(\"", "detail(&mut more, \""] {
+        for begin in ["options.take(\"", "criteria.take(\"", "(&mut more, \"", "(&mut details, \""]
+        {
             for (key, _) in source.split(begin).skip(1).filter_map(|rest| rest.split_once('"')) {
                 assert!(
                     rows.iter().any(|row| row.contains(&format!("`{key}`"))),
@@ -188,6 +199,32 @@ fn the_index_explains_every_key_of_a_dictionary() {
             }
         }
     }
+}
+
+#[test]
+fn the_index_explains_every_limit_and_its_default() {
+    let index = fs::read_to_string(Path::new(PAGES).join(page::INDEX)).expect("an index");
+    let limits = serde_json::to_value(Limits::default()).unwrap();
+    for (name, default) in limits.as_object().unwrap() {
+        let row = format!("\n| `{name}` | {default} | ");
+        assert!(index.contains(&row), "add to the limits in {PAGES}/{}:{row}", page::INDEX);
+    }
+}
+
+#[test]
+fn the_example_of_a_callback_answers_as_its_page_says() {
+    if !tools_found() || !found_in_python("gi") {
+        return;
+    }
+    let page = fs::read_to_string(format!("{PAGES}/{}.md", page::CALLBACK)).unwrap();
+    let block = |begin: &str| {
+        let (_, rest) = page.split_once(begin).unwrap_or_else(|| panic!("the page has no {begin}"));
+        rest.split_once("\n```").expect("the end of a block").0.trim().to_owned()
+    };
+    let (program, printed) = (block("```python\n"), block("```text\n"));
+    let (succeeds, answer) = Stage::new().try_to_run(Language::Python, &program);
+    assert!(succeeds, "{answer}");
+    assert_eq!(answer.trim(), printed);
 }
 
 #[test]
@@ -248,21 +285,28 @@ impl Stage {
 
     /// Runs a line after those before it, as they stand on the page, and gives what it prints.
     fn run(&self, lines: &Lines, line: &str) -> String {
-        let script = format!("{}\n{line}\n", lines.before.trim());
-        let interpreter = match lines.language {
+        let script = lines.with_before(line);
+        let (succeeds, answer) = self.try_to_run(lines.language, &script);
+        assert!(
+            succeeds,
+            "these lines of {}/{}.toml do not run:\n{script}\n{answer}",
+            lines::FOLDER,
+            lines.name,
+        );
+        answer
+    }
+
+    /// Whether a script runs, and what it prints, or else what it complains of.
+    fn try_to_run(&self, language: Language, script: &str) -> (bool, String) {
+        let interpreter = match language {
             Language::Shell => &["sh", "-euc"][..],
             Language::Python => &[PYTHON, "-c"],
         };
         let mut command = self.command("timeout");
-        let output = command.arg("30").args(interpreter).arg(&script).output().unwrap();
-        assert!(
-            output.status.success(),
-            "these lines of {}/{}.toml do not run:\n{script}\n{}",
-            lines::FOLDER,
-            lines.name,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let output = command.arg("30").args(interpreter).arg(script).output().unwrap();
+        let succeeds = output.status.success();
+        let said = if succeeds { output.stdout } else { output.stderr };
+        (succeeds, String::from_utf8_lossy(&said).into_owned())
     }
 }
 
@@ -288,7 +332,12 @@ fn files_in(folder: &str, ending: &str) -> Vec<String> {
 }
 
 fn tools_found() -> bool {
-    let python = || Command::new(PYTHON).args(["-c", "import dbus"]).stderr(Stdio::null()).status();
-    let dbus = || python().is_ok_and(|status| status.success());
-    found("busctl") && (dbus() || found("python3-dbus"))
+    found("busctl") && found_in_python("dbus")
+}
+
+/// Whether Python has the module of this name, which Debian has in a package of the same.
+fn found_in_python(module: &str) -> bool {
+    let import = format!("import {module}");
+    let python = Command::new(PYTHON).args(["-c", &import]).stderr(Stdio::null()).status();
+    python.is_ok_and(|status| status.success()) || found(&format!("python3-{module}"))
 }

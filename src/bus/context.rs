@@ -9,7 +9,7 @@ use super::{
     clients::Clients,
     convert::enumeration_path,
     methods::Methods,
-    news::Credit,
+    news::{Credit, Inquiries},
     private::Privates,
     queue::Queues,
     service::{Facts, FibState},
@@ -28,6 +28,7 @@ pub(super) struct Context {
     in_step: AtomicBool,
     pub(super) privates: Privates,
     pub(super) credit: Credit,
+    pub(super) inquiries: Inquiries,
     pub(super) methods: Methods,
     last_enumeration: AtomicU64,
 }
@@ -48,6 +49,7 @@ impl Context {
             in_step: AtomicBool::new(false),
             privates: Privates::default(),
             credit: Credit::default(),
+            inquiries: Inquiries::default(),
             methods: Methods::new(),
             last_enumeration: AtomicU64::new(0),
         }

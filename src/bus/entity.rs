@@ -97,8 +97,8 @@ impl Entity {
 
 #[interface(name = "org.rtmd1.Entity", spawn = false)]
 impl Entity {
-    /// Ends the registration and withdraws all its routes before it returns. There are no options
-    /// yet. Errors: AccessDenied, InvalidParameter.
+    /// Ends the registration and withdraws all its routes before it returns. There are no options.
+    /// Errors: AccessDenied, InvalidParameter.
     async fn deregister(
         &self,
         options: BTreeMap<String, OwnedVariant>,
@@ -177,13 +177,15 @@ impl Entity {
         .await
     }
 
-    /// Offers a route, or updates the one with the same destination and neighbour. Keys: "via"
-    /// a(su) or a(suu), next hops as address, interface and weight; or "next-hops" at, ids;
-    /// "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
+    /// Offers a route, or updates the one with the same destination and neighbour.
+    ///
+    /// Keys: "via" a(su) or a(suu), next hops as address, interface and weight; or "next-hops" at,
+    /// ids; "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
     /// (default 1, unicast); "ttl" u, milliseconds to live; "list" o, a route list to move it to;
-    /// "private" ay, what only the owner gets to see. Change flags in: 1 update the entity's first route whatever its
-    /// neighbour, 2 always add. Out: 2 a route was added, 0x00010000 it was or is a best route.
-    /// Errors: AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
+    /// "private" ay, what only the owner gets to see.
+    ///
+    /// Change flags in: 1 update the entity's first route whatever its neighbour, 2 always add. Out:
+    /// 2 a route was added, 0x00010000 it was or is a best route. Errors: AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
     #[zbus(out_args("id", "change_flags"))]
     async fn add_route(
         &self,
@@ -253,9 +255,9 @@ impl Entity {
 
     /// Changes a route in part, all at once; what is not named stays. Keys as with AddRoute, without
     /// "flags"; also "generation" t: only if the route still has the generation that RouteInfo told,
-    /// and "destination" s: only if it leads there. A "ttl" runs from now; without one the time goes
-    /// on. The change flag 0x00010000 says that it was or is a best route, or another became one.
-    /// Errors: AccessDenied, Busy for another generation, InvalidHandle, InvalidParameter, NotFound,
+    /// otherwise it is refused as Busy; and "destination" s: only if it leads there. A "ttl" runs from
+    /// now; without one the time goes on. The change flag 0x00010000 says that it was or is a best
+    /// route, or another became one. Errors: AccessDenied, Busy, InvalidHandle, InvalidParameter, NotFound,
     /// NotSupported, NotEnoughMemory.
     #[zbus(out_args("change_flags"))]
     async fn update_route(
@@ -290,9 +292,10 @@ impl Entity {
         self.command_each(&header, &ids, delete).await.map(|(_, errors)| errors)
     }
 
-    /// Withdraws all routes of this entity that are like that, and returns how many. "matching" and
-    /// "criteria" as with CreateRouteEnumeration of the table; 0 and none of them mean every route.
-    /// Errors: AccessDenied, InvalidParameter, NoMoreItems when there is none.
+    /// Withdraws all routes of this entity that fulfil all criteria, and returns how many; that there
+    /// are none is the error NoMoreItems. "matching" and "criteria" as with CreateRouteEnumeration of
+    /// the table; 0 and no criteria mean every route. Errors: AccessDenied, InvalidParameter,
+    /// NoMoreItems.
     #[zbus(out_args("deleted"))]
     async fn delete_matching_routes(
         &self,
@@ -319,8 +322,8 @@ impl Entity {
 
     /// Marks a destination for hold-down: when its last route in one of these views is withdrawn,
     /// the view remembers it as held for this many milliseconds, counted from then. All marks of a
-    /// destination share the longest time. Any entity may. Errors: AccessDenied, InvalidHandle for a
-    /// destination without routes, InvalidParameter, NotSupported.
+    /// destination share the longest time. Any entity may. A destination without routes is the error
+    /// InvalidHandle. Errors: AccessDenied, InvalidHandle, InvalidParameter, NotSupported.
     async fn hold_destination(
         &self,
         destination: &str,
@@ -334,9 +337,9 @@ impl Entity {
     }
 
     /// Keeps some bytes with a destination, for this entity alone, as long as both are there; none
-    /// empties the cell. Errors: AccessDenied, InvalidHandle for a destination without routes,
-    /// InvalidParameter, NotEnoughMemory, NotFound without the registration option
-    /// "reserve-opaque".
+    /// empties the cell. It takes the registration option "reserve-opaque", without which there is
+    /// only NotFound; a destination without routes is the error InvalidHandle. Errors: AccessDenied,
+    /// InvalidHandle, InvalidParameter, NotEnoughMemory, NotFound.
     async fn set_opaque(
         &self,
         destination: &str,
@@ -347,9 +350,9 @@ impl Entity {
         self.command(&header, |rib| rib.set_opaque(self.id, to, &bytes)).await
     }
 
-    /// What this entity keeps with a destination; nothing in the beginning. Errors: AccessDenied,
-    /// InvalidHandle for a destination without routes, NotFound without the registration option
-    /// "reserve-opaque".
+    /// What this entity keeps with a destination; nothing in the beginning. It takes the registration
+    /// option "reserve-opaque", without which there is only NotFound; a destination without routes is
+    /// the error InvalidHandle. Errors: AccessDenied, InvalidHandle, InvalidParameter, NotFound.
     #[zbus(out_args("bytes"))]
     async fn get_opaque(
         &self,
@@ -360,8 +363,8 @@ impl Entity {
         self.command(&header, |rib| rib.opaque(self.id, to).map(<[u8]>::to_vec)).await
     }
 
-    /// Creates an empty list for routes of this entity; the object answers only the caller and ends
-    /// with its connection. Errors: AccessDenied, NoSystemResources.
+    /// Creates an empty list for routes of this entity, and returns its object, which answers only
+    /// the caller and ends with its connection. Errors: AccessDenied, NoSystemResources.
     #[zbus(out_args("list"))]
     async fn create_route_list(
         &self,
@@ -387,8 +390,8 @@ impl Entity {
         self.command(&header, |rib| rib.move_to_list(self.id, None, &routes)).await
     }
 
-    /// A route expired: sent to the owner alone when it registered without a callback; the route is
-    /// deleted then.
+    /// A route expired and is deleted: sent to the connection that registered, and to nobody else,
+    /// when it has no callback that could keep the route.
     #[zbus(signal)]
     pub(super) async fn route_expired(
         emitter: &SignalEmitter<'_>,
@@ -398,10 +401,11 @@ impl Entity {
     /// Invokes methods that another entity of the same table exports: "methods" is a mask, with
     /// 4294967295 for all that it exports, and each of them gets "input". Its callback is called for
     /// one after the other, the lowest bit first. "timeout" is in milliseconds; the service waits no
-    /// longer than the limit "invocation-timeout". Returns for each method its bit, how it ended (0, or
-    /// a Win32 code: 1168 the entity does not export it, 50 its callback does not know it, 31 its
-    /// callback failed, 122 the output is longer than "invocation-bytes", 13 it is none) and its
-    /// output. Errors: AccessDenied, Busy, InvalidHandle, InvalidParameter, NoSystemResources,
+    /// longer than the limit "invocation-timeout".
+    ///
+    /// Returns for each method its bit, how it ended (0, or a Win32 code: 1168 the entity does not
+    /// export it, 50 its callback does not know it, 31 its callback failed, 122 the output is longer
+    /// than "invocation-bytes", 13 it is none) and its output. Errors: AccessDenied, Busy, InvalidHandle, InvalidParameter, NoSystemResources,
     /// Timeout.
     #[zbus(out_args("outputs"))]
     async fn invoke_method(
@@ -422,8 +426,8 @@ impl Entity {
         admitted.carry_out(&self.context, connection).await
     }
 
-    /// Holds the methods that this entity exports back, or lets them go again: who invokes them
-    /// meanwhile waits. Errors: AccessDenied.
+    /// Holds back the methods that this entity exports, or lets them go again. Who invokes them
+    /// meanwhile waits; the entity itself would wait for itself and is refused as Busy. Errors: AccessDenied.
     async fn block_methods(&self, block: bool, #[zbus(header)] header: Header<'_>) -> Result<()> {
         self.command(&header, |rib| rib.block_methods(self.id, block)).await?;
         self.context.methods.tell_of_change();

@@ -144,15 +144,19 @@ impl Manager {
         administration::set_forwarding(&self.0, connection, table, push).await
     }
 
-    /// Adds a static route of the service's own, which needs no client. Keys: "via" a(su) or a(suu),
+    /// Adds a static route of the service's own, which needs no client.
+    ///
+    /// Keys: "via" a(su) or a(suu),
     /// "preference" u, "metric" u, "flags" u and "views" u as with AddRoute; "protocol" u, 10006
     /// static (the default), 10007 static-non-dod or 10002 autostatic; "interfaces" as, the names of
     /// the interfaces of "via" in order, which count instead of the numbers: a route whose interface
-    /// is not there waits for it. Interfaces are kept by name. Static routes are told apart by
-    /// destination, protocol, preference and metric: one that has all the same is replaced. A
-    /// "persistent" one is there again after a restart. For root and the user the service runs as.
-    /// Where it cannot be kept, nothing is changed. Errors: AccessDenied, BadConfiguration,
-    /// FileNotFound, InvalidParameter, NoSystemResources, NotEnoughMemory, NotSupported.
+    /// is not there waits for it. Interfaces are kept by name.
+    ///
+    /// Static routes are told apart by destination, protocol, preference and metric: one that has all
+    /// the same is replaced. A "persistent" one is there again after a restart; where it cannot be
+    /// kept for that, nothing is changed. For root and the user the service runs as. Errors:
+    /// AccessDenied, BadConfiguration, FileNotFound, InvalidParameter, NoSystemResources,
+    /// NotEnoughMemory, NotSupported.
     async fn add_static_route(
         &self,
         instance: u32,
@@ -175,8 +179,9 @@ impl Manager {
     /// Removes the static route to a destination. Where there are several, the keys of "route" say
     /// which: it is the only one that has the protocol, preference, metric, flags, views and next
     /// hops that are given; order and weight of next hops do not count, and interface 0 stands for
-    /// any. For root and the user the service runs as. Errors: AccessDenied, FileNotFound,
-    /// InvalidParameter, NoSystemResources, NotFound.
+    /// any. That several are meant is the error InvalidParameter. For root and the user the service
+    /// runs as. Errors: AccessDenied, FileNotFound, BadConfiguration, NotFound, InvalidParameter,
+    /// NoSystemResources.
     async fn remove_static_route(
         &self,
         instance: u32,
@@ -196,8 +201,8 @@ impl Manager {
 
     /// Adds a static route that does what the route with this id does, whoever owns that: the
     /// same destination, next hops, metric, flags and views, of the protocol autostatic. For root and
-    /// the user the service runs as. Errors: AccessDenied, FileNotFound, InvalidHandle,
-    /// InvalidParameter, NoSystemResources, NotEnoughMemory.
+    /// the user the service runs as. Errors: AccessDenied, FileNotFound, BadConfiguration,
+    /// InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported, NoSystemResources.
     async fn make_static(
         &self,
         instance: u32,

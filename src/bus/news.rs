@@ -6,7 +6,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+    time::{Instant, timeout_at},
 };
 
 use zbus::{
@@ -25,7 +31,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::ErrorKind,
+    model::{Caller, ErrorKind},
     rib::{Question, Verdict, WakeUp},
 };
 
@@ -35,6 +41,62 @@ pub(super) struct Credit(Mutex<HashMap<String, u32>>);
 
 /// Signals that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
+
+/// The questions about expired routes that are open.
+///
+/// Giving up on one does not end it: the bus keeps it open until the client answers or goes, and
+/// lets a connection have few (128 on dbus-daemon). So it keeps its place that long too, and a user
+/// whose clients never answer keeps only its own others from being asked.
+#[derive(Debug)]
+pub(super) struct Inquiries {
+    all: Arc<Semaphore>,
+    by_user: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// Open questions of all clients together; invoked methods take places besides these.
+const OPEN: usize = 48;
+/// Open questions to the clients of one user.
+const OPEN_TO_USER: usize = 24;
+
+impl Default for Inquiries {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(OPEN)),
+            by_user: Mutex::default(),
+            tasks: Mutex::default(),
+        }
+    }
+}
+
+impl Inquiries {
+    /// Drops all questions.
+    pub(super) fn stop(&self) {
+        self.tasks().abort_all();
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// A place for one more question to a user.
+    async fn place(&self, user: u32) -> Option<impl Sized + Send + 'static> {
+        let own = {
+            let mut users = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = users.entry(user).or_insert_with(|| Arc::new(Semaphore::new(OPEN_TO_USER)));
+            Arc::clone(own)
+        };
+        let own = own.acquire_owned().await.ok()?;
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some((own, all))
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Credit {
     /// Whether one more signal may go to the client.
@@ -69,10 +131,10 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
         }
         for question in questions {
             // Some take their time to answer, and others must not wait for them.
-            let (context, connection) = (Arc::clone(context), connection.clone());
-            tokio::spawn(async move {
-                let verdict = ask(&context, &connection, &question).await;
-                context.rib.with(|rib| rib.answer_expiry(&question, verdict, clock::now()));
+            let (own, connection) = (Arc::clone(context), connection.clone());
+            context.inquiries.spawn(async move {
+                let verdict = ask(&own, &connection, &question).await;
+                own.rib.with(|rib| rib.answer_expiry(&question, verdict, clock::now()));
             });
         }
     }
@@ -89,14 +151,14 @@ async fn wake(context: &Context, connection: &Connection, wake_up: WakeUp) {
 
 /// Asks the owner of an expired route what is to become of it. Who does not say that it stays, lets
 /// it go (RTMv2 rows TTL-04 to TTL-09).
-async fn ask(context: &Context, connection: &Connection, question: &Question) -> Verdict {
+async fn ask(context: &Arc<Context>, connection: &Connection, question: &Question) -> Verdict {
     let found = context.rib.with(|rib| {
         let entity = rib.entity(question.owner).ok()?;
         let route = rib.route(entity.key.table, question.route).ok()?;
-        let caller = entity.caller.bus_name.clone();
+        let caller = entity.caller.clone();
         Some((caller, entity.terms.callback.clone(), route_info(&route, true)))
     });
-    let Some((bus_name, callback, route)) = found else { return Verdict::Delete };
+    let Some((Caller { bus_name, uid }, callback, route)) = found else { return Verdict::Delete };
     let Some(callback) = callback else {
         if context.credit.spend(&bus_name)
             && let Some(emitter) = emitter(connection, entity_path(question.owner), &bus_name)
@@ -106,20 +168,28 @@ async fn ask(context: &Context, connection: &Connection, question: &Question) ->
         return Verdict::Delete;
     };
     let route = (route,);
-    let patience = question.time_left(clock::now().moment);
-    let call = connection.call_method(
-        Some(&*bus_name),
-        &*callback,
-        Some(CALLBACK),
-        "RouteExpired",
-        &route,
-    );
-    match tokio::time::timeout(patience, call).await {
-        Ok(Ok(reply)) => match reply.body().deserialize::<bool>() {
+    let deadline = Instant::now() + question.time_left(clock::now().moment);
+    let Ok(Some(place)) = timeout_at(deadline, context.inquiries.place(uid)).await else {
+        tracing::info!(client = bus_name, "too many questions are open to ask about a route");
+        return Verdict::Delete;
+    };
+    let (answer, answered) = oneshot::channel();
+    let (connection, client) = (connection.clone(), bus_name.clone());
+    context.inquiries.spawn(async move {
+        let (to, interface) = (Some(client), Some(CALLBACK));
+        let body = (route,);
+        let call = connection.call_method(to, callback, interface, "RouteExpired", &body);
+        // Nobody may be waiting any more.
+        let _ = answer.send(call.await);
+        drop(place);
+    });
+    match timeout_at(deadline, answered).await {
+        Ok(Ok(Ok(reply))) => match reply.body().deserialize::<bool>() {
             Ok(false) => Verdict::Keep,
             Ok(true) | Err(_) => Verdict::Delete,
         },
-        Ok(Err(error)) => verdict_of(&error),
+        Ok(Ok(Err(error))) => verdict_of(&error),
+        Ok(Err(_)) => Verdict::Delete,
         Err(_) => {
             tracing::info!(client = bus_name, "no answer about an expired route, deleting it");
             Verdict::Delete

@@ -110,8 +110,9 @@ impl Notification {
     /// the order they happened, at most "max" of them, and says whether these were the last. Each
     /// has the destination, the view, what happened (1 added, 2 deleted, 3 another or a changed
     /// one), and the best route from then on and until then, where there is one, as it was. The
-    /// owner's own doing is not among them. Errors: InvalidHandle, InvalidParameter,
-    /// NoSystemResources once when so many waited that they were dropped.
+    /// owner's own doing is not among them. If so many waited that they were dropped, the call is
+    /// refused once as NoSystemResources, and the owner has to read the table anew. Errors:
+    /// InvalidHandle, InvalidParameter, NoSystemResources.
     #[zbus(out_args("changes", "done"))]
     fn get_best_changes(
         &self,

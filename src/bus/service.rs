@@ -166,6 +166,7 @@ impl Service {
         // They use the connection, which ends only when nobody does any more.
         context.queues.stop();
         context.methods.stop();
+        context.inquiries.stop();
         drop(departures);
         connection.graceful_shutdown().await;
     }

@@ -127,12 +127,15 @@ impl Table {
     }
 
     /// Says why the routes of a destination stand as they do in the unicast view: with a prefix the
-    /// very destination, with an address the most specific one. Every candidate is told, in the order
-    /// of the choice: "rank" u from 1, "reason" s why it won or lost, "id" t, "owner" t, "label" s,
+    /// very destination, with an address the most specific one.
+    ///
+    /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won or lost, "id" t, "owner" t, "label" s,
     /// "protocol" u, "protocol-name" s, "preference" u, "metric" u, "flags" u, "views" u,
     /// "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each with "id" t, "address" s,
     /// "interface" u, "interface-name" s, "weight" u, "viable" b, "resolved-via" a(su) and, where it
-    /// leads nowhere, "reason" s. "fib" tells the kernel's side: "wish" s (empty for nothing), "state"
+    /// leads nowhere, "reason" s.
+    ///
+    /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state"
     /// s, "reason" s, "error" s (the kernel's words if it refused), "kernel-table" u. Errors:
     /// NotFound, InvalidParameter.
     #[zbus(out_args("prefix", "candidates", "fib"))]
@@ -235,8 +238,8 @@ impl Table {
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags" begin. Errors:
-    /// InvalidParameter, NotSupported, NoSystemResources.
+    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags"
+    /// begin. Errors: InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn create_route_enumeration(
@@ -267,11 +270,13 @@ impl Table {
     }
 
     /// Registers the caller to be told of changes in these views, 0 for all; the object answers only
-    /// the caller. "flags": 1 anything about any route, 2 the best route (another one, or its
+    /// the caller. What is in the table already has to be enumerated.
+    ///
+    /// "flags": 1 anything about any route, 2 the best route (another one, or its
     /// preference, metric, next hops or flags), 4 the best route as far as forwarding goes; plus
     /// 0x00010000 only destinations that were marked, 0x00020000 (with 2 alone) each change of a
     /// best route by itself and in order. "context" comes back in each signal ChangeNotification.
-    /// What is in the table already has to be enumerated. Errors: InvalidParameter, NotSupported,
+    /// Errors: InvalidParameter, NotSupported,
     /// NoSystemResources.
     #[zbus(out_args("notification"))]
     async fn register_for_change_notification(

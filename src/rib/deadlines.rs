@@ -58,7 +58,7 @@ pub enum Verdict {
 }
 
 /// Questions to one entity that are open at a time.
-const OPEN_QUESTIONS: usize = 32;
+const OPEN_QUESTIONS: usize = 8;
 
 impl Deadlines {
     pub(super) fn insert(&mut self, moment: Moment, due: Due) {

@@ -33,6 +33,9 @@ pub(crate) struct Lines {
     /// What causes a signal, by signal.
     #[serde(default)]
     signals: BTreeMap<String, String>,
+    /// Why the service that lines are tried with refuses a call, by method.
+    #[serde(default)]
+    refused: BTreeMap<String, String>,
 }
 
 /// What lines are written in.
@@ -80,6 +83,11 @@ impl Lines {
         }
     }
 
+    /// A line after those that set its variables.
+    pub(crate) fn with_before(&self, line: &str) -> String {
+        format!("{}\n{line}\n", self.before.trim())
+    }
+
     /// The line that calls a method.
     pub(crate) fn call(&self, method: &Member) -> Option<String> {
         let (object, name, arguments) =
@@ -98,6 +106,11 @@ impl Lines {
             line += given.trim_end();
         }
         Some(line)
+    }
+
+    /// Why the service that lines are tried with refuses this method, if it does.
+    pub(crate) fn refusal(&self, method: &Member) -> Option<&str> {
+        self.refused.get(&method.name).map(String::as_str)
     }
 
     /// The line that shows a signal when it comes.

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use rtmd::bus::wire::{DestinationInfo, EntityInfo, ItemError, NextHopInfo, RouteInfo, RouteItem};
+use rtmd::bus::wire::{
+    BestChange, DestinationInfo, EntityInfo, ItemError, MethodOutput, NextHopInfo, RouteInfo,
+    RouteItem,
+};
 use zbus::wire::Type;
 
 use super::{
@@ -12,9 +15,11 @@ use super::{
 
 /// The file with what all pages share.
 pub(crate) const INDEX: &str = "README.md";
+/// The interface of the client's side, whose page and XML are kept by hand.
+pub(crate) const CALLBACK: &str = "org.rtmd1.Callback";
 
 /// The structures that the index explains: name and signature.
-pub(crate) fn structures() -> [(&'static str, String); 6] {
+pub(crate) fn structures() -> [(&'static str, String); 8] {
     [
         ("EntityInfo", EntityInfo::SIGNATURE.to_string()),
         ("DestinationInfo", DestinationInfo::SIGNATURE.to_string()),
@@ -22,6 +27,8 @@ pub(crate) fn structures() -> [(&'static str, String); 6] {
         ("NextHopInfo", NextHopInfo::SIGNATURE.to_string()),
         ("RouteItem", RouteItem::SIGNATURE.to_string()),
         ("ItemError", ItemError::SIGNATURE.to_string()),
+        ("BestChange", BestChange::SIGNATURE.to_string()),
+        ("MethodOutput", MethodOutput::SIGNATURE.to_string()),
     ]
 }
 

@@ -167,7 +167,6 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
         }
         return Verdict::Delete;
     };
-    let route = (route,);
     let deadline = Instant::now() + question.time_left(clock::now().moment);
     let Ok(Some(place)) = timeout_at(deadline, context.inquiries.place(uid)).await else {
         tracing::info!(client = bus_name, "too many questions are open to ask about a route");
@@ -177,6 +176,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
     let (connection, client) = (connection.clone(), bus_name.clone());
     context.inquiries.spawn(async move {
         let (to, interface) = (Some(client), Some(CALLBACK));
+        // One argument that is a structure, not one for each of its fields.
         let body = (route,);
         let call = connection.call_method(to, callback, interface, "RouteExpired", &body);
         // Nobody may be waiting any more.

@@ -73,8 +73,10 @@ impl Rib {
         };
         match &mut destination.hold {
             Some(hold) => {
+                // The time of marks that are used up counts no more.
+                let used_up = hold.marked.is_empty();
+                hold.span = if used_up { span } else { hold.span.max(span) };
                 hold.marked = hold.marked.union(views);
-                hold.span = hold.span.max(span);
             }
             None => {
                 let held = SmallVec::new();
@@ -102,14 +104,18 @@ impl Rib {
         if begun.is_empty() {
             return begun;
         }
+        // One end for all: the later one of those that run already and of the one that begins.
+        let end = hold.span.end(now);
+        let until = match hold.is_running() {
+            true => hold.until.zip(end).map(|(earlier, end)| earlier.max(end)),
+            false => end,
+        };
         hold.marked = hold.marked.without(begun);
         hold.held.extend(begun.iter().map(|view| (view, slot)));
-        // One end for all: those that ran already last as long as the one that begins.
-        if let Some(earlier) = hold.until.take() {
+        if let Some(earlier) = std::mem::replace(&mut hold.until, until) {
             self.deadlines.remove(earlier, Due::Hold(table, to));
         }
-        if let Some(until) = hold.span.end(now) {
-            hold.until = Some(until);
+        if let Some(until) = until {
             self.deadlines.insert(until, Due::Hold(table, to));
         }
         found.held += 1;

@@ -81,10 +81,17 @@ impl Naive {
             return vec![InvalidHandle];
         }
         match self.hops.iter().find(|hop| hop.id == id) {
-            Some(hop) if hop.owner != owner => vec![AccessDenied],
+            Some(hop) if hop.owner != owner => vec![self.refuse_hop_of(hop.owner, owner)],
             Some(hop) if !hop.deleted => vec![],
             _ => vec![NotFound],
         }
+    }
+
+    /// Another's next hop is another's; that of another table, or of nobody any more, is none.
+    fn refuse_hop_of(&self, other: EntityId, owner: EntityId) -> ErrorKind {
+        let known = |id| self.entities.iter().chain(&self.leaving).find(move |it| it.id == id);
+        let table = |id| known(id).map(|entity| entity.key.table);
+        if table(other) == table(owner) { AccessDenied } else { InvalidHandle }
     }
 
     /// `refused` by its contents; `is_new` if no route is updated by it.
@@ -121,7 +128,9 @@ impl Naive {
             // G26.
             match self.hops.iter().find(|hop| hop.id == *id) {
                 None => refusals.push(InvalidHandle),
-                Some(hop) if hop.owner != owner => refusals.push(AccessDenied),
+                Some(hop) if hop.owner != owner => {
+                    refusals.push(self.refuse_hop_of(hop.owner, owner));
+                }
                 Some(hop) if hop.deleted => refusals.push(InvalidParameter),
                 Some(_) => {}
             }
@@ -135,7 +144,12 @@ impl Naive {
             return vec![InvalidHandle];
         }
         let held = self.held.iter().map(|(route, _)| route).find(|route| route.id == id);
+        let table = self.entity(owner).map(|entity| entity.key.table);
         match (self.route(id), held) {
+            // Another table's is none.
+            (Some(route), _) | (_, Some(route)) if Some(route.place.0) != table => {
+                vec![InvalidHandle]
+            }
             (Some(route), _) | (_, Some(route)) if route.owner != owner => vec![AccessDenied],
             (Some(_), _) => vec![],
             (None, _) => vec![NotFound],

@@ -167,7 +167,6 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
         }
         return Verdict::Delete;
     };
-    let route = (route,);
     let deadline = Instant::now() + question.time_left(clock::now().moment);
     let Ok(Some(place)) = timeout_at(deadline, context.inquiries.place(uid)).await else {
         tracing::info!(client = bus_name, "too many questions are open to ask about a route");

@@ -155,6 +155,28 @@ fn the_kernel_gets_neither_multicast_nor_inactive_routes_and_destinations_tell_s
     });
 }
 
+/// HOLD-20
+#[test]
+fn a_held_route_is_not_in_the_kernel() {
+    const LONG: u32 = 600_000;
+    on_stage(async |scene| {
+        for case in CASES {
+            let client = scene.client(case.family, STATIC).await;
+            let id = case.offer(&client, case.west, 1).await;
+            client.entity.hold_destination(case.to, 3, LONG).await.unwrap();
+            scene.expect([(case.to, case.west)]).await;
+            client.entity.delete_route(id).await.unwrap();
+            let found = client.table.get_exact_match_destination(case.to, 0, 1).await.unwrap();
+            assert_eq!((found.per_view[0].held, found.per_view[0].best), (id, 0));
+            scene.expect([]).await;
+            let next = case.offer(&client, case.north, 1).await;
+            scene.expect([(case.to, case.north)]).await;
+            client.entity.delete_route(next).await.unwrap();
+            scene.expect([]).await;
+        }
+    });
+}
+
 #[test]
 fn a_link_that_goes_down_takes_its_routes_along_until_it_comes_up() {
     on_stage(async |scene| {

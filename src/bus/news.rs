@@ -176,6 +176,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
     let (connection, client) = (connection.clone(), bus_name.clone());
     context.inquiries.spawn(async move {
         let (to, interface) = (Some(client), Some(CALLBACK));
+        // One argument that is a structure, not one for each of its fields.
         let body = (route,);
         let call = connection.call_method(to, callback, interface, "RouteExpired", &body);
         // Nobody may be waiting any more.

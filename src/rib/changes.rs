@@ -348,7 +348,8 @@ impl Rib {
         all.any(Notification::is_ordered).then(|| Before(self.bests(table, to)))
     }
 
-    /// Keeps what became of the best routes since; `by` is told nothing of its own doing.
+    /// Keeps what became of the best routes since; `by` is told nothing of its own doing. What
+    /// happens by itself, such as an expiry, is nobody's doing (RTMv2 row V1-08).
     pub(super) fn record(
         &mut self,
         (table, to): (TableId, Prefix),

@@ -31,8 +31,9 @@ pub(super) enum Due {
 /// What an entity is to be asked about its expired routes.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    /// Not asked yet, the first to expire first.
-    waiting: VecDeque<RouteId>,
+    /// Not asked yet, the first to expire first, each with the time its answer is due: a route that
+    /// was updated and expired again is another question.
+    waiting: VecDeque<(RouteId, Moment)>,
     /// Asked, and no answer reported.
     asked: usize,
 }
@@ -112,13 +113,14 @@ impl Rib {
     pub fn poll_questions(&mut self) -> Vec<Question> {
         let mut questions = Vec::new();
         for owner in std::mem::take(&mut self.inquiring) {
-            let Some(entity) = self.entities.get_mut(owner) else { continue };
+            // Who deregistered is asked nothing any more.
+            let Some(entity) = self.entities.active_mut(owner) else { continue };
             while entity.questions.asked < OPEN_QUESTIONS
-                && let Some(route) = entity.questions.waiting.pop_front()
+                && let Some((route, until)) = entity.questions.waiting.pop_front()
             {
                 let known = self.routes.find(route.0).and_then(|slot| self.routes.get(slot));
                 // What was updated or deleted meanwhile is no question any more.
-                if let Some(Expiry::Asked(until)) = known.map(|known| known.expiry()) {
+                if known.map(|known| known.expiry()) == Some(Expiry::Asked(until)) {
                     entity.questions.asked += 1;
                     questions.push(Question { route, owner, until });
                 }
@@ -174,9 +176,10 @@ impl Rib {
             return;
         }
         let patience = Duration::from_millis(self.policy.limits.expiry_answer.into());
-        self.set_expiry(slot, Expiry::Asked(now.moment.after(patience)));
+        let until = now.moment.after(patience);
+        self.set_expiry(slot, Expiry::Asked(until));
         if let Some(entity) = self.entities.get_mut(owner) {
-            entity.questions.waiting.push_back(id);
+            entity.questions.waiting.push_back((id, until));
             self.inquiring.insert(owner);
         }
     }

@@ -71,7 +71,7 @@ impl Rib {
     /// Withdraws a route from everything that knows of it; returns the views that lost their best.
     ///
     /// Where it was the last and the destination is marked for it, it is held from now on. `by` is
-    /// the entity that did it by itself, which need not be told of it.
+    /// who took it back; none when it goes by itself, which in order of change is told to everybody.
     pub(super) fn remove_route(&mut self, slot: Slot, by: Option<EntityId>, now: Now) -> ViewSet {
         self.set_expiry(slot, Expiry::Never);
         self.put_in_list(slot, None);

@@ -68,7 +68,8 @@ pub struct Terms {
     pub methods: u32,
     /// Whether it wants a cell of its own in every destination (`ReserveOpaquePointer`).
     pub reserve_opaque: bool,
-    /// Whether it keeps one route to a destination, whatever its neighbour (RTMv2 row V1-03).
+    /// Whether it keeps one route to a destination, whatever its neighbour and even if it asks for a
+    /// new one (RTMv2 row V1-03).
     pub single_route: bool,
     /// Whether it wants to be the only one of its protocol in the table (RTMv2 row V1-01).
     pub exclusive: bool,
@@ -115,6 +116,11 @@ impl Entities {
         self.by_id.get(&id).ok_or_else(|| not_registered(id))
     }
 
+    pub(super) fn active_mut(&mut self, id: EntityId) -> Option<&mut Entity> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The entity, also while it is leaving.
     pub(super) fn get_mut(&mut self, id: EntityId) -> Option<&mut Entity> {
         // Not `or_else`: an entity is in one of the two maps, nearly always in the first.
         match self.by_id.get_mut(&id) {
@@ -293,7 +299,7 @@ impl Rib {
         let Some(leaving) = self.entities.leaving.get(&id) else { return Withdrawal::Unknown };
         let some: Vec<Slot> = leaving.routes.iter().take(count).copied().collect();
         for slot in some {
-            self.remove_route(slot, None, now);
+            self.remove_route(slot, Some(id), now);
         }
         if self.entities.leaving.get(&id).is_some_and(|leaving| !leaving.routes.is_empty()) {
             return Withdrawal::Unfinished;

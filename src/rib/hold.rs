@@ -3,7 +3,8 @@
 //! A destination is marked for it beforehand, by anyone. When the last route in a marked view is
 //! withdrawn, the view holds it: protocols can go on telling that the way is gone. What a reader
 //! would get wrong: all marks of a destination share one time, the longest asked for, and all its
-//! holds end together (RTMv2 gap 9); a mark is used up by the hold it starts.
+//! holds end together (RTMv2 gap 9); a mark is used up by the hold it starts, and when the last one
+//! is, so is their time: what is marked while a view holds has a time of its own.
 
 use smallvec::SmallVec;
 
@@ -17,7 +18,7 @@ use crate::model::{
 pub(super) struct Hold {
     /// The views in which the last route to go will be held.
     marked: ViewSet,
-    /// How long, for all of them.
+    /// How long, for all that are marked.
     span: Span,
     held: SmallVec<[(View, Slot); 2]>,
     /// When all that is held is let go; none for never, or while nothing is held.
@@ -73,8 +74,10 @@ impl Rib {
         };
         match &mut destination.hold {
             Some(hold) => {
+                // The time of marks that are used up counts no more.
+                let used_up = hold.marked.is_empty();
+                hold.span = if used_up { span } else { hold.span.max(span) };
                 hold.marked = hold.marked.union(views);
-                hold.span = hold.span.max(span);
             }
             None => {
                 let held = SmallVec::new();
@@ -102,14 +105,18 @@ impl Rib {
         if begun.is_empty() {
             return begun;
         }
+        // One end for all: the later one of those that run already and of the one that begins.
+        let end = hold.span.end(now);
+        let until = match hold.is_running() {
+            true => hold.until.zip(end).map(|(earlier, end)| earlier.max(end)),
+            false => end,
+        };
         hold.marked = hold.marked.without(begun);
         hold.held.extend(begun.iter().map(|view| (view, slot)));
-        // One end for all: those that ran already last as long as the one that begins.
-        if let Some(earlier) = hold.until.take() {
+        if let Some(earlier) = std::mem::replace(&mut hold.until, until) {
             self.deadlines.remove(earlier, Due::Hold(table, to));
         }
-        if let Some(until) = hold.span.end(now) {
-            hold.until = Some(until);
+        if let Some(until) = until {
             self.deadlines.insert(until, Due::Hold(table, to));
         }
         found.held += 1;

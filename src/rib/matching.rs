@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Now, Preference, Prefix, Result,
-    TableId, ViewSet,
+    RouteState, TableId, ViewSet,
 };
 
 /// What a route must be like; only the given criteria count (RTMv2 gap 38).
@@ -90,7 +90,9 @@ impl Rib {
 
     pub(super) fn is_match(&self, view: &RouteView<'_>, wanted: &Match, views: ViewSet) -> bool {
         let route = view.route;
-        let in_views = views.is_empty() || !route.views.intersection(views).is_empty();
+        // A walk may come to a route that is held by now; then it is in no view.
+        let in_views = views.is_empty()
+            || route.state == RouteState::Created && !route.views.intersection(views).is_empty();
         let has_interface = |interface: InterfaceIndex| {
             view.next_hops.iter().any(|id| self.interface_of(*id) == Some(interface))
         };

@@ -201,8 +201,8 @@ impl Rib {
         let entity = self.entities.active(owner)?;
         let table = entity.key.table;
         let how = match how {
-            // Who keeps one route to a destination means that one.
-            ChangeFlags(0) if entity.terms.single_route => ChangeFlags::FIRST,
+            // Who keeps one route to a destination means that one, whatever it says.
+            ChangeFlags(0) | ChangeFlags::NEW if entity.terms.single_route => ChangeFlags::FIRST,
             how => how,
         };
         let views = self.check_offer(owner, table, offer, how)?;

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure, Terms};
+use super::{
+    Best, DestinationView, Effect, LookUp, Offer, OfferedNextHops, Policy, Registration, Rib,
+    Subscription, Tenure, Terms,
+};
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, InterfaceIndex, Metric,
-    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, TableId,
-    View, ViewSet, Weight,
+    NextHopKey, NotificationId, NotifyFlags, Now, Preference, Prefix, Protocol, Result, RouteFlags,
+    RouteId, Span, TableId, View, ViewSet, Weight,
 };
 
 pub(super) struct TestRib {
@@ -47,14 +50,19 @@ impl TestRib {
     }
 
     pub(super) fn register(&mut self, label: &str, family: Family) -> Result<EntityId> {
+        self.register_as(label, family, Tenure::Connection, Terms::default())
+    }
+
+    pub(super) fn register_as(
+        &mut self,
+        label: &str,
+        family: Family,
+        tenure: Tenure,
+        terms: Terms,
+    ) -> Result<EntityId> {
         let protocol = Protocol::parse(label).unwrap_or(Protocol(1));
         let key = EntityKey { table: table(family), protocol, protocol_instance: 0 };
-        let registration = Registration {
-            key,
-            label: label.to_owned(),
-            tenure: Tenure::Connection,
-            terms: Terms::default(),
-        };
+        let registration = Registration { key, label: label.to_owned(), tenure, terms };
         let caller = Caller { bus_name: format!(":{label}"), uid: 1000 };
         let id = self.rib.register(registration, caller, Now::at(0))?.id;
         self.entities.insert(label.to_owned(), id);
@@ -70,8 +78,50 @@ impl TestRib {
         Now::at(self.clock)
     }
 
+    /// Lets so many milliseconds pass, and carries out what is due then.
+    pub(super) fn pass(&mut self, milliseconds: u64) {
+        self.clock += milliseconds * 1000;
+        self.rib.handle_deadlines(usize::MAX, Now::at(self.clock));
+    }
+
+    /// Marks a destination for hold-down.
+    pub(super) fn hold(&mut self, label: &str, to: &str, views: u32, ms: u32) -> Result<()> {
+        let (entity, span) = (self.entity(label), Span::from_millis(ms)?);
+        self.rib.hold_destination(entity, to.parse()?, ViewSet(views), span)
+    }
+
+    /// Registers for changes of the IPv4 table.
+    pub(super) fn follow(&mut self, label: &str, views: u32, flags: u32) -> NotificationId {
+        let flags = NotifyFlags::new(flags).unwrap();
+        let (table, views) = (table(Family::Ipv4), ViewSet(views));
+        let owner = Caller { bus_name: format!(":{label}"), uid: 1000 };
+        let subscription = Subscription { table, views, flags, context: 7 };
+        self.rib.register_for_changes(subscription, owner).unwrap()
+    }
+
+    /// All destinations that wait for a registration.
+    pub(super) fn changed(&mut self, id: NotificationId) -> Vec<String> {
+        let (page, done) = self.rib.changed_destinations(table(Family::Ipv4), id, 1000).unwrap();
+        assert!(done);
+        page.iter().map(|view| view.prefix.to_string()).collect()
+    }
+
+    /// A destination by its name, with these views.
+    pub(super) fn destination(&self, to: &str, views: u32) -> Option<DestinationView> {
+        let to: Prefix = to.parse().unwrap();
+        let (table, views) = (table(to.family()), ViewSet(views));
+        self.rib.look_up(table, to, LookUp::Exact, Best::Overall, views).ok()
+    }
+
+    /// The views that hold a route of the destination.
+    pub(super) fn held(&self, to: &str) -> Vec<u8> {
+        let view = self.destination(to, 3);
+        let records = view.into_iter().flat_map(|view| view.per_view);
+        records.filter(|record| record.held.is_some()).map(|record| record.view.id()).collect()
+    }
+
     /// Offers `LABEL: PREFIX [via ADDRESS[@INTERFACE]]… [metric N] [pref N] [flags N] [views N]
-    /// [from ADDRESS] [how N]`.
+    /// [from ADDRESS] [how N] [ttl MILLISECONDS] [private TEXT]`.
     pub(super) fn add(&mut self, text: &str) -> Result<(RouteId, ChangeFlags)> {
         let (label, text) = text.split_once(':').unwrap();
         let owner = self.entity(label.trim());
@@ -79,7 +129,7 @@ impl TestRib {
         let to: Prefix = words.next().unwrap().parse()?;
         let mut via = Vec::new();
         let (mut metric, mut preference, mut flags, mut views, mut how) = (0, 0, 0, 1, 0);
-        let mut neighbour = None;
+        let (mut neighbour, mut ttl, mut private) = (None, Span::FOREVER, "");
         while let (Some(word), Some(value)) = (words.next(), words.next()) {
             let number = || value.parse::<u32>().unwrap();
             match word {
@@ -100,6 +150,8 @@ impl TestRib {
                 "flags" => flags = number(),
                 "views" => views = number(),
                 "how" => how = number(),
+                "ttl" => ttl = Span::from_millis(number())?,
+                "private" => private = value,
                 _ => panic!("{word}"),
             }
         }
@@ -111,8 +163,8 @@ impl TestRib {
             flags: RouteFlags::new(flags)?,
             views: ViewSet(views),
             next_hops: OfferedNextHops::Inline(&via),
-            ttl: Span::FOREVER,
-            private: &[],
+            ttl,
+            private: private.as_bytes(),
             list: None,
         };
         let now = self.now();

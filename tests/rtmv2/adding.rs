@@ -5,8 +5,8 @@ use zbus::Variant;
 
 use crate::support::{Client, NO_FIB, PrivateBus, details, picture, refusal, route};
 use crate::{
-    ALL_VIEWS, BEST, FIRST, GATEWAY, MCAST, NEW, OSPF, RIP, STATIC, UCAST, best, error, find, hop,
-    offer, offer_as, refused, serve, serve_with,
+    ALL_VIEWS, ANY_CHANGE, BEST, FIRST, GATEWAY, MCAST, NEW, OSPF, RIP, STATIC, UCAST, best, error,
+    find, hop, offer, offer_as, refused, routes, serve, serve_with, told, watch,
 };
 
 const TO: &str = "10.0.0.0/8";
@@ -168,6 +168,21 @@ async fn best_is_told_of_an_update_of_what_was_is_or_makes_another_best() {
     assert_eq!(offer(&a, TO, metric(1)).await, (of_a, BEST), "it takes over");
 }
 
+/// RT-14
+#[tokio::test]
+async fn an_update_by_id_means_that_route_even_among_duplicates() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(offer_as(&client, TO, NEW, []).await.0);
+    }
+    client.entity.update_route(ids[1], &details([("metric", 9u32.into())])).await.unwrap();
+    let found = client.table.get_routes(TO).await.unwrap();
+    let metrics: Vec<_> = found.iter().map(|route| (route.id, route.metric)).collect();
+    assert_eq!(metrics, [(ids[0], 0), (ids[2], 0), (ids[1], 9)]);
+}
+
 /// RT-15
 #[tokio::test]
 async fn a_foreign_route_is_not_updated_and_stays_as_it_is() {
@@ -183,6 +198,9 @@ async fn a_foreign_route_is_not_updated_and_stays_as_it_is() {
     assert_eq!(error(foreign.add_route(TO, &worse, 0).await), "AccessDenied");
     assert_eq!(error(foreign.add_prefixes(&[TO], &worse, 0).await), "AccessDenied");
     assert_eq!(error(foreign.add_routes(&[item(TO, vec![])], 0).await), "AccessDenied");
+    let changes = details([("metric", 9u32.into())]);
+    assert_eq!(error(foreign.update_route(of_b, &changes).await), "AccessDenied");
+    assert_eq!(error(a.entity.update_route(of_b, &changes).await), "AccessDenied");
     assert_eq!(a.table.get_route_info(of_b).await.unwrap(), before);
 }
 
@@ -196,8 +214,9 @@ async fn an_id_that_never_was_is_no_handle() {
             error(client.entity.delete_route(id).await),
             error(client.table.get_route_info(id).await),
             error(client.table.is_best_route(id).await),
+            error(client.entity.update_route(id, &details([])).await),
         ];
-        assert_eq!(names, ["InvalidHandle"; 3], "{id}");
+        assert_eq!(names, ["InvalidHandle"; 4], "{id}");
         let each = client.entity.delete_routes(&[id]).await.unwrap();
         assert_eq!(each[0].name, "org.rtmd1.Error.InvalidHandle", "{id}");
     }
@@ -321,6 +340,54 @@ async fn all_16_flags_come_back_as_they_were_given() {
     assert_eq!(refused(&client, TO, beyond).await, "InvalidParameter");
 }
 
+/// RT-27
+#[tokio::test]
+async fn private_data_comes_back_to_the_owner_alone() {
+    let (bus, _service) = serve();
+    let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let other = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let secret = vec![0u8, 7, 255];
+    let (id, _) = offer(&owner, TO, [("private", secret.clone().into())]).await;
+    let private = async |by: &Client| {
+        let by_id = by.table.get_route_info(id).await.unwrap();
+        let by_prefix = by.table.get_routes(TO).await.unwrap().remove(0);
+        let listed = routes(by, (UCAST, 0, ""), 0, []).await.remove(0);
+        [by_id, by_prefix, listed].map(|route| {
+            let private = route.more.get("private").cloned();
+            private.map(|private| Vec::<u8>::try_from(private).unwrap())
+        })
+    };
+    assert_eq!(private(&owner).await, [(); 3].map(|()| Some(secret.clone())));
+    assert_eq!(private(&other).await, [None, None, None]);
+    let too_much = route(GATEWAY, [("private", vec![0u8; 1 << 16].into())]);
+    assert_eq!(refused(&owner, TO, too_much).await, "InvalidParameter");
+    assert_eq!(private(&owner).await[0], Some(secret));
+}
+
+/// RT-28
+#[tokio::test]
+async fn a_refused_addition_or_update_starts_no_time_and_tells_nobody() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let (endless, _) = offer(&client, TO, []).await;
+    let (timed, _) = offer(&client, "11.0.0.0/8", [("ttl", 600_000u32.into())]).await;
+    let changes = watch(&client, 0, ANY_CHANGE).await;
+    let wrong = || [("ttl", 1u32.into()), ("views", 0x6u32.into())];
+    for (id, to) in [(endless, TO), (timed, "11.0.0.0/8")] {
+        assert_eq!(refused(&client, to, route(GATEWAY, wrong())).await, "NotSupported");
+        assert_eq!(error(client.entity.update_route(id, &details(wrong())).await), "NotSupported");
+    }
+    let expires = async |id| {
+        let found = client.table.get_route_info(id).await.unwrap();
+        found.more.get("expires-in").map(|left| u32::try_from(left).unwrap())
+    };
+    assert_eq!(expires(endless).await, None);
+    assert!(expires(timed).await.is_some_and(|left| left > 300_000));
+    assert_eq!(told(&changes).await, [""; 0]);
+    offer(&client, TO, [("metric", 9u32.into())]).await;
+    assert_eq!(told(&changes).await, [TO], "what is accepted is told");
+}
+
 /// RT-28
 #[tokio::test]
 async fn a_refused_addition_or_update_changes_nothing() {
@@ -419,6 +486,26 @@ async fn refused_for_memory(bus: &PrivateBus, client: &Client, to: &str, via: &s
     let (name, text) = refusal(client.entity.add_route(to, &route(via, []), how).await);
     assert_eq!(name, "NotEnoughMemory", "{text}");
     assert_eq!(picture(bus).await, before);
+}
+
+/// RT-34
+#[tokio::test]
+async fn an_update_by_id_stays_at_its_prefix_and_may_take_anothers_neighbour() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let neighbour = hop(&client, "127.0.0.9").await;
+    let (first, _) = offer(&client, TO, [("neighbour", neighbour.into())]).await;
+    let (second, _) = offer(&client, TO, []).await;
+    let update = async |to: &str| {
+        let changes = [("destination", to.to_owned().into()), ("neighbour", neighbour.into())];
+        client.entity.update_route(second, &details(changes)).await
+    };
+    assert_eq!(error(update("10.0.0.0/9").await), "InvalidParameter");
+    assert_eq!(client.table.get_route_info(second).await.unwrap().neighbour, 0);
+    update(TO).await.unwrap();
+    let found = client.table.get_routes(TO).await.unwrap();
+    let neighbours: Vec<_> = found.iter().map(|route| (route.id, route.neighbour)).collect();
+    assert_eq!(neighbours, [(first, neighbour), (second, neighbour)]);
 }
 
 /// RT-33

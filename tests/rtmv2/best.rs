@@ -112,6 +112,8 @@ async fn after_any_change_the_best_is_what_a_new_choice_would_give() {
     let (of_a, _) = offer(&a, TO, []).await;
     a.entity.delete_route(of_a).await.unwrap();
     assert_eq!(owner().await, b.id, "deleted");
+    offer(&a, TO, [("ttl", 50u32.into())]).await;
+    crate::support::eventually("it expires", async || owner().await == b.id).await;
     offer(&b, TO, [("views", MCAST.into())]).await;
     assert_eq!(owner().await, c.id, "its view was changed");
     offer(&b, TO, []).await;
@@ -276,6 +278,35 @@ async fn static_and_management_routes_carry_their_own_preference() {
             assert_eq!(found.preference, wanted, "{protocol}");
         }
     }
+}
+
+/// BEST-16
+#[tokio::test]
+async fn a_new_level_ranks_what_comes_later_and_what_is_there_when_told_to() {
+    let (bus, _service) = serve();
+    let rip = Client::register(&bus, Family::Ipv4, RIP).await;
+    let ospf = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let (of_rip, _) = offer(&rip, TO, []).await;
+    let (of_ospf, _) = offer(&ospf, TO, []).await;
+    let manager = &rip.manager;
+    let shown = async || {
+        let levels = manager.get_preferences().await.unwrap();
+        levels.into_iter().find(|(protocol, ..)| *protocol == RIP).map(|(.., level)| level)
+    };
+    let level = async |id| rip.table.get_route_info(id).await.unwrap().preference;
+    assert_eq!((shown().await, best(&rip, TO, UCAST).await), (Some(120), of_ospf));
+
+    manager.set_preference(RIP, 50, false).await.unwrap();
+    assert_eq!((shown().await, rip.entity.preference().await.unwrap()), (Some(50), 50));
+    assert_eq!((level(of_rip).await, best(&rip, TO, UCAST).await), (120, of_ospf), "not told to");
+    let (later, _) = offer(&rip, "11.0.0.0/8", []).await;
+    assert_eq!(level(later).await, 50, "added later");
+
+    manager.set_preference(RIP, 50, true).await.unwrap();
+    assert_eq!((level(of_rip).await, best(&rip, TO, UCAST).await), (50, of_rip), "told to");
+    manager.set_preference(RIP, 130, false).await.unwrap();
+    offer(&rip, TO, []).await;
+    assert_eq!((level(of_rip).await, best(&rip, TO, UCAST).await), (130, of_ospf), "updated later");
 }
 
 /// BEST-17

@@ -1,9 +1,13 @@
 //! Deleting (6.7).
 
+use futures_util::StreamExt;
 use rtmd::{client::DestinationEnumerationProxy, model::Family};
 
 use crate::support::Client;
-use crate::{ANY_VIEW, BEST, OSPF, RIP, STATIC, UCAST, error, hop, offer, routes, serve};
+use crate::{
+    ANY_CHANGE, ANY_VIEW, BEST, BEST_CHANGE, FORWARDING_CHANGE, OSPF, RIP, STATIC, UCAST, changed,
+    error, hop, offer, routes, serve, watch,
+};
 
 const TO: &str = "10.0.0.0/8";
 
@@ -91,4 +95,38 @@ async fn with_its_last_route_a_destination_is_gone_from_look_ups_and_enumeration
     }
     assert_eq!(table.get_routes(TO).await.unwrap(), []);
     assert_eq!(table.destinations().await.unwrap(), 0);
+}
+
+/// DEL-07
+#[tokio::test]
+async fn the_end_of_a_destination_is_told_as_a_change_without_a_route() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let (id, _) = offer(&client, TO, []).await;
+    for flags in [ANY_CHANGE, BEST_CHANGE, FORWARDING_CHANGE] {
+        let changes = watch(&client, UCAST, flags).await;
+        offer(&client, TO, []).await;
+        let id = client.table.get_routes(TO).await.unwrap()[0].id;
+        client.entity.delete_route(id).await.unwrap();
+        let ended = changed(&changes).await;
+        assert_eq!(ended.len(), 1, "type {flags}");
+        let record = &ended[0].per_view[0];
+        assert_eq!((ended[0].prefix.as_str(), ended[0].views), (TO, 0));
+        assert_eq!((record.best, record.routes, record.owner), (0, 0, 0));
+    }
+    assert_eq!(error(client.table.get_route_info(id).await), "InvalidHandle");
+}
+
+/// DEL-08
+#[tokio::test]
+async fn nobody_hears_of_the_time_of_a_deleted_route() {
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let mut expired = client.entity.receive_route_expired().await.unwrap();
+    let ttl = |milliseconds: u32| [("ttl", milliseconds.into())];
+    let (deleted, _) = offer(&client, TO, ttl(300)).await;
+    client.entity.delete_route(deleted).await.unwrap();
+    let (later, _) = offer(&client, "11.0.0.0/8", ttl(350)).await;
+    let first = expired.next().await.unwrap().args().unwrap().route.id;
+    assert_eq!(first, later);
 }

@@ -11,25 +11,30 @@ mod addresses;
 mod administration;
 mod best;
 mod checklist;
+mod core;
 mod deleting;
 mod enumeration;
 mod events;
+mod expiry;
+mod hold;
+mod lists;
 mod lookups;
 mod next_hops;
 mod notification;
 mod opaque;
 mod registration;
+mod updating;
 mod v1;
 
 use std::fmt::Debug;
 
 use rtmd::{
     bus::wire::{DestinationInfo, Details, RouteInfo},
-    client::{EntityProxy, NotificationProxy, RouteEnumerationProxy},
+    client::{DestinationEnumerationProxy, EntityProxy, NotificationProxy, RouteEnumerationProxy},
     model::Family,
 };
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal, route};
-use zbus::Variant;
+use zbus::{Connection, Variant};
 
 const RIP: u32 = 8;
 const OSPF: u32 = 13;
@@ -74,14 +79,24 @@ fn serve_with(config: &str) -> (PrivateBus, Service) {
 
 /// Registers another of the same protocol, under this number.
 async fn register_beside(bus: &PrivateBus, protocol: u32, protocol_instance: u32) -> Client {
-    let connection = bus.connect().await;
-    let manager = rtmd::client::manager(&connection).await.unwrap();
+    register_as(&bus.connect().await, protocol, protocol_instance, []).await
+}
+
+/// Registers with these options.
+async fn register_as<const N: usize>(
+    connection: &Connection,
+    protocol: u32,
+    protocol_instance: u32,
+    options: [Key; N],
+) -> Client {
+    let manager = rtmd::client::manager(connection).await.unwrap();
+    let options = details(options);
     let registered =
-        manager.register_entity(0, "ipv4", protocol, protocol_instance, &details([])).await;
+        manager.register_entity(0, "ipv4", protocol, protocol_instance, &options).await;
     let (path, profile) = registered.unwrap();
-    let entity = EntityProxy::builder(&connection).path(path).build().await.unwrap();
+    let entity = EntityProxy::builder(connection).path(path).build().await.unwrap();
     let table = rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap();
-    Client { connection, manager, entity, table, id: profile.id }
+    Client { connection: connection.clone(), manager, entity, table, id: profile.id }
 }
 
 /// Offers a route that leads somewhere; its id, and what happened.
@@ -161,6 +176,15 @@ async fn changed(of: &NotificationProxy<'_>) -> Vec<DestinationInfo> {
 /// Fetches every destination that waits; their prefixes.
 async fn told(of: &NotificationProxy<'_>) -> Vec<String> {
     changed(of).await.into_iter().map(|destination| destination.prefix).collect()
+}
+
+/// Every destination that an enumeration of these views finds.
+async fn destinations(by: &Client, views: u32) -> Vec<String> {
+    let path = by.table.create_destination_enumeration(views, 0, "", 0).await.unwrap();
+    let cursor = DestinationEnumerationProxy::builder(&by.connection).path(path);
+    let (page, done) = cursor.build().await.unwrap().next(1000).await.unwrap();
+    assert!(done, "there are few");
+    page.into_iter().map(|destination| destination.prefix).collect()
 }
 
 /// The last part of the name of the error.

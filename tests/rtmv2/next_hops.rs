@@ -4,7 +4,10 @@ use rtmd::model::Family;
 use zbus::Variant;
 
 use crate::support::{Client, details, refusal, route};
-use crate::{GATEWAY, OSPF, RIP, STATIC, UCAST, best, error, hop, offer, serve};
+use crate::{
+    ANY_CHANGE, BEST_CHANGE, BGP, FORWARDING_CHANGE, GATEWAY, OSPF, RIP, STATIC, UCAST, best,
+    error, hop, offer, serve, told, watch,
+};
 
 const TO: &str = "10.0.0.0/8";
 const LOOPBACK: u32 = 1;
@@ -144,6 +147,92 @@ async fn the_down_flag_does_not_count_in_the_choice() {
     assert_eq!(best(&a, TO, UCAST).await, preferred);
 }
 
+/// NH-09, NH-13
+#[tokio::test]
+async fn a_remote_next_hop_keeps_its_destination_and_any_other_has_none() {
+    const REMOTE: u32 = 1;
+    let (bus, _service) = serve();
+    let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let reader = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let add = async |flags: u32, remote: &'static str| {
+        let options = details([("flags", flags.into()), ("remote-destination", remote.into())]);
+        client.entity.add_next_hop("198.18.0.1", 0, &options).await.map(|(id, _)| id)
+    };
+    let shown = async |id| {
+        let found = reader.table.get_next_hop_info(id).await.unwrap();
+        let remote = found.more.get("remote-destination").cloned();
+        (found.flags, remote.map(|remote| String::try_from(remote).unwrap()))
+    };
+    let id = add(REMOTE, "198.18.0.0/16").await.unwrap();
+    assert_eq!(shown(id).await, (REMOTE, Some("198.18.0.0/16".to_owned())));
+    assert_eq!(add(REMOTE, "198.18.0.0/24").await.unwrap(), id);
+    assert_eq!(shown(id).await, (REMOTE, Some("198.18.0.0/24".to_owned())));
+    assert_eq!(add(0, "198.18.0.0/24").await.unwrap(), id);
+    assert_eq!(shown(id).await, (0, None), "it is not a remote one");
+    assert_eq!(error(add(REMOTE, "2001:db8::/32").await), "InvalidParameter");
+}
+
+/// NH-14
+#[tokio::test]
+async fn the_most_specific_route_to_a_remote_next_hop_has_the_local_one() {
+    let (bus, _service) = serve();
+    let bgp = Client::register(&bus, Family::Ipv4, BGP).await;
+    let ospf = Client::register(&bus, Family::Ipv4, OSPF).await;
+    ospf.add("198.18.0.0/15", "127.0.0.3").await.unwrap();
+    let (nearer, _) = ospf.add("198.18.0.0/24", GATEWAY).await.unwrap();
+    let options = [("flags", 1u32.into()), ("remote-destination", "198.18.0.1/32".into())];
+    let added = bgp.entity.add_next_hop("198.18.0.1", 0, &details(options)).await;
+    let with_it = details([("next-hops", vec![added.unwrap().0].into())]);
+    let (id, _) = bgp.entity.add_route(TO, &with_it, 0).await.unwrap();
+
+    let table = &bgp.table;
+    let far = table.get_route_info(id).await.unwrap().next_hops[0];
+    let remote = table.get_next_hop_info(far).await.unwrap().more["remote-destination"].clone();
+    let remote = String::try_from(remote).unwrap();
+    let towards = table.get_most_specific_destination(&remote, 0, UCAST).await.unwrap();
+    let towards = towards.per_view[0].best;
+    assert_eq!(towards, nearer);
+    let near = table.get_route_info(towards).await.unwrap().next_hops[0];
+    let near = table.get_next_hop_info(near).await.unwrap();
+    let via: Vec<(String, u32)> = near.more["resolved-via"].clone().try_into().unwrap();
+    assert_eq!((near.flags, via), (0, vec![(GATEWAY.to_owned(), LOOPBACK)]));
+}
+
+/// NH-16
+#[tokio::test]
+async fn a_change_of_a_next_hop_is_told_of_the_destinations_whose_best_route_has_it() {
+    let (bus, _service) = serve();
+    let a = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let b = Client::register(&bus, Family::Ipv4, RIP).await;
+    hop(&b, GATEWAY).await;
+    offer(&b, TO, []).await;
+    offer(&b, "11.0.0.0/8", []).await;
+    offer(&a, "11.0.0.0/8", []).await;
+    offer(&a, "12.0.0.0/8", []).await;
+    let watches = [
+        watch(&a, UCAST, ANY_CHANGE).await,
+        watch(&a, UCAST, BEST_CHANGE).await,
+        watch(&a, UCAST, FORWARDING_CHANGE).await,
+    ];
+    let expect = async |flags: u32, remote: &'static str, private: u8, told_of: &[&str]| {
+        let options = details([
+            ("flags", flags.into()),
+            ("remote-destination", remote.into()),
+            ("private", vec![private].into()),
+        ]);
+        b.entity.add_next_hop(GATEWAY, 0, &options).await.unwrap();
+        for best in &watches[1..] {
+            assert_eq!(told(best).await, told_of, "{flags} {remote} {private}");
+        }
+        assert!(told(&watches[0]).await.iter().all(|to| to != "12.0.0.0/8"));
+    };
+    expect(1, "198.18.0.0/24", 0, &[TO]).await;
+    expect(1, "198.18.1.0/24", 0, &[TO]).await;
+    expect(1, "198.18.1.0/24", 1, &[]).await;
+    expect(1, "198.18.1.0/24", 1, &[]).await;
+    expect(3, "198.18.1.0/24", 1, &[TO]).await;
+}
+
 /// NH-17
 #[tokio::test]
 async fn one_next_hop_serves_many_routes() {
@@ -162,4 +251,24 @@ async fn one_next_hop_serves_many_routes() {
         assert_eq!(client.table.get_route_info(route).await.unwrap().next_hops, [id]);
     }
     assert_eq!(client.entity.next_hops().await.unwrap(), 1);
+}
+
+/// NH-18
+#[tokio::test]
+async fn private_data_comes_back_to_the_owner_alone() {
+    let (bus, _service) = serve();
+    let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let other = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let secret = details([("private", vec![1u8, 2, 3].into())]);
+    let (id, _) = owner.entity.add_next_hop(GATEWAY, 0, &secret).await.unwrap();
+    let private = |found: &rtmd::bus::wire::NextHopInfo| {
+        let private = found.more.get("private").cloned();
+        private.map(|private| Vec::<u8>::try_from(private).unwrap())
+    };
+    let found = owner.entity.find_next_hop(GATEWAY, 0).await.unwrap();
+    assert_eq!(private(&found), Some(vec![1, 2, 3]));
+    let read = owner.table.get_next_hop_info(id).await.unwrap();
+    assert_eq!(private(&read), Some(vec![1, 2, 3]));
+    let read = other.table.get_next_hop_info(id).await.unwrap();
+    assert_eq!((read.id, private(&read)), (id, None));
 }

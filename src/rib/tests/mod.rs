@@ -2,12 +2,18 @@
 
 mod administration;
 mod best;
+mod expiry;
 mod explain;
+mod hold;
 mod kernel;
+mod lists;
 mod matching;
 mod methods;
 mod next_hops;
+mod notification;
+mod opaque;
 mod registration;
 mod routes;
 mod statics;
+mod updating;
 mod walks;

@@ -1,5 +1,8 @@
 use super::super::testing::{TestRib, table};
-use crate::model::{ChangeFlags, ErrorKind, Family, RouteId};
+use crate::{
+    model::{ChangeFlags, ErrorKind, Family, RouteId},
+    rib::{Tenure, Terms},
+};
 
 const NEW_AND_BEST: ChangeFlags = ChangeFlags(0x0001_0002);
 const NEW: ChangeFlags = ChangeFlags(0x2);
@@ -59,6 +62,18 @@ fn new_always_adds() {
     let (second, change) = test.add("static: 10.0.0.0/8 via 192.0.2.1 how 2").unwrap();
     assert_ne!(first, second);
     assert_eq!(change, NEW);
+}
+
+#[test]
+fn an_entity_with_a_single_route_keeps_one_even_if_it_says_new() {
+    let mut test = TestRib::with_entities([]);
+    let terms = Terms { single_route: true, ..Terms::default() };
+    test.register_as("rip", Family::Ipv4, Tenure::Connection, terms).unwrap();
+    let (id, _) = test.add("rip: 10.0.0.0/8 via 192.0.2.1 from 192.0.2.1").unwrap();
+    for how in ["0", "1", "2"] {
+        let offer = format!("rip: 10.0.0.0/8 via 192.0.2.2 from 192.0.2.2 how {how}");
+        assert_eq!(test.add(&offer).unwrap(), (id, BEST));
+    }
 }
 
 #[test]

@@ -1,0 +1,193 @@
+//! Random commands, weighted so that most of them meet something that is there.
+
+use proptest::{collection::vec, option::weighted, prelude::*};
+use rtmd::model::Family;
+
+use crate::commands::{
+    Command, HopCommand, OfferCommand, TermsCommand, UpdateCommand, Via, WalkCommand,
+};
+
+fn family() -> impl Strategy<Value = Family> + Clone {
+    prop_oneof![3 => Just(Family::Ipv4), 1 => Just(Family::Ipv6)]
+}
+
+/// Half of it happens at one prefix, or little would ever happen twice.
+fn prefix() -> impl Strategy<Value = u8> + Clone {
+    prop_oneof![1 => Just(1u8), 1 => any::<u8>()]
+}
+
+fn views() -> impl Strategy<Value = u8> + Clone {
+    // 4 stands for all, 5 for one that there is not.
+    prop_oneof![1 => Just(0u8), 12 => 1..5u8, 1 => Just(5u8)]
+}
+
+fn ttl() -> impl Strategy<Value = u8> + Clone {
+    prop_oneof![1 => Just(0u8), 1 => 1..8u8]
+}
+
+fn via() -> impl Strategy<Value = Via> {
+    prop_oneof![
+        1 => vec(any::<u8>(), 0..4).prop_map(Via::Ids),
+        3 => vec((0..20u8, any::<u8>()), 0..4).prop_map(Via::Inline),
+    ]
+}
+
+fn terms() -> impl Strategy<Value = TermsCommand> {
+    let seldom = || prop::bool::weighted(0.15);
+    (seldom(), seldom(), seldom(), any::<bool>()).prop_map(
+        |(shared, single_route, exclusive, cells)| TermsCommand {
+            shared,
+            single_route,
+            exclusive,
+            cells,
+        },
+    )
+}
+
+fn hop() -> impl Strategy<Value = HopCommand> {
+    (0..20u8, 0..4u8, 0..4u8, weighted(0.3, any::<u8>()), 0..4u8).prop_map(
+        |(gateway, flags, weight, remote, private)| HopCommand {
+            gateway,
+            flags,
+            weight,
+            remote,
+            private,
+        },
+    )
+}
+
+fn offer() -> impl Strategy<Value = OfferCommand> {
+    let flags = prop_oneof![8 => Just(0u16), 1 => 0..16u16, 1 => any::<u16>()];
+    let how = prop_oneof![6 => Just(0u8), 2 => Just(1u8), 2 => Just(2u8), 1 => Just(3u8)];
+    let rank = (prefix(), weighted(0.3, any::<u8>()), any::<u8>(), any::<u8>());
+    let rest = (flags, views(), via(), how, ttl(), 0..4u8, weighted(0.2, any::<u8>()));
+    (rank, rest).prop_map(
+        |(
+            (prefix, neighbour, preference, metric),
+            (flags, views, via, how, ttl, private, list),
+        )| {
+            OfferCommand {
+                prefix,
+                neighbour,
+                preference,
+                metric,
+                flags,
+                views,
+                via,
+                how,
+                ttl,
+                private,
+                list,
+            }
+        },
+    )
+}
+
+fn update() -> impl Strategy<Value = UpdateCommand> {
+    let keys = (
+        weighted(0.1, any::<u8>()),
+        weighted(0.2, 0..3u8),
+        weighted(0.3, prop::option::of(any::<u8>())),
+    );
+    let maybe = || weighted(0.3, any::<u8>());
+    let rest = (
+        maybe(),
+        maybe(),
+        weighted(0.3, views()),
+        weighted(0.3, via()),
+        weighted(0.3, ttl()),
+        weighted(0.3, 0..4u8),
+        maybe(),
+    );
+    (keys, rest).prop_map(
+        |((to, generation, neighbour), (preference, metric, views, via, ttl, private, list))| {
+            UpdateCommand {
+                to,
+                generation,
+                neighbour,
+                preference,
+                metric,
+                views,
+                via,
+                ttl,
+                private,
+                list,
+            }
+        },
+    )
+}
+
+fn walk() -> impl Strategy<Value = WalkCommand> {
+    (any::<bool>(), views(), 0..4u8, prefix(), weighted(0.3, any::<u8>()), 0..16u8, any::<u8>())
+        .prop_map(|(routes, views, start, prefix, owned_by, criteria, value)| WalkCommand {
+            routes,
+            views,
+            start,
+            prefix,
+            owned_by,
+            criteria: if criteria < 8 { 0 } else { criteria },
+            value,
+        })
+}
+
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    let n = any::<u8>;
+    let page = || prop_oneof![1 => Just(0u8), 9 => 1..6u8];
+    let notify = prop_oneof![
+        4 => 1..8u32,
+        2 => (1..8u32).prop_map(|types| types | 0x1_0000),
+        3 => Just(0x2_0002u32),
+        1 => Just(0x3_0002u32),
+    ];
+    use Command as C;
+    let entities = prop_oneof![
+        6 => (n(), family(), n(), terms())
+            .prop_map(|(who, family, instance, terms)| C::Register { who, family, instance, terms }),
+        1 => n().prop_map(|entity| C::Deregister { entity }),
+        1 => n().prop_map(|who| C::ClientGone { who }),
+        4 => (n(), 0..4u8).prop_map(|(which, count)| C::Withdraw { which, count }),
+        6 => (n(), hop()).prop_map(|(entity, hop)| C::AddNextHop { entity, hop }),
+        2 => (n(), n()).prop_map(|(entity, next_hop)| C::DeleteNextHop { entity, next_hop }),
+    ];
+    let routes = prop_oneof![
+        24 => (n(), offer()).prop_map(|(entity, offer)| C::Add { entity, offer }),
+        9 => (n(), n(), update())
+            .prop_map(|(entity, route, changes)| C::Update { entity, route, changes }),
+        8 => (n(), n()).prop_map(|(entity, route)| C::Delete { entity, route }),
+        3 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
+        8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
+        4 => Just(C::Ask),
+        3 => (n(), any::<bool>()).prop_map(|(question, keep)| C::Answer { question, keep }),
+        8 => (n(), prefix(), views(), ttl()).prop_map(|(entity, prefix, views, milliseconds)| {
+            C::Hold { entity, prefix, views, milliseconds }
+        }),
+        3 => n().prop_map(|count| C::TakeEffects { count }),
+    ];
+    let followers = prop_oneof![
+        4 => (n(), family(), views(), notify)
+            .prop_map(|(who, family, views, flags)| C::Follow { who, family, views, flags }),
+        1 => n().prop_map(|which| C::Unfollow { which }),
+        2 => Just(C::WakeUps),
+        4 => (n(), page()).prop_map(|(which, count)| C::Fetch { which, count }),
+        4 => (n(), page()).prop_map(|(which, count)| C::FetchOrdered { which, count }),
+        2 => (n(), vec(n(), 0..3)).prop_map(|(which, prefixes)| C::Ignore { which, prefixes }),
+        4 => (n(), prefix(), n())
+            .prop_map(|(which, prefix, mark)| C::Mark { which, prefix, mark: mark % 4 > 0 }),
+    ];
+    let reading = prop_oneof![
+        2 => n().prop_map(|entity| C::CreateList { entity }),
+        3 => (n(), weighted(0.8, n()), vec(n(), 0..4))
+            .prop_map(|(entity, list, routes)| C::Move { entity, list, routes }),
+        3 => (n(), n(), page())
+            .prop_map(|(entity, list, count)| C::NextListed { entity, list, count }),
+        1 => (n(), n()).prop_map(|(entity, list)| C::Rewind { entity, list }),
+        1 => n().prop_map(|list| C::DeleteList { list }),
+        4 => (n(), prefix(), 0..6u8)
+            .prop_map(|(entity, prefix, bytes)| C::SetCell { entity, prefix, bytes }),
+        3 => (family(), walk()).prop_map(|(family, walk)| C::Walk { family, walk }),
+        6 => (n(), page()).prop_map(|(walk, count)| C::Next { walk, count }),
+        3 => (family(), prefix(), views())
+            .prop_map(|(family, prefix, views)| C::LookUp { family, prefix, views }),
+    ];
+    prop_oneof![3 => entities, 8 => routes, 4 => followers, 4 => reading]
+}

@@ -1,0 +1,111 @@
+//! Commands about entities: who comes, who goes, and what becomes of the routes.
+
+use rtmd::{
+    model::{EntityId, EntityKey, ErrorKind, RouteId, TableId},
+    rib::{Registration, Tenure, Terms, Withdrawal},
+};
+
+use crate::{
+    Pair, accepted,
+    commands::TermsCommand,
+    naive::{Naive, NaiveEntity},
+    passing::slot,
+    world,
+};
+
+impl Pair {
+    pub(crate) fn register(&mut self, who: u8, table: TableId, instance: u8, terms: &TermsCommand) {
+        let protocol = world::PROTOCOLS[usize::from(who / world::CLIENTS) % 3];
+        let key = EntityKey { table, protocol, protocol_instance: (instance % 2).into() };
+        let tenure = if terms.shared { Tenure::User } else { Tenure::Connection };
+        let asked = Terms {
+            reserve_opaque: terms.cells,
+            single_route: terms.single_route,
+            exclusive: terms.exclusive,
+            ..Terms::default()
+        };
+        let caller = world::caller(who);
+        let refusals = self.naive.refuse_register(key, (&caller, tenure), &asked);
+        let registration = Registration { key, label: String::new(), tenure, terms: asked };
+        let result = self.rib.register(registration, caller.clone(), self.now());
+        let Some(profile) = accepted(result, &refusals) else { return };
+        assert!(self.dead_entities.iter().all(|id| *id != profile.id), "an id is never used again");
+        self.naive.entities.push(NaiveEntity {
+            id: profile.id,
+            key,
+            caller,
+            shared: terms.shared,
+            single_route: terms.single_route,
+            exclusive: terms.exclusive,
+            cells: terms.cells,
+        });
+    }
+
+    pub(crate) fn deregister(&mut self, id: EntityId) {
+        let refusals = match self.naive.entity(id) {
+            Some(_) => vec![],
+            None => vec![ErrorKind::InvalidHandle],
+        };
+        if accepted(self.rib.deregister(id), &refusals).is_some() {
+            self.leave(id);
+        }
+    }
+
+    pub(crate) fn client_gone(&mut self, who: u8) {
+        let bus_name = world::caller(who).bus_name;
+        let gone = self.rib.handle_client_gone(&bus_name);
+        let ends = |e: &&NaiveEntity| !e.shared && e.caller.bus_name == bus_name;
+        let expected: Vec<EntityId> =
+            self.naive.entities.iter().filter(ends).map(|entity| entity.id).collect();
+        assert_eq!(gone, expected);
+        for id in gone {
+            self.leave(id);
+        }
+    }
+
+    fn leave(&mut self, id: EntityId) {
+        self.dead_entities.push(id);
+        self.naive.step(None, |naive| {
+            let at = naive.entities.iter().position(|entity| entity.id == id).unwrap();
+            let entity = naive.entities.remove(at);
+            naive.leaving.push(entity);
+            // Its lists go; nobody is left to ask.
+            let gone: Vec<_> = naive.lists.iter().filter(|l| l.owner == id).map(|l| l.id).collect();
+            naive.lists.retain(|list| list.owner != id);
+            for route in &mut naive.routes {
+                route.list = route.list.filter(|list| !gone.contains(list));
+            }
+            naive.questions.retain(|question| question.owner != id);
+        });
+    }
+
+    pub(crate) fn withdraw(&mut self, which: u8, count: usize) {
+        let Some(id) = world::pick(&self.naive.leaving, which).map(|entity| entity.id) else {
+            return;
+        };
+        let left = |naive: &Naive| naive.routes.iter().filter(|r| r.owner == id).count();
+        let before = left(&self.naive);
+        let result = self.rib.withdraw(id, count, self.now());
+        // In which order is its own choice: by slot, which is the lower half of the id.
+        let mut own: Vec<RouteId> =
+            self.naive.routes.iter().filter(|r| r.owner == id).map(|r| r.id).collect();
+        own.sort_by_key(|id| slot(*id));
+        for route in own.into_iter().take(count) {
+            self.naive.remove(route, Some(id));
+        }
+        assert_eq!(left(&self.naive), before.saturating_sub(count));
+        match result {
+            Withdrawal::Complete(entity) => {
+                assert_eq!((entity.id, left(&self.naive)), (id, 0));
+                self.naive.step(None, |naive| {
+                    naive.leaving.retain(|entity| entity.id != id);
+                    for hop in naive.hops.iter_mut().filter(|hop| hop.owner == id) {
+                        hop.deleted = true;
+                    }
+                });
+            }
+            Withdrawal::Unfinished => assert_ne!(left(&self.naive), 0),
+            Withdrawal::Unknown => panic!("entity {id} is leaving"),
+        }
+    }
+}

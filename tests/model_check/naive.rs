@@ -1,0 +1,344 @@
+//! The naive table: plain vectors, everything computed from scratch whenever it is asked for.
+//!
+//! Written from RTMv2's rules (G1 to G48 are its gaps and what was decided about them) and three
+//! decisions of this project: packets that can follow a route come before its preference, weights
+//! belong to the next hop, and a route takes its turn among equals when it takes on its preference
+//! and metric.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rtmd::model::{
+    Caller, EntityId, EntityKey, Forwarding, Hop, InterfaceIndex, ListId, NextHopId, NextHopKey,
+    NotificationId, Prefix, Protocol, RouteId, TableId, Weight,
+};
+
+use crate::{picture::Picture, world};
+
+pub(crate) type Place = (TableId, Prefix);
+
+/// The views there are.
+pub(crate) const VIEWS: [u32; 2] = [0, 1];
+
+#[derive(Clone, Debug)]
+pub(crate) struct NaiveEntity {
+    pub(crate) id: EntityId,
+    pub(crate) key: EntityKey,
+    pub(crate) caller: Caller,
+    pub(crate) shared: bool,
+    pub(crate) single_route: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) cells: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Expiry {
+    Never,
+    At(u64),
+    Asked(u64),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NaiveRoute {
+    pub(crate) id: RouteId,
+    pub(crate) owner: EntityId,
+    pub(crate) protocol: Protocol,
+    pub(crate) place: Place,
+    pub(crate) neighbour: Option<NextHopId>,
+    pub(crate) preference: u32,
+    pub(crate) metric: u32,
+    pub(crate) since: u64,
+    pub(crate) flags: u16,
+    pub(crate) views: u32,
+    pub(crate) next_hops: Vec<NextHopId>,
+    pub(crate) private: Vec<u8>,
+    pub(crate) generation: u64,
+    pub(crate) expiry: Expiry,
+    pub(crate) list: Option<ListId>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NaiveHop {
+    pub(crate) id: NextHopId,
+    pub(crate) owner: EntityId,
+    pub(crate) key: NextHopKey,
+    pub(crate) flags: u32,
+    pub(crate) weight: u32,
+    pub(crate) remote: Option<Prefix>,
+    pub(crate) private: Vec<u8>,
+    pub(crate) deleted: bool,
+    /// Only named by a route, so it goes with the last one.
+    pub(crate) inline: bool,
+}
+
+/// Marks and their one time, and until when what is held is held; none for ever.
+#[derive(Clone, Debug)]
+pub(crate) struct NaiveHold {
+    pub(crate) marked: u32,
+    pub(crate) milliseconds: u32,
+    pub(crate) until: Option<u64>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct NaiveQuestion {
+    pub(crate) owner: EntityId,
+    pub(crate) route: RouteId,
+    pub(crate) until: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NaiveList {
+    pub(crate) id: ListId,
+    pub(crate) owner: EntityId,
+    /// Returned since the beginning, and in it ever since.
+    pub(crate) returned: BTreeSet<RouteId>,
+    /// In it ever since the beginning.
+    pub(crate) throughout: BTreeSet<RouteId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) id: NotificationId,
+    pub(crate) table: TableId,
+    pub(crate) views: u32,
+    pub(crate) flags: u32,
+    pub(crate) owner: Caller,
+    pub(crate) marks: BTreeSet<Prefix>,
+    pub(crate) pending: BTreeSet<Prefix>,
+    pub(crate) ordered: Vec<crate::picture::NaiveChange>,
+    pub(crate) lost: usize,
+    pub(crate) to_wake: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Naive {
+    pub(crate) entities: Vec<NaiveEntity>,
+    pub(crate) leaving: Vec<NaiveEntity>,
+    pub(crate) routes: Vec<NaiveRoute>,
+    /// Routes in hold-down, and the views that hold each.
+    pub(crate) held: Vec<(NaiveRoute, u32)>,
+    pub(crate) hops: Vec<NaiveHop>,
+    pub(crate) up: BTreeMap<InterfaceIndex, bool>,
+    /// The best route of each prefix and view, which is what "the incumbent" means.
+    pub(crate) best: BTreeMap<(Place, u32), RouteId>,
+    pub(crate) holds: BTreeMap<Place, NaiveHold>,
+    /// To be asked; what was asked is not among them any more.
+    pub(crate) questions: Vec<NaiveQuestion>,
+    pub(crate) lists: Vec<NaiveList>,
+    pub(crate) followers: Vec<Follower>,
+    pub(crate) cells: BTreeMap<(EntityId, Prefix), Vec<u8>>,
+    /// What was added, updated, deleted or held since the last command.
+    pub(crate) touched: BTreeSet<Place>,
+    pub(crate) turns: u64,
+    pub(crate) steps: u64,
+    /// In microseconds.
+    pub(crate) now: u64,
+}
+
+impl Naive {
+    pub(crate) fn entity(&self, id: EntityId) -> Option<&NaiveEntity> {
+        self.entities.iter().find(|entity| entity.id == id)
+    }
+
+    pub(crate) fn route(&self, id: RouteId) -> Option<&NaiveRoute> {
+        self.routes.iter().find(|route| route.id == id)
+    }
+
+    pub(crate) fn hop(&self, id: NextHopId) -> &NaiveHop {
+        self.hops.iter().find(|hop| hop.id == id).unwrap()
+    }
+
+    pub(crate) fn find_hop(&self, owner: EntityId, key: NextHopKey) -> Option<&NaiveHop> {
+        self.hops.iter().find(|hop| hop.owner == owner && hop.key == key && !hop.deleted)
+    }
+
+    /// Where packets to the next hop leave now, if they can.
+    pub(crate) fn way_out(&self, hop: &NaiveHop) -> Option<InterfaceIndex> {
+        let interface = match (hop.key.interface, hop.key.address) {
+            (InterfaceIndex(0), Some(address)) => world::interface_of(address)?,
+            (index, _) => index,
+        };
+        self.up[&interface].then_some(interface)
+    }
+
+    pub(crate) fn ways(&self, route: &NaiveRoute) -> Vec<Hop> {
+        let mut ways: Vec<Hop> = Vec::new();
+        for hop in route.next_hops.iter().map(|id| self.hop(*id)).filter(|hop| !hop.deleted) {
+            let Some(interface) = self.way_out(hop) else { continue };
+            let gateway = hop.key.address;
+            // Two names of one way add their shares.
+            let twin = ways.iter_mut().find(|w| (w.gateway, w.interface) == (gateway, interface));
+            let shared = twin.as_ref().map_or(0, |way| u32::from(way.weight.get()));
+            let weight = Weight::new((hop.weight + shared).min(256)).unwrap();
+            match twin {
+                Some(way) => way.weight = weight,
+                None => ways.push(Hop { gateway, interface, weight }),
+            }
+        }
+        ways
+    }
+
+    pub(crate) fn is_viable(&self, route: &NaiveRoute) -> bool {
+        route.flags & 0b111 != 0 || !self.ways(route).is_empty()
+    }
+
+    /// The routes of a destination in order of rank (G16).
+    pub(crate) fn candidates(&self, place: Place) -> Vec<&NaiveRoute> {
+        let mut routes: Vec<_> = self.routes.iter().filter(|r| r.place == place).collect();
+        routes.sort_by_key(|route| (route.preference, route.metric, route.since));
+        routes
+    }
+
+    /// The best route of a view, over all protocols or of one (BEST-01 to BEST-12, G1, G2).
+    pub(crate) fn elect(&self, place: Place, view: u32, of: Option<Protocol>) -> Option<RouteId> {
+        let incumbent = self.best.get(&(place, view));
+        let mut routes = self.candidates(place);
+        routes.retain(|route| route.views >> view & 1 == 1);
+        routes.retain(|route| of.is_none_or(|protocol| route.protocol == protocol));
+        routes.sort_by_key(|route| {
+            let displaces = Some(&route.id) != incumbent;
+            (!self.is_viable(route), route.preference, route.metric, displaces, route.since)
+        });
+        routes.first().map(|route| route.id)
+    }
+
+    pub(crate) fn best_in(&self, id: RouteId) -> u32 {
+        let best = self.best.iter().filter(|(_, best)| **best == id);
+        best.fold(0, |views, ((_, view), _)| views | 1 << view)
+    }
+
+    /// The views the destination has routes in (VIEW-07).
+    pub(crate) fn views(&self, place: Place) -> u32 {
+        self.candidates(place).iter().fold(0, |views, route| views | route.views)
+    }
+
+    pub(crate) fn held_views(&self, place: Place) -> u32 {
+        let held = self.held.iter().filter(|(route, _)| route.place == place);
+        held.fold(0, |all, (_, views)| all | views)
+    }
+
+    pub(crate) fn held_in(&self, place: Place, view: u32) -> Option<RouteId> {
+        let held = self.held.iter();
+        let mut held = held.filter(|(route, views)| route.place == place && views >> view & 1 == 1);
+        held.next().map(|(route, _)| route.id)
+    }
+
+    /// Routes or a hold make a destination exist (G30).
+    pub(crate) fn exists(&self, place: Place) -> bool {
+        self.routes.iter().chain(self.held.iter().map(|(route, _)| route)).any(|r| r.place == place)
+    }
+
+    /// Whether a look for these views sees the destination (G3).
+    pub(crate) fn is_seen(&self, place: Place, views: u32) -> bool {
+        self.exists(place) && (views == 0 || self.views(place) & views != 0)
+    }
+
+    /// Does one thing, with all that follows from it: who is best, what is freed, who hears of it.
+    /// Returns the destinations that have another best route in some view.
+    pub(crate) fn step(
+        &mut self,
+        by: Option<EntityId>,
+        change: impl FnOnce(&mut Self),
+    ) -> BTreeSet<Place> {
+        let by = by.and_then(|id| self.entity(id)).map(|entity| entity.caller.bus_name.clone());
+        let before = Picture::of(self);
+        change(self);
+        let mut places: BTreeSet<Place> = self.routes.iter().map(|route| route.place).collect();
+        places.extend(self.best.keys().map(|(place, _)| *place));
+        let former = self.best.clone();
+        let all = places.iter().flat_map(|place| VIEWS.map(|view| (*place, view)));
+        // As long as they are not replaced, those of before are the incumbents.
+        let elected = all.filter_map(|(p, v)| Some(((p, v), self.elect(p, v, None)?))).collect();
+        self.best = elected;
+        self.bury();
+        self.tell(&before, by.as_deref());
+        let moved = places.iter().filter(|place| {
+            VIEWS.iter().any(|v| former.get(&(**place, *v)) != self.best.get(&(**place, *v)))
+        });
+        moved.copied().collect()
+    }
+
+    /// What goes with something else: next hops that only routes kept, marks and cells of
+    /// destinations that are none any more.
+    fn bury(&mut self) {
+        let routes = self.routes.iter().chain(self.held.iter().map(|(route, _)| route));
+        let used: BTreeSet<NextHopId> = routes
+            .flat_map(|route| route.next_hops.iter().copied().chain(route.neighbour))
+            .collect();
+        self.hops.retain(|hop| used.contains(&hop.id) || !hop.deleted && !hop.inline);
+        let gone: Vec<Place> =
+            self.holds.keys().copied().filter(|place| !self.exists(*place)).collect();
+        for place in gone {
+            self.holds.remove(&place);
+        }
+        let mut cells = std::mem::take(&mut self.cells);
+        cells.retain(|(id, to), _| {
+            self.entity(*id).is_some_and(|owner| self.exists((owner.key.table, *to)))
+        });
+        self.cells = cells;
+    }
+
+    /// Withdraws a route, for its owner or because its time is over; whether a best one changed.
+    pub(crate) fn remove(&mut self, id: RouteId, by: Option<EntityId>) -> bool {
+        let now = self.now;
+        let moved = self.step(by, |naive| {
+            let at = naive.routes.iter().position(|route| route.id == id).unwrap();
+            let mut route = naive.routes.remove(at);
+            let place = route.place;
+            naive.touched.insert(place);
+            let ended = route.views & !naive.views(place) & !naive.held_views(place);
+            let is_held = naive.held_views(place) != 0;
+            let Some(hold) = naive.holds.get_mut(&place) else { return };
+            let begun = ended & hold.marked;
+            if begun == 0 {
+                return;
+            }
+            // The mark is used up; all holds end together (G9).
+            hold.marked &= !begun;
+            let end = end(now, hold.milliseconds);
+            hold.until = match (is_held, hold.until, end) {
+                (true, Some(until), Some(end)) => Some(until.max(end)),
+                (true, _, _) => None,
+                (false, _, end) => end,
+            };
+            (route.expiry, route.list) = (Expiry::Never, None);
+            naive.held.push((route, begun));
+        });
+        !moved.is_empty()
+    }
+
+    pub(crate) fn end_hold(&mut self, place: Place) {
+        self.step(None, |naive| {
+            naive.touched.insert(place);
+            naive.held.retain(|(route, _)| route.place != place);
+        });
+    }
+
+    pub(crate) fn members(&self, list: ListId) -> BTreeSet<RouteId> {
+        let members = self.routes.iter().filter(|route| route.list == Some(list));
+        members.map(|route| route.id).collect()
+    }
+
+    /// What the kernel is to have (FWD-01, FWD-05).
+    pub(crate) fn wish(&self) -> BTreeMap<Place, Forwarding> {
+        let unicast = self.best.iter().filter(|((_, view), _)| *view == 0);
+        let routes = unicast.map(|(_, id)| self.route(*id).unwrap());
+        routes.filter_map(|route| Some((route.place, self.forwarding(route)?))).collect()
+    }
+
+    fn forwarding(&self, route: &NaiveRoute) -> Option<Forwarding> {
+        match route.flags {
+            flags if flags & 8 != 0 => None,
+            flags if flags & 2 != 0 => Some(Forwarding::Blackhole),
+            flags if flags & 4 != 0 => Some(Forwarding::Unreachable),
+            flags if flags & 1 != 0 => Some(Forwarding::Prohibit),
+            _ => Some(self.ways(route))
+                .filter(|ways| !ways.is_empty())
+                .map(|ways| Forwarding::Unicast(ways.into())),
+        }
+    }
+}
+
+/// When a time of so many milliseconds ends; `u32::MAX` is for ever.
+pub(crate) fn end(now: u64, milliseconds: u32) -> Option<u64> {
+    (milliseconds != u32::MAX).then(|| now + u64::from(milliseconds) * 1000)
+}

@@ -1,0 +1,218 @@
+//! What is wrong with a command: all rules it breaks, as error kinds. None means it is carried out.
+//!
+//! Which of several reasons is given is left to the RIB.
+
+use rtmd::{
+    model::{
+        Caller, EntityId, EntityKey, ErrorKind, ListId, NextHopId, NextHopKey, Prefix, RouteId,
+    },
+    rib::{Offer, OfferedNextHops, Tenure, Terms},
+};
+
+use crate::{naive::Naive, world};
+
+pub(crate) type Refusals = Vec<ErrorKind>;
+
+use ErrorKind::{
+    AccessDenied, AlreadyExists, Busy, InvalidHandle, InvalidParameter, NoSystemResources,
+    NotEnoughMemory, NotFound, NotSupported,
+};
+
+fn when(reasons: &[(bool, ErrorKind)]) -> Refusals {
+    reasons.iter().filter(|(holds, _)| *holds).map(|(_, kind)| *kind).collect()
+}
+
+fn is_unsupported(views: u32) -> bool {
+    views != u32::MAX && views & !3 != 0
+}
+
+fn has_twins<T: PartialEq>(all: &[T]) -> bool {
+    all.iter().enumerate().any(|(place, one)| all[..place].contains(one))
+}
+
+impl Naive {
+    pub(crate) fn refuse_register(
+        &self,
+        key: EntityKey,
+        (caller, tenure): (&Caller, Tenure),
+        terms: &Terms,
+    ) -> Refusals {
+        let limits = world::policy().limits;
+        let rival = self.entities.iter().any(|other| {
+            (other.key.table, other.key.protocol) == (key.table, key.protocol)
+                && (terms.exclusive || other.exclusive)
+        });
+        let of_table = self.entities.iter().filter(|e| e.key.table == key.table);
+        when(&[
+            (self.entities.iter().any(|known| known.key == key), AlreadyExists),
+            (rival, AlreadyExists),
+            (tenure == Tenure::User && terms.callback.is_some(), InvalidParameter),
+            (
+                self.entities.len() + self.leaving.len() >= limits.entities as usize,
+                NoSystemResources,
+            ),
+            (self.own(caller).count() >= limits.entities_per_client as usize, NoSystemResources),
+            (
+                terms.reserve_opaque
+                    && of_table.filter(|e| e.cells).count() >= limits.opaque_entities as usize,
+                NoSystemResources,
+            ),
+        ])
+    }
+
+    pub(crate) fn refuse_next_hop(
+        &self,
+        owner: EntityId,
+        key: NextHopKey,
+        remote: Option<Prefix>,
+        private: &[u8],
+    ) -> Refusals {
+        let Some(entity) = self.entity(owner) else { return vec![InvalidHandle] };
+        when(&[
+            (!self.is_possible(key), InvalidParameter),
+            (remote.is_some_and(|to| to.family() != entity.key.table.family), InvalidParameter),
+            (self.is_too_private(private), InvalidParameter),
+            (!self.has_room_for_next_hops(owner, &[key]), NotEnoughMemory),
+        ])
+    }
+
+    pub(crate) fn refuse_delete_next_hop(&self, owner: EntityId, id: NextHopId) -> Refusals {
+        if self.entity(owner).is_none() {
+            return vec![InvalidHandle];
+        }
+        match self.hops.iter().find(|hop| hop.id == id) {
+            Some(hop) if hop.owner != owner => vec![AccessDenied],
+            Some(hop) if !hop.deleted => vec![],
+            _ => vec![NotFound],
+        }
+    }
+
+    /// `refused` by its contents; `is_new` if no route is updated by it.
+    pub(crate) fn refuse_offer(
+        &self,
+        owner: EntityId,
+        offer: &Offer<'_>,
+        (how, is_new): (u32, bool),
+    ) -> Refusals {
+        let Some(entity) = self.entity(owner) else { return vec![InvalidHandle] };
+        let limits = world::policy().limits;
+        let table = entity.key.table;
+        let (ids, keys): (&[NextHopId], Vec<NextHopKey>) = match offer.next_hops {
+            OfferedNextHops::Ids(ids) => (ids, Vec::new()),
+            OfferedNextHops::Inline(all) => (&[], all.iter().map(|(key, _)| *key).collect()),
+        };
+        let in_table = self.routes.iter().filter(|route| route.place.0 == table).count();
+        let held = self.held.iter().filter(|(route, _)| route.place.0 == table).count();
+        let candidates = self.candidates((table, offer.to)).len();
+        let mut refusals = when(&[
+            (!matches!(how, 0..=2), InvalidParameter),
+            (offer.views.is_empty(), InvalidParameter),
+            (is_unsupported(offer.views.0), NotSupported),
+            (offer.list.is_some_and(|list| !self.owns_list(owner, list)), InvalidHandle),
+            (self.is_too_private(offer.private), InvalidParameter),
+            (ids.len() + keys.len() > limits.next_hops_per_route as usize, InvalidParameter),
+            (has_twins(ids) || has_twins(&keys), InvalidParameter),
+            (keys.iter().any(|key| !self.is_possible(*key)), InvalidParameter),
+            (!self.has_room_for_next_hops(owner, &keys), NotEnoughMemory),
+            (is_new && in_table + held >= limits.routes as usize, NotEnoughMemory),
+            (is_new && candidates >= limits.routes_per_destination as usize, NotEnoughMemory),
+        ]);
+        for id in ids.iter().chain(&offer.neighbour) {
+            // G26.
+            match self.hops.iter().find(|hop| hop.id == *id) {
+                None => refusals.push(InvalidHandle),
+                Some(hop) if hop.owner != owner => refusals.push(AccessDenied),
+                Some(hop) if hop.deleted => refusals.push(InvalidParameter),
+                Some(_) => {}
+            }
+        }
+        refusals
+    }
+
+    /// Of a route that the entity wants to change; ids come from what was once there.
+    pub(crate) fn refuse_own_route(&self, owner: EntityId, id: RouteId) -> Refusals {
+        if self.entity(owner).is_none() {
+            return vec![InvalidHandle];
+        }
+        let held = self.held.iter().map(|(route, _)| route).find(|route| route.id == id);
+        match (self.route(id), held) {
+            (Some(route), _) | (_, Some(route)) if route.owner != owner => vec![AccessDenied],
+            (Some(_), _) => vec![],
+            (None, _) => vec![NotFound],
+        }
+    }
+
+    pub(crate) fn refuse_update(
+        &self,
+        id: RouteId,
+        to: Option<Prefix>,
+        generation: Option<u64>,
+    ) -> Refusals {
+        let Some(route) = self.route(id) else { return vec![] };
+        when(&[
+            (to.is_some_and(|to| to != route.place.1), InvalidParameter),
+            (generation.is_some_and(|expected| expected != route.generation), Busy),
+        ])
+    }
+
+    pub(crate) fn refuse_hold(&self, entity: EntityId, to: Prefix, views: u32) -> Refusals {
+        let Some(entity) = self.entity(entity) else { return vec![InvalidHandle] };
+        when(&[
+            (views == 0, InvalidParameter),
+            (is_unsupported(views), NotSupported),
+            (!self.exists((entity.key.table, to)), InvalidHandle),
+        ])
+    }
+
+    pub(crate) fn refuse_views(&self, views: u32) -> Refusals {
+        when(&[(is_unsupported(views), NotSupported)])
+    }
+
+    pub(crate) fn refuse_page(&self, count: u32) -> Refusals {
+        when(&[(count == 0 || count > world::policy().limits.handles, InvalidParameter)])
+    }
+
+    pub(crate) fn refuse_list(&self, owner: EntityId, list: ListId) -> Refusals {
+        when(&[(!self.owns_list(owner, list), InvalidHandle)])
+    }
+
+    pub(crate) fn refuse_cell(&self, entity: EntityId, to: Prefix, bytes: &[u8]) -> Refusals {
+        let Some(owner) = self.entity(entity) else { return vec![InvalidHandle] };
+        let limits = world::policy().limits;
+        let own = self.cells.iter().filter(|((id, _), _)| *id == entity);
+        let others = own.clone().filter(|((_, at), _)| *at != to);
+        let before = own.map(|(_, cell)| cell.len()).sum::<usize>();
+        let after = others.map(|(_, cell)| cell.len()).sum::<usize>() + bytes.len();
+        when(&[
+            (!owner.cells, NotFound),
+            (!self.exists((owner.key.table, to)), InvalidHandle),
+            (bytes.len() > limits.opaque_bytes as usize, InvalidParameter),
+            (after > limits.opaque_memory as usize && after > before, NotEnoughMemory),
+        ])
+    }
+
+    pub(crate) fn own(&self, caller: &Caller) -> impl Iterator<Item = &crate::naive::NaiveEntity> {
+        self.entities.iter().filter(move |entity| match entity.shared {
+            true => entity.caller.uid == caller.uid,
+            false => entity.caller.bus_name == caller.bus_name,
+        })
+    }
+
+    fn owns_list(&self, owner: EntityId, id: ListId) -> bool {
+        self.entity(owner).is_some() && self.lists.iter().any(|l| l.id == id && l.owner == owner)
+    }
+
+    fn is_too_private(&self, private: &[u8]) -> bool {
+        private.len() > world::policy().limits.private_bytes as usize
+    }
+
+    fn is_possible(&self, key: NextHopKey) -> bool {
+        key.interface.0 == 0 || self.up.contains_key(&key.interface)
+    }
+
+    fn has_room_for_next_hops(&self, owner: EntityId, keys: &[NextHopKey]) -> bool {
+        let fresh = keys.iter().filter(|key| self.find_hop(owner, **key).is_none()).count();
+        let known = self.hops.iter().filter(|hop| hop.owner == owner).count();
+        fresh == 0 || known + fresh <= world::policy().limits.next_hops as usize
+    }
+}

@@ -11,8 +11,9 @@ use std::{
 
 use serde::Deserialize;
 
-/// While features are being built, rows may wait for them; with all there, no row may.
-const TODO_IS_A_FAILURE: bool = false;
+/// Rows that wait for a feature, and no others may: the forwarder's own resolution of remote next
+/// hops, and interface routes as routes of an entity.
+const WAITING: [&str; 2] = ["FWD-04", "FWD-07"];
 
 /// The rows there are: the prefix of each section, and its last number.
 const ROWS: [(&str, u32); 21] = [
@@ -82,11 +83,12 @@ fn every_row_has_a_test_or_a_reason_and_every_test_of_a_row_is_there() {
     let wrong = faults(&all_rows(), &table, &tests, &scripts);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 
-    let waiting =
-        table.iter().filter_map(|(id, row)| Some(format!("{id}: {}", row.todo.as_ref()?)));
-    let waiting: Vec<String> = waiting.collect();
-    println!("{} of {} rows wait:\n{}", waiting.len(), table.len(), waiting.join("\n"));
-    assert!(!TODO_IS_A_FAILURE || waiting.is_empty(), "rows wait:\n{}", waiting.join("\n"));
+    let waiting = table.iter().filter_map(|(id, row)| Some((id.as_str(), row.todo.as_ref()?)));
+    let (ids, reasons): (Vec<&str>, Vec<&String>) = waiting.unzip();
+    for (id, reason) in ids.iter().zip(reasons) {
+        println!("skip: RTMv2's row {id}: {reason}");
+    }
+    assert_eq!(ids, WAITING);
 }
 
 /// Everything that is wrong, a sentence each.

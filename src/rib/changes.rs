@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Rib,
-    routes::Route,
+    route::Route,
     table::{Best, DestinationView, RouteView, ViewRecord},
 };
 use crate::model::{

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Rib, arena::Slot, routes::Expiry};
+use super::{Rib, arena::Slot, route::Expiry};
 use crate::model::{EntityId, Moment, Now, Prefix, RouteId, TableId};
 
 /// The deadlines there are, the next one first.

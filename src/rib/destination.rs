@@ -16,7 +16,7 @@ use super::{
     arena::{Arena, Slot},
     hold::Hold,
     policy::{InstanceSettings, Viability},
-    routes::Route,
+    route::Route,
 };
 use crate::model::{
     EntityId, FibStatus, Metric, Preference, Protocol, Rank, Timestamp, Turn, View, ViewSet,

@@ -9,7 +9,8 @@ use super::{
     Rib,
     arena::Slot,
     nexthops::Whose,
-    routes::{Expiry, Route, too_many},
+    route::{Expiry, Route},
+    routes::too_many,
 };
 use crate::model::{
     Change, ChangeFlags, EntityId, Forwarding, Now, Prefix, Result, RouteFlags, RouteState,

@@ -14,7 +14,7 @@ use super::{
     Rib,
     deadlines::Questions,
     entities::{Entity, Tenure, Terms},
-    routes::{InlineNextHop, Offer, OfferedNextHops},
+    offer::{InlineNextHop, Offer, OfferedNextHops},
 };
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, EntityState, ErrorKind, InterfaceIndex, Metric,

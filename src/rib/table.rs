@@ -8,7 +8,8 @@ use super::{
     arena::{Arena, Slot},
     destination::Destination,
     effects::Failure,
-    routes::{Route, no_such_route},
+    route::Route,
+    routes::no_such_route,
 };
 use crate::model::{
     EntityId, ErrorKind, Family, FibStatus, NextHopId, Prefix, PrefixMap, Protocol, Result,

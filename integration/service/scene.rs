@@ -100,7 +100,7 @@ pub(crate) fn before_start(
 /// would wait for one whose queue is full.
 #[expect(clippy::needless_pass_by_value, reason = "the socket ends here")]
 fn await_ready(manager: UnixDatagram, service: &Service) {
-    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let mut said = [0; 1024];
     loop {
         let Ok(length) = manager.recv(&mut said) else {

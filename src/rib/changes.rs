@@ -349,7 +349,8 @@ impl Rib {
     }
 
     /// Keeps what became of the best routes since; `by` is told nothing of its own doing. What
-    /// happens by itself, such as an expiry, is nobody's doing (RTMv2 row V1-08).
+    /// happens by itself, such as an expiry, and what links and next hops do to routes, is nobody's
+    /// doing (RTMv2 row V1-08).
     pub(super) fn record(
         &mut self,
         (table, to): (TableId, Prefix),

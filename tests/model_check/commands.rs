@@ -126,6 +126,21 @@ pub(crate) enum Command {
         prefix: u8,
         views: u8,
     },
+    ExactMatch {
+        family: Family,
+        walk: WalkCommand,
+    },
+    DeleteSelected {
+        entity: u8,
+        walk: WalkCommand,
+    },
+    SetLevel {
+        protocol: u8,
+        level: u8,
+    },
+    Reapply {
+        protocol: u8,
+    },
     TakeEffects {
         count: u8,
     },

@@ -154,6 +154,9 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         9 => (n(), n(), update())
             .prop_map(|(entity, route, changes)| C::Update { entity, route, changes }),
         8 => (n(), n()).prop_map(|(entity, route)| C::Delete { entity, route }),
+        1 => (n(), walk()).prop_map(|(entity, walk)| C::DeleteSelected { entity, walk }),
+        2 => (n(), n()).prop_map(|(protocol, level)| C::SetLevel { protocol, level }),
+        2 => n().prop_map(|protocol| C::Reapply { protocol }),
         3 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
         8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
         4 => Just(C::Ask),
@@ -185,6 +188,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         4 => (n(), prefix(), 0..6u8)
             .prop_map(|(entity, prefix, bytes)| C::SetCell { entity, prefix, bytes }),
         3 => (family(), walk()).prop_map(|(family, walk)| C::Walk { family, walk }),
+        2 => (family(), walk()).prop_map(|(family, walk)| C::ExactMatch { family, walk }),
         6 => (n(), page()).prop_map(|(walk, count)| C::Next { walk, count }),
         3 => (family(), prefix(), views())
             .prop_map(|(family, prefix, views)| C::LookUp { family, prefix, views }),

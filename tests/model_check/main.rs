@@ -15,6 +15,7 @@ mod passing;
 mod picture;
 mod reading;
 mod refusals;
+mod selecting;
 mod world;
 
 use std::{
@@ -197,6 +198,17 @@ impl Pair {
                 let to = world::prefix(*family, *prefix);
                 self.look_up(self.table(*family), to, self.views(*views));
             }
+            C::ExactMatch { family, walk } => {
+                self.exact_match(self.table(*family), world::prefix(*family, walk.prefix), walk);
+            }
+            C::DeleteSelected { entity, walk } => {
+                self.delete_selected(self.entity(*entity)?, walk);
+            }
+            C::SetLevel { protocol, level } => {
+                let level = u32::from(level % 4) * 40;
+                self.set_level(world::pick(&world::PROTOCOLS, *protocol)?, level);
+            }
+            C::Reapply { protocol } => self.reapply(world::pick(&world::PROTOCOLS, *protocol)?),
             C::TakeEffects { count } => self.take_effects((*count).into()),
         }
         Some(())

@@ -45,6 +45,8 @@ pub(crate) struct NaiveRoute {
     pub(crate) place: Place,
     pub(crate) neighbour: Option<NextHopId>,
     pub(crate) preference: u32,
+    /// What its owner asks for; 0 is the level of the protocol.
+    pub(crate) wanted: u32,
     pub(crate) metric: u32,
     pub(crate) since: u64,
     pub(crate) flags: u16,
@@ -125,6 +127,8 @@ pub(crate) struct Naive {
     pub(crate) questions: Vec<NaiveQuestion>,
     pub(crate) lists: Vec<NaiveList>,
     pub(crate) followers: Vec<Follower>,
+    /// The levels of protocols that were given another.
+    pub(crate) levels: BTreeMap<Protocol, u32>,
     pub(crate) cells: BTreeMap<(EntityId, Prefix), Vec<u8>>,
     /// What was added, updated, deleted or held since the last command.
     pub(crate) touched: BTreeSet<Place>,

@@ -48,12 +48,12 @@ fn metric(number: u8) -> Metric {
 }
 
 /// Who configures routes by hand may step before the level of the protocol (G34).
-fn settled_preference(protocol: Protocol, wanted: Preference) -> u32 {
-    let level = match protocol {
+pub(crate) fn settled_preference(naive: &Naive, protocol: Protocol, wanted: Preference) -> u32 {
+    let level = naive.levels.get(&protocol).copied().unwrap_or(match protocol {
         Protocol::STATIC => 3,
         Protocol::BGP => 15,
         _ => 120,
-    };
+    });
     match wanted.0 {
         0 => level,
         some if protocol == Protocol::STATIC => some,
@@ -94,6 +94,8 @@ impl Pair {
         named
     }
 
+    /// What next hops do to best routes is told to everybody, their owner too: only to add or delete
+    /// a route is to know what comes of it (V1-08).
     pub(crate) fn add_next_hop(&mut self, owner: EntityId, hop: &HopCommand) {
         let family = self.table_of(owner).family;
         let key = world::gateway(family, hop.gateway);
@@ -116,7 +118,7 @@ impl Pair {
         };
         assert_eq!(new, self.naive.find_hop(owner, key).is_none());
         self.known_hops.push(id);
-        self.naive.step(Some(owner), |naive| {
+        self.naive.step(None, |naive| {
             let known = naive.put_hop(owner, key, id);
             known.flags = hop.flags.into();
             known.weight = weight;
@@ -129,7 +131,7 @@ impl Pair {
     pub(crate) fn delete_next_hop(&mut self, owner: EntityId, id: NextHopId) {
         let refusals = self.naive.refuse_delete_next_hop(owner, id);
         if accepted(self.rib.delete_next_hop(owner, id), &refusals).is_some() {
-            self.naive.step(Some(owner), |naive| {
+            self.naive.step(None, |naive| {
                 naive.hops.iter_mut().find(|hop| hop.id == id).unwrap().deleted = true;
             });
         }
@@ -181,7 +183,8 @@ impl Pair {
             protocol,
             place,
             neighbour: offer.neighbour,
-            preference: settled_preference(protocol, offer.preference),
+            preference: settled_preference(&self.naive, protocol, offer.preference),
+            wanted: offer.preference.0,
             metric: offer.metric.0,
             since: 0,
             flags: offer.flags.0,
@@ -237,9 +240,9 @@ impl Pair {
         let (Some(change), Some(known)) = (accepted(result, &refusals), known) else { return };
         let mut route = known.clone();
         route.neighbour = changes.neighbour.unwrap_or(known.neighbour);
-        if let Some(wanted) = changes.preference {
-            route.preference = settled_preference(known.protocol, wanted);
-        }
+        route.wanted = changes.preference.map_or(known.wanted, |wanted| wanted.0);
+        let wanted = Preference(route.wanted);
+        route.preference = settled_preference(&self.naive, known.protocol, wanted);
         route.metric = changes.metric.map_or(known.metric, |metric| metric.0);
         route.views = changes.views.map_or(known.views, |views| views.0 & 3);
         route.private = changes.private.map_or_else(|| known.private.clone(), Into::into);

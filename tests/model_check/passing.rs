@@ -11,6 +11,9 @@ use crate::{
     world,
 };
 
+/// An owner is asked about so many routes at a time, those first that expired first.
+const OPEN_QUESTIONS: usize = 8;
+
 /// What is due, in the order of what is due at the same moment.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum NaiveDue {
@@ -84,10 +87,6 @@ impl Pair {
     }
 
     pub(crate) fn ask(&mut self) {
-        // An owner is asked about so many at a time, which is a claim of its own.
-        if self.asked.len() > 16 {
-            self.answer(0, false);
-        }
         let questions = self.rib.poll_questions();
         let mut told: Vec<NaiveQuestion> = questions
             .iter()
@@ -98,11 +97,21 @@ impl Pair {
             })
             .collect();
         // What was updated or withdrawn since is no question any more.
-        let mut expected = std::mem::take(&mut self.naive.questions);
-        expected.retain(|question| {
+        let mut waiting = std::mem::take(&mut self.naive.questions);
+        waiting.retain(|question| {
             let route = self.naive.route(question.route);
             route.is_some_and(|route| route.expiry == Expiry::Asked(question.until))
         });
+        let mut expected: Vec<NaiveQuestion> = Vec::new();
+        for question in waiting {
+            let open = self.asked.iter().filter(|asked| asked.owner == question.owner).count();
+            let now = expected.iter().filter(|asked| asked.owner == question.owner).count();
+            if open + now < OPEN_QUESTIONS {
+                expected.push(question);
+            } else {
+                self.naive.questions.push(question);
+            }
+        }
         told.sort_by_key(|question| (question.owner, question.route));
         expected.sort_by_key(|question| (question.owner, question.route));
         assert_eq!(told, expected, "the questions to owners");

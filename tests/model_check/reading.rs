@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use rtmd::{
-    model::{EntityId, ErrorKind, ListId, NextHopId, Prefix, RouteId, TableId, ViewSet},
+    model::{EntityId, ErrorKind, ListId, Prefix, RouteId, TableId, ViewSet},
     rib::{Best, DestinationView, LookUp, Match, Start, Walk, WalkSettings},
 };
 
 use crate::{
     Pair, accepted,
     commands::WalkCommand,
-    naive::{Naive, NaiveList, NaiveRoute},
+    naive::{Naive, NaiveList},
+    selecting::matches,
     world,
 };
 
@@ -73,19 +74,6 @@ impl Cursor {
             .map(|route| route.id)
             .collect()
     }
-}
-
-fn matches(naive: &Naive, route: &NaiveRoute, wanted: &Match) -> bool {
-    let Match { owner, neighbour, preference, next_hops, interface } = wanted;
-    let leads_by = |id: &NextHopId| {
-        let hop = naive.hop(*id);
-        naive.way_out(hop).unwrap_or(hop.key.interface)
-    };
-    owner.is_none_or(|owner| route.owner == owner)
-        && neighbour.is_none_or(|neighbour| route.neighbour == neighbour)
-        && preference.is_none_or(|(p, m)| (p.0, m.0) == (route.preference, route.metric))
-        && next_hops.iter().flatten().all(|id| route.next_hops.contains(id))
-        && interface.is_none_or(|it| route.next_hops.iter().any(|id| leads_by(id) == it))
 }
 
 impl Pair {
@@ -175,18 +163,7 @@ impl Pair {
         let refusals = self.naive.refuse_views(views.0);
         let result = self.rib.walk(settings.clone());
         let Some(walk) = accepted(result, &refusals) else { return };
-        let model = world::pick(&self.naive.routes, command.value);
-        let if_asked = |bit: u8| model.as_ref().filter(|_| command.criteria >> bit & 1 == 1);
-        let wanted = Match {
-            owner: if_asked(0).map(|route| route.owner),
-            neighbour: if_asked(1).map(|route| route.neighbour),
-            preference: if_asked(2).map(|route| {
-                (rtmd::model::Preference(route.preference), rtmd::model::Metric(route.metric))
-            }),
-            next_hops: if_asked(3).map(|route| route.next_hops.clone()),
-            interface: (command.criteria == 15)
-                .then(|| rtmd::model::InterfaceIndex(u32::from(command.value % 4))),
-        };
+        let wanted = self.wanted(command);
         let best = match command.value % 3 {
             0 => Best::Of(world::PROTOCOLS[usize::from(command.prefix) % 3]),
             _ => Best::Overall,

@@ -81,17 +81,19 @@ impl Naive {
             return vec![InvalidHandle];
         }
         match self.hops.iter().find(|hop| hop.id == id) {
-            Some(hop) if hop.owner != owner => vec![self.refuse_hop_of(hop.owner, owner)],
+            Some(hop) if hop.owner != owner => vec![self.refuse_foreign(owner, hop.owner)],
             Some(hop) if !hop.deleted => vec![],
             _ => vec![NotFound],
         }
     }
 
-    /// Another's next hop is another's; that of another table, or of nobody any more, is none.
-    fn refuse_hop_of(&self, other: EntityId, owner: EntityId) -> ErrorKind {
-        let known = |id| self.entities.iter().chain(&self.leaving).find(move |it| it.id == id);
-        let table = |id| known(id).map(|entity| entity.key.table);
-        if table(other) == table(owner) { AccessDenied } else { InvalidHandle }
+    /// Of another table, or of who is gone for good, it is nothing that could be named (HND-03).
+    fn refuse_foreign(&self, by: EntityId, owner: EntityId) -> ErrorKind {
+        let table = |id| {
+            let all = self.entities.iter().chain(&self.leaving);
+            all.filter(|entity| entity.id == id).map(|entity| entity.key.table).next()
+        };
+        if table(by) == table(owner) { AccessDenied } else { InvalidHandle }
     }
 
     /// `refused` by its contents; `is_new` if no route is updated by it.
@@ -129,7 +131,7 @@ impl Naive {
             match self.hops.iter().find(|hop| hop.id == *id) {
                 None => refusals.push(InvalidHandle),
                 Some(hop) if hop.owner != owner => {
-                    refusals.push(self.refuse_hop_of(hop.owner, owner));
+                    refusals.push(self.refuse_foreign(owner, hop.owner));
                 }
                 Some(hop) if hop.deleted => refusals.push(InvalidParameter),
                 Some(_) => {}
@@ -140,14 +142,10 @@ impl Naive {
 
     /// Of a route that the entity wants to change; ids come from what was once there.
     pub(crate) fn refuse_own_route(&self, owner: EntityId, id: RouteId) -> Refusals {
-        if self.entity(owner).is_none() {
-            return vec![InvalidHandle];
-        }
+        let Some(entity) = self.entity(owner) else { return vec![InvalidHandle] };
         let held = self.held.iter().map(|(route, _)| route).find(|route| route.id == id);
-        let table = self.entity(owner).map(|entity| entity.key.table);
         match (self.route(id), held) {
-            // Another table's is none.
-            (Some(route), _) | (_, Some(route)) if Some(route.place.0) != table => {
+            (Some(route), _) | (_, Some(route)) if route.place.0 != entity.key.table => {
                 vec![InvalidHandle]
             }
             (Some(route), _) | (_, Some(route)) if route.owner != owner => vec![AccessDenied],

@@ -306,7 +306,7 @@ impl Entity {
         let mut criteria = Options::new(criteria, "criterion");
         let to: Option<String> = criteria.take("destination")?;
         let to = to.map(|text| text.parse()).transpose()?;
-        let wanted = enumeration::criteria(matching, criteria)?;
+        let wanted = enumeration::criteria(&self.context, matching, criteria)?;
         self.command(&header, |_| Ok(())).await?;
         let mut work = Selection::new(self.id, wanted, to);
         while self.context.rib.with(|rib| rib.delete_selected(&mut work, SLICE, clock::now()))

@@ -3,8 +3,9 @@
 
 mod support;
 
-use rtmd::model::Family;
+use rtmd::{client, model::Family};
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal};
+use zbus::wire::ObjectPath;
 
 const STATIC: u32 = 10006;
 const MATCH_NEXT_HOPS: u32 = 8;
@@ -35,4 +36,21 @@ async fn criteria_name_no_more_next_hops_than_a_route_has_and_each_once() {
         let deleted = entity.delete_matching_routes(MATCH_NEXT_HOPS, &like).await;
         assert_eq!(refusal(deleted), invalid(why));
     }
+}
+
+#[tokio::test]
+async fn a_callback_has_a_path_of_255_bytes_at_most() {
+    let (bus, _service) = serve("");
+    let connection = bus.connect().await;
+    let manager = client::manager(&connection).await.unwrap();
+    let register = async |bytes: usize| {
+        let path = ObjectPath::try_from(format!("/{}", "x".repeat(bytes - 1))).unwrap();
+        let options = details([("callback", path.into())]);
+        manager.register_entity(0, "ipv4", STATIC, 0, &options).await
+    };
+    for bytes in [256, 30 << 20] {
+        let text = format!("a callback's path of {bytes} bytes, it has 255 at most");
+        assert_eq!(refusal(register(bytes).await), ("InvalidData".to_owned(), text));
+    }
+    register(255).await.unwrap();
 }

@@ -62,7 +62,7 @@ pub struct Registration {
 /// What a client asks for beyond being registered, and what binds it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Terms {
-    /// The object of its own that answers questions (`org.rtmd1.Callback`).
+    /// The path of its object that answers questions (`org.rtmd1.Callback`), at most 255 bytes.
     pub callback: Option<String>,
     /// How many methods it exports, 32 at most; they are numbered by the bits of a mask.
     pub methods: u32,
@@ -192,7 +192,8 @@ impl Rib {
     /// # Errors
     /// `AlreadyExists` for a key in use or a protocol that one has for itself, `InvalidParameter`
     /// for terms that cannot be, `FileNotFound` and `BadConfiguration` from the instance's
-    /// configuration, `InvalidData` for an unusable label, `NoSystemResources` beyond a limit.
+    /// configuration, `InvalidData` for an unusable label or callback, `NoSystemResources` beyond a
+    /// limit.
     pub fn register(
         &mut self,
         registration: Registration,
@@ -204,6 +205,14 @@ impl Rib {
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(ErrorKind::InvalidData
                 .because("a label has 64 characters at most, none of them a control character"));
+        }
+        // It is kept, and copied for each question.
+        const LONGEST_PATH: usize = 255;
+        let path = terms.callback.as_ref().map_or(0, String::len);
+        if path > LONGEST_PATH {
+            return Err(ErrorKind::InvalidData.because(format_args!(
+                "a callback's path of {path} bytes, it has {LONGEST_PATH} at most"
+            )));
         }
         if statics::is_reserved(key) {
             return Err(ErrorKind::AlreadyExists

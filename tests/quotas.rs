@@ -3,7 +3,10 @@
 
 mod support;
 
-use rtmd::{client, model::Family};
+use rtmd::{
+    client::{self, NotificationProxy, RouteListProxy},
+    model::Family,
+};
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal};
 use zbus::wire::ObjectPath;
 
@@ -53,4 +56,30 @@ async fn a_callback_has_a_path_of_255_bytes_at_most() {
         assert_eq!(refusal(register(bytes).await), ("InvalidData".to_owned(), text));
     }
     register(255).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_call_has_more_items_than_the_bulk_calls() {
+    const MOST: usize = 32_768;
+    let (bus, _service) = serve("");
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let path = client.entity.create_route_list().await.unwrap();
+    let list = RouteListProxy::builder(&client.connection).path(path).build().await.unwrap();
+    let path = client.table.register_for_change_notification(0, 1, 0).await.unwrap();
+    let notification = NotificationProxy::new(&client.connection, path).await.unwrap();
+    let (id, _) = client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    for (count, is_refused) in [(MOST, false), (MOST + 1, true)] {
+        let (routes, prefixes) = (vec![id; count], vec!["10.0.0.0/8"; count]);
+        for answer in [
+            list.insert(&routes).await,
+            client.entity.remove_from_route_lists(&routes).await,
+            notification.ignore_changed_destinations(&prefixes).await,
+        ] {
+            let text = format!("{count} items, a call has {MOST} at most");
+            match is_refused {
+                true => assert_eq!(refusal(answer), ("NoSystemResources".to_owned(), text)),
+                false => answer.unwrap(),
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     context::Context,
     convert::{bus_name, list_path, next_hop_info},
     enumeration,
-    errors::Refusals,
+    errors::{Refusals, check_items},
     lifecycle, methods,
     options::{
         Options, RouteChanges, RouteOptions, next_hop_id, next_hop_ids, next_hop_key, route_id,
@@ -64,11 +64,7 @@ impl Entity {
         items: &[I],
         mut f: impl FnMut(&mut Rib, &I) -> Result<T>,
     ) -> Result<(Vec<Option<T>>, Vec<ItemError>)> {
-        if items.len() > Refusals::MOST_ITEMS {
-            let (count, most) = (items.len(), Refusals::MOST_ITEMS);
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{count} items, a call has {most} at most")));
-        }
+        check_items(items)?;
         let caller = self.context.clients.caller(header).await?;
         self.context.rib.with(|rib| rib.authorize(self.id, &caller))?;
         let mut done = Vec::with_capacity(items.len());
@@ -379,13 +375,14 @@ impl Entity {
         private::serve(&self.context, connection, place, object).await
     }
 
-    /// Takes routes out of the lists they are in; all or none. Errors: AccessDenied, InvalidHandle,
-    /// NotFound.
+    /// Takes routes out of the lists they are in, at most 32768; all or none. Errors: AccessDenied,
+    /// InvalidHandle, NoSystemResources, NotFound.
     async fn remove_from_route_lists(
         &self,
         routes: Vec<u64>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
+        check_items(&routes)?;
         let routes = route_ids(&routes)?;
         self.command(&header, |rib| rib.move_to_list(self.id, None, &routes)).await
     }

@@ -7,6 +7,7 @@ use zbus::{Connection, interface, message::Header, object_server::SignalEmitter}
 use super::{
     context::Context,
     convert::{best_change, destination_info},
+    errors::check_items,
     private::{self, Owner},
     wire::{BestChange, DestinationInfo},
 };
@@ -62,13 +63,14 @@ impl Notification {
         })
     }
 
-    /// Drops what waits for these destinations; if they change again that is told. Errors:
-    /// InvalidHandle, InvalidParameter.
+    /// Drops what waits for these destinations, at most 32768; if they change again that is told.
+    /// Errors: InvalidHandle, InvalidParameter, NoSystemResources.
     fn ignore_changed_destinations(
         &self,
         destinations: Vec<String>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
+        check_items(&destinations)?;
         let read = |text: &String| text.parse();
         let destinations: Vec<Prefix> = destinations.iter().map(read).collect::<Result<_>>()?;
         self.command(&header, |rib, table, id| rib.ignore_changed(table, id, &destinations))

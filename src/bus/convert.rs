@@ -36,14 +36,6 @@ pub(super) fn list_path(owner: EntityId, id: ListId) -> OwnedObjectPath {
     path(format!("{}/list/{}", entity_path(owner), id.0))
 }
 
-/// The list whose object this is, if it is one.
-pub(super) fn list_id(list: &ObjectPath<'_>) -> Option<ListId> {
-    let numbers = list.as_str().strip_prefix(wire::ROOT)?.strip_prefix("/entity/")?;
-    let (entity, list) = numbers.split_once("/list/")?;
-    entity.parse::<u64>().ok()?;
-    list.parse().ok().map(ListId)
-}
-
 /// A path made of words and numbers of ours, which is always a valid one.
 fn path(text: String) -> OwnedObjectPath {
     debug_assert!(ObjectPath::try_from(text.as_str()).is_ok(), "{text} is no object path");

@@ -14,8 +14,8 @@ use super::{
     errors::{Refusals, check_items},
     lifecycle, methods,
     options::{
-        Options, RouteChanges, RouteOptions, next_hop_id, next_hop_ids, next_hop_key, route_id,
-        route_ids,
+        FindList, Options, RouteChanges, RouteOptions, next_hop_id, next_hop_ids, next_hop_key,
+        route_id, route_ids,
     },
     private::{self, Owner},
     queue,
@@ -81,6 +81,15 @@ impl Entity {
             tokio::task::yield_now().await;
         }
         Ok((done, refusals.into_items()))
+    }
+
+    /// Finds route lists of the caller's, which may be another connection than the one that made a
+    /// list of a shared entity.
+    fn find_list(&self, header: &Header<'_>) -> impl FindList {
+        |path: &OwnedObjectPath| {
+            let caller = header.sender().map_or("", |name| name.as_str());
+            self.context.privates.route_list(path, caller)
+        }
     }
 
     fn property<T>(&self, f: impl FnOnce(&Rib, &rib::Entity) -> T) -> zbus::fdo::Result<T> {
@@ -191,7 +200,7 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(u64, u32)> {
         let to = destination.parse()?;
-        let route = RouteOptions::read(route)?;
+        let route = RouteOptions::read(route, self.find_list(&header))?;
         let how = ChangeFlags(change_flags);
         let added = |rib: &mut Rib| rib.add_route(self.id, &route.to(to), how, clock::now());
         self.command(&header, added).await.map(|(id, change)| (id.0.get(), change.0))
@@ -240,7 +249,7 @@ impl Entity {
         change_flags: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
-        let route = RouteOptions::read(route)?;
+        let route = RouteOptions::read(route, self.find_list(&header))?;
         let (how, now) = (ChangeFlags(change_flags), clock::now());
         let add = |rib: &mut Rib, destination: &String| {
             rib.add_route(self.id, &route.to(destination.parse()?), how, now)
@@ -262,7 +271,7 @@ impl Entity {
         changes: BTreeMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u32> {
-        let (id, changes) = (route_id(id)?, RouteChanges::read(changes)?);
+        let (id, changes) = (route_id(id)?, RouteChanges::read(changes, self.find_list(&header))?);
         let update =
             |rib: &mut Rib| rib.update_route(self.id, id, &changes.amendment(), clock::now());
         self.command(&header, update).await.map(|change| change.0)

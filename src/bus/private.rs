@@ -15,7 +15,7 @@ use zbus::{
 
 use super::{context::Context, errors::bus_trouble, served::Served};
 use crate::{
-    model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId},
+    model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId, quoted},
     rib::Limits,
 };
 
@@ -104,6 +104,21 @@ impl Privates {
         }
         known.insert(path.clone(), private);
         Ok(())
+    }
+
+    /// The route list that is this object of the connection's.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for everything else (RTMv2 row LIST-10).
+    pub(super) fn route_list(&self, path: &OwnedObjectPath, bus_name: &str) -> Result<ListId> {
+        match self.lock().get(path) {
+            Some(Private { owner, kind: Kind::RouteList(id), .. }) if owner == bus_name => Ok(*id),
+            _ => {
+                let path = quoted(path.as_str());
+                Err(ErrorKind::InvalidHandle
+                    .because(format_args!("{path} is no route list of yours")))
+            }
+        }
     }
 
     /// Those of a connection.

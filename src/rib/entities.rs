@@ -339,36 +339,41 @@ impl Rib {
         Ok(self.entities.values().filter(move |entity| entity.key.table == table))
     }
 
-    /// The caller's registrations in a table: what "own" refers to.
-    ///
-    /// # Errors
-    /// `InvalidParameter` when it has none.
-    pub fn own_entities(&self, table: TableId, caller: &Caller) -> Result<Vec<EntityId>> {
-        let own: Vec<EntityId> = self.own(table, caller).map(|entity| entity.id).collect();
-        if own.is_empty() {
-            return Err(no_own_registration(table));
-        }
-        Ok(own)
-    }
-
-    /// The protocol of the caller's registrations in a table (`RTM_THIS_PROTOCOL`).
+    /// The caller's registrations in a table: what "own" refers to. Those of the connection come
+    /// first; only where it has none, the shared ones of its user do.
     ///
     /// # Errors
     /// `InvalidParameter` when it has none there, or some of different protocols.
-    pub fn own_protocol(&self, table: TableId, caller: &Caller) -> Result<Protocol> {
-        let mut protocols = self.own(table, caller).map(|entity| entity.key.protocol);
-        let protocol = protocols.next().ok_or_else(|| no_own_registration(table))?;
-        if protocols.any(|other| other != protocol) {
-            return Err(ErrorKind::InvalidParameter.because(format_args!(
-                "your registrations in table {table} are of several protocols: name one"
-            )));
-        }
-        Ok(protocol)
+    pub fn own_entities(&self, table: TableId, caller: &Caller) -> Result<Vec<EntityId>> {
+        Ok(self.own(table, caller)?.0)
     }
 
-    fn own(&self, table: TableId, caller: &Caller) -> impl Iterator<Item = &Entity> {
-        let in_table = self.entities.values().filter(move |entity| entity.key.table == table);
-        in_table.filter(|entity| entity.is_held_by(caller))
+    /// The protocol of these registrations (`RTM_THIS_PROTOCOL`).
+    ///
+    /// # Errors
+    /// As [`Rib::own_entities`].
+    pub fn own_protocol(&self, table: TableId, caller: &Caller) -> Result<Protocol> {
+        Ok(self.own(table, caller)?.1)
+    }
+
+    fn own(&self, table: TableId, caller: &Caller) -> Result<(Vec<EntityId>, Protocol)> {
+        let of = |tenure: Tenure| {
+            let held = self.entities.values().filter(|entity| entity.is_held_by(caller));
+            held.filter(move |entity| entity.key.table == table && entity.tenure == tenure)
+        };
+        let connections = of(Tenure::Connection).next();
+        let Some(first) = connections.or_else(|| of(Tenure::User).next()) else {
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("you have no registration in table {table} to refer to")));
+        };
+        let protocol = first.key.protocol;
+        if of(first.tenure).any(|other| other.key.protocol != protocol) {
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "your registrations in table {table} are of several protocols: it is not clear \
+                 which is meant"
+            )));
+        }
+        Ok((of(first.tenure).map(|entity| entity.id).collect(), protocol))
     }
 
     /// Whether the caller may speak for an entity.
@@ -430,11 +435,6 @@ impl Rib {
         }
         Ok(())
     }
-}
-
-fn no_own_registration(table: TableId) -> Error {
-    ErrorKind::InvalidParameter
-        .because(format_args!("you have no registration in table {table} to refer to"))
 }
 
 fn not_registered(id: EntityId) -> Error {

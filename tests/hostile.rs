@@ -90,7 +90,8 @@ async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
 #[tokio::test]
 async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
     let bus = PrivateBus::start();
-    let service = bus.serve(NO_FIB);
+    // All of them are one user's here.
+    let service = bus.serve(&format!("{NO_FIB}[limits]\nentities-per-user = 4096\n"));
     let mut connections = Vec::new();
     'full: loop {
         let connection = bus.connect().await;

@@ -10,6 +10,7 @@ use rtmd::{
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal};
 use zbus::wire::ObjectPath;
 
+const RIP: u32 = 8;
 const STATIC: u32 = 10006;
 const MATCH_NEXT_HOPS: u32 = 8;
 
@@ -82,4 +83,25 @@ async fn no_call_has_more_items_than_the_bulk_calls() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_users_forgotten_shared_registrations_keep_none_of_its_daemons_out() {
+    let (bus, _service) = serve("entities-per-client = 2\nentities-per-user = 5\n");
+    let connection = bus.connect().await;
+    let script = client::manager(&connection).await.unwrap();
+    let shared = details([("shared", true.into())]);
+    for instance in 0..2 {
+        script.register_entity(0, "ipv4", RIP, instance, &shared).await.unwrap();
+    }
+    let (name, text) = refusal(script.register_entity(0, "ipv4", RIP, 2, &shared).await);
+    assert_eq!(name, "NoSystemResources");
+    assert!(text.ends_with("holds 2 shared registrations, the most for one user"), "{text}");
+    let daemon = Client::register(&bus, Family::Ipv4, STATIC).await;
+    Client::register_on(&daemon.connection, Family::Ipv6, STATIC).await;
+    let none = details([]);
+    script.register_entity(0, "ipv4", STATIC, 1, &none).await.expect("the fifth of the user");
+    let (name, text) = refusal(script.register_entity(0, "ipv4", STATIC, 2, &none).await);
+    assert_eq!(name, "NoSystemResources");
+    assert!(text.ends_with("holds 5 registrations, the most for one user"), "{text}");
 }

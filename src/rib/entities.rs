@@ -180,6 +180,11 @@ impl Entity {
         }
     }
 
+    /// The user it counts for; none for the service itself.
+    pub(super) fn user(&self) -> Option<u32> {
+        (self.tenure != Tenure::Service).then_some(self.caller.uid)
+    }
+
     /// How many routes it offers.
     pub fn routes(&self) -> usize {
         self.routes.len()
@@ -223,7 +228,7 @@ impl Rib {
                 .because(format_args!("{key} is already registered, as entity {known}")));
         }
         self.check_terms(key, tenure, &terms)?;
-        self.check_room_for_entity(&caller)?;
+        self.check_room_for_entity(tenure, &caller)?;
         if terms.reserve_opaque {
             self.check_room_for_cells(key.table)?;
         }
@@ -419,19 +424,33 @@ impl Rib {
         Ok(())
     }
 
-    fn check_room_for_entity(&self, caller: &Caller) -> Result<()> {
+    fn check_room_for_entity(&self, tenure: Tenure, caller: &Caller) -> Result<()> {
+        let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::NoSystemResources.because(why));
         let limits = self.policy.limits;
         if self.entities.by_id.len() + self.entities.leaving.len() >= limits.entities as usize {
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{} entities are registered, the most", limits.entities)));
+            return refuse(format_args!("{} entities are registered, the most", limits.entities));
         }
-        // A user's shared registrations outlive connections, so the user is what they count for.
-        let held = self.entities.values().filter(|entity| entity.is_held_by(caller)).count();
+        let Caller { bus_name, uid } = caller;
+        let all = self.entities.values().chain(self.entities.leaving.values());
+        let of_user = all.filter(|entity| entity.user() == Some(*uid)).count();
+        if of_user >= limits.entities_per_user as usize {
+            return refuse(format_args!(
+                "user {uid} holds {of_user} registrations, the most for one user"
+            ));
+        }
+        // Shared ones outlive connections: were they to count for each of these, a script that
+        // forgets its own could keep every daemon of the user out.
+        let alike = self.entities.values().filter(|entity| entity.tenure == tenure);
+        let held = alike.filter(|entity| entity.is_held_by(caller)).count();
         if held >= limits.entities_per_client as usize {
-            return Err(ErrorKind::NoSystemResources.because(format_args!(
-                "{} holds {held} registrations, the most for one client",
-                caller.bus_name
-            )));
+            return match tenure {
+                Tenure::User => refuse(format_args!(
+                    "user {uid} holds {held} shared registrations, the most for one user"
+                )),
+                Tenure::Connection | Tenure::Service => refuse(format_args!(
+                    "{bus_name} holds {held} registrations, the most for one client"
+                )),
+            };
         }
         Ok(())
     }

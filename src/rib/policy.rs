@@ -69,8 +69,10 @@ pub struct Levels {
 pub struct Limits {
     /// Registrations in all tables together (`NoSystemResources`).
     pub entities: u32,
-    /// Registrations of one bus connection (`NoSystemResources`).
+    /// Registrations of one bus connection, and shared ones of one user (`NoSystemResources`).
     pub entities_per_client: u32,
+    /// Registrations of one user, shared or not (`NoSystemResources`).
+    pub entities_per_user: u32,
     /// Routes in one table (`NotEnoughMemory`).
     pub routes: u32,
     /// Routes to one destination (`NotEnoughMemory`).
@@ -165,6 +167,7 @@ impl Default for Limits {
         Self {
             entities: 4096,
             entities_per_client: 256,
+            entities_per_user: 1024,
             routes: 8_000_000,
             routes_per_destination: 1024,
             next_hops: 65_536,

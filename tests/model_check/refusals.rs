@@ -43,6 +43,14 @@ impl Naive {
                 && (terms.exclusive || other.exclusive)
         });
         let of_table = self.entities.iter().filter(|e| e.key.table == key.table);
+        let all = self.entities.iter().chain(&self.leaving);
+        let of_user = all.filter(|entity| entity.caller.uid == caller.uid);
+        // Shared ones count for the user, the others for the connection.
+        let alike = self.entities.iter().filter(|entity| match (tenure, entity.shared) {
+            (Tenure::User, true) => entity.caller.uid == caller.uid,
+            (Tenure::Connection, false) => entity.caller.bus_name == caller.bus_name,
+            _ => false,
+        });
         when(&[
             (self.entities.iter().any(|known| known.key == key), AlreadyExists),
             (rival, AlreadyExists),
@@ -51,7 +59,8 @@ impl Naive {
                 self.entities.len() + self.leaving.len() >= limits.entities as usize,
                 NoSystemResources,
             ),
-            (self.own(caller).count() >= limits.entities_per_client as usize, NoSystemResources),
+            (alike.count() >= limits.entities_per_client as usize, NoSystemResources),
+            (of_user.count() >= limits.entities_per_user as usize, NoSystemResources),
             (
                 terms.reserve_opaque
                     && of_table.filter(|e| e.cells).count() >= limits.opaque_entities as usize,

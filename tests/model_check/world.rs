@@ -16,7 +16,8 @@ pub(crate) const PROTOCOLS: [Protocol; 3] = [Protocol::STATIC, Protocol::BGP, Pr
 pub(crate) fn policy() -> Policy {
     let limits = Limits {
         entities: 7,
-        entities_per_client: 4,
+        entities_per_client: 3,
+        entities_per_user: 5,
         routes: 14,
         routes_per_destination: 6,
         next_hops: 6,

@@ -78,6 +78,51 @@ fn one_client_cannot_take_all_registrations() {
 }
 
 #[test]
+fn one_user_cannot_take_all_registrations_with_many_connections() {
+    let mut policy = Policy::standard();
+    policy.limits.entities_per_user = 2;
+    let mut test = TestRib::new(policy);
+    let mut instance = 0;
+    let mut register = |test: &mut TestRib, who: &str, uid, tenure| {
+        instance += 1;
+        let wanted = registration(table(Family::Ipv4), instance, tenure);
+        test.rib.register(wanted, caller(who, uid), Now::at(0)).map(|profile| profile.id)
+    };
+    let first = register(&mut test, ":1", 7, Tenure::Connection).unwrap();
+    register(&mut test, ":2", 7, Tenure::User).unwrap();
+    let refusal = register(&mut test, ":3", 7, Tenure::Connection).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoSystemResources);
+    assert_eq!(refusal.message, "user 7 holds 2 registrations, the most for one user");
+    register(&mut test, ":4", 8, Tenure::Connection).expect("others are served");
+    test.rib.deregister(first).unwrap();
+    let refusal = register(&mut test, ":3", 7, Tenure::Connection).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoSystemResources, "what is leaving is still there");
+    assert!(matches!(test.rib.withdraw(first, 1, Now::at(0)), Withdrawal::Complete(_)));
+    register(&mut test, ":3", 7, Tenure::Connection).expect("it is gone");
+}
+
+#[test]
+fn shared_registrations_count_for_the_user_and_not_for_its_connections() {
+    let mut policy = Policy::standard();
+    policy.limits.entities_per_client = 2;
+    let mut test = TestRib::new(policy);
+    let mut instance = 0;
+    let mut register = |who: &str, uid, tenure| {
+        instance += 1;
+        let wanted = registration(table(Family::Ipv4), instance, tenure);
+        let result = test.rib.register(wanted, caller(who, uid), Now::at(0));
+        result.map_err(|refusal| refusal.message).err()
+    };
+    assert_eq!([register(":1", 7, Tenure::User), register(":2", 7, Tenure::User)], [None, None]);
+    let refusal = register(":3", 7, Tenure::User);
+    assert_eq!(refusal.unwrap(), "user 7 holds 2 shared registrations, the most for one user");
+    assert_eq!(register(":4", 7, Tenure::Connection), None, "a daemon of the same user");
+    assert_eq!(register(":4", 7, Tenure::Connection), None);
+    let refusal = register(":4", 7, Tenure::Connection);
+    assert_eq!(refusal.unwrap(), ":4 holds 2 registrations, the most for one client");
+}
+
+#[test]
 fn only_the_connection_that_registered_may_speak_for_the_entity() {
     let mut test = TestRib::with_entities([]);
     let wanted = registration(table(Family::Ipv4), 0, Tenure::Connection);

@@ -91,7 +91,8 @@ async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
 async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
     let bus = PrivateBus::start();
     // All of them are one user's here.
-    let service = bus.serve(&format!("{NO_FIB}[limits]\nentities-per-user = 4096\n"));
+    let limits = "[limits]\nentities-per-user = 4096\nenumerations-per-user = 1024\n";
+    let service = bus.serve(&format!("{NO_FIB}{limits}"));
     let mut connections = Vec::new();
     'full: loop {
         let connection = bus.connect().await;

@@ -8,9 +8,12 @@ use rtmd::{
     model::Family,
 };
 use support::{Client, NO_FIB, PrivateBus, Service, details, refusal};
-use zbus::wire::ObjectPath;
+use zbus::{OwnedObjectPath, wire::ObjectPath};
 
+/// Anyone but root.
+const OTHER_USER: u32 = 65534;
 const RIP: u32 = 8;
+const OSPF: u32 = 13;
 const STATIC: u32 = 10006;
 const MATCH_NEXT_HOPS: u32 = 8;
 
@@ -104,4 +107,37 @@ async fn a_users_forgotten_shared_registrations_keep_none_of_its_daemons_out() {
     let (name, text) = refusal(script.register_entity(0, "ipv4", STATIC, 2, &none).await);
     assert_eq!(name, "NoSystemResources");
     assert!(text.ends_with("holds 5 registrations, the most for one user"), "{text}");
+}
+
+#[tokio::test]
+async fn one_user_cannot_take_all_private_objects_with_many_connections() {
+    let limits = ["enumerations", "notifications", "route-lists"];
+    let limits =
+        limits.map(|kind| format!("{kind} = 5\n{kind}-per-client = 2\n{kind}-per-user = 3\n"));
+    let (bus, _service) = serve(&limits.concat());
+    let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let Some(other) = bus.connect_as(OTHER_USER).await else { return };
+    let other = Client::register_on(&other, Family::Ipv4, RIP).await;
+    for kind in ["enumerations", "registrations for change notification", "route lists"] {
+        let make = async |by: &Client| match kind {
+            "enumerations" => by.table.create_destination_enumeration(0, 0, "", 0).await,
+            "route lists" => by.entity.create_route_list().await,
+            _ => by.table.register_for_change_notification(0, 1, 0).await,
+        };
+        let refused = |result| refusal::<OwnedObjectPath>(result);
+        let most = |count: u32, whose| {
+            let text = format!("{count} {kind} are open, the most {whose}");
+            ("NoSystemResources".to_owned(), text)
+        };
+        let beside = Client::register(&bus, Family::Ipv6, OSPF).await;
+        for _ in 0..2 {
+            make(&owner).await.unwrap();
+        }
+        assert_eq!(refused(make(&owner).await), most(2, "for one client"));
+        make(&beside).await.unwrap();
+        assert_eq!(refused(make(&beside).await), most(3, "for one user"));
+        make(&other).await.unwrap();
+        make(&other).await.expect("another user has its own");
+        beside.entity.deregister(&details([])).await.unwrap();
+    }
 }

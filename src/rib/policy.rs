@@ -93,6 +93,8 @@ pub struct Limits {
     pub notifications: u32,
     /// Registrations for change notification of one bus connection (`NoSystemResources`).
     pub notifications_per_client: u32,
+    /// Registrations for change notification of all bus connections of one user (`NoSystemResources`).
+    pub notifications_per_user: u32,
     /// Changes that an ordered registration keeps; beyond that they are lost, and it is told.
     pub queued_changes: u32,
     /// Bytes of a cell that an entity has in a destination (`InvalidParameter`).
@@ -107,10 +109,14 @@ pub struct Limits {
     pub route_lists: u32,
     /// Route lists of one bus connection (`NoSystemResources`).
     pub route_lists_per_client: u32,
+    /// Route lists of all bus connections of one user (`NoSystemResources`).
+    pub route_lists_per_user: u32,
     /// Enumerations that are open (`NoSystemResources`).
     pub enumerations: u32,
     /// Enumerations that one bus connection has open (`NoSystemResources`).
     pub enumerations_per_client: u32,
+    /// Enumerations that all bus connections of one user have open (`NoSystemResources`).
+    pub enumerations_per_user: u32,
     /// Invocations of methods by one bus connection that are under way (`NoSystemResources`).
     pub invocations_per_client: u32,
     /// Invocations of one entity's methods that are under way (`NoSystemResources`).
@@ -177,6 +183,7 @@ impl Default for Limits {
             expiry_answer: 5000,
             notifications: 1024,
             notifications_per_client: 16,
+            notifications_per_user: 256,
             queued_changes: 65_536,
             opaque_bytes: 256,
             opaque_entities: 16,
@@ -184,8 +191,10 @@ impl Default for Limits {
             private_bytes: 256,
             route_lists: 1024,
             route_lists_per_client: 64,
+            route_lists_per_user: 256,
             enumerations: 1024,
             enumerations_per_client: 16,
+            enumerations_per_user: 256,
             invocations_per_client: 16,
             invocations_per_entity: 32,
             invocation_bytes: 65_536,

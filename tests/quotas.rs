@@ -141,3 +141,19 @@ async fn one_user_cannot_take_all_private_objects_with_many_connections() {
         beside.entity.deregister(&details([])).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn one_user_cannot_fill_a_table_with_many_connections() {
+    let (bus, _service) = serve("routes = 5\nroutes-per-user = 3\n");
+    let one = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let beside = Client::register(&bus, Family::Ipv4, OSPF).await;
+    for (client, prefix) in [(&one, "10.0.0.0/8"), (&one, "11.0.0.0/8"), (&beside, "10.0.0.0/8")] {
+        client.add(prefix, "127.0.0.2").await.unwrap();
+    }
+    let (name, text) = refusal(beside.add("12.0.0.0/8", "127.0.0.2").await);
+    assert_eq!(name, "NotEnoughMemory");
+    assert!(text.starts_with("3 routes in table 0/ipv4 count for user "), "{text}");
+    let Some(other) = bus.connect_as(OTHER_USER).await else { return };
+    let other = Client::register_on(&other, Family::Ipv4, RIP).await;
+    other.add("12.0.0.0/8", "127.0.0.2").await.expect("others are served");
+}

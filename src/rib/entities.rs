@@ -160,6 +160,11 @@ impl Entities {
         self.known(id).map(|entity| entity.key.table)
     }
 
+    /// The user that an entity counts for, also while it is leaving; none for the service's own.
+    pub(super) fn user(&self, id: EntityId) -> Option<u32> {
+        self.known(id).and_then(Entity::user)
+    }
+
     /// Whether there is anyone to ask about the entity's routes.
     pub(super) fn can_be_asked(&self, id: EntityId) -> bool {
         self.by_id.get(&id).is_some_and(|entity| entity.tenure == Tenure::Connection)
@@ -180,8 +185,7 @@ impl Entity {
         }
     }
 
-    /// The user it counts for; none for the service itself.
-    pub(super) fn user(&self) -> Option<u32> {
+    fn user(&self) -> Option<u32> {
         (self.tenure != Tenure::Service).then_some(self.caller.uid)
     }
 

@@ -140,12 +140,25 @@ impl Rib {
         Ok(())
     }
 
-    pub(super) fn check_room_for_route(&self, id: TableId, to: Prefix) -> Result<()> {
+    pub(super) fn check_room_for_route(
+        &self,
+        owner: EntityId,
+        id: TableId,
+        to: Prefix,
+    ) -> Result<()> {
         let Some(table) = self.tables.get(&id) else { return Ok(()) };
         let limits = self.policy.limits;
         if table.routes + table.held >= limits.routes as usize {
             return Err(ErrorKind::NotEnoughMemory
                 .because(format_args!("table {id} has {} routes, the most", limits.routes)));
+        }
+        if let Some(user) = self.entities.user(owner) {
+            let count = table.users.count(user);
+            if count >= limits.routes_per_user as usize {
+                return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                    "{count} routes in table {id} count for user {user}, the most for one user"
+                )));
+            }
         }
         let candidates = table.destinations.get(&to).map_or(0, |d| d.routes().len());
         if candidates >= limits.routes_per_destination as usize {

@@ -75,6 +75,9 @@ pub struct Limits {
     pub entities_per_user: u32,
     /// Routes in one table (`NotEnoughMemory`).
     pub routes: u32,
+    /// Routes in one table that count for one user (`NotEnoughMemory`): those of its entities, and
+    /// those that are held because it asked for it.
+    pub routes_per_user: u32,
     /// Routes to one destination (`NotEnoughMemory`).
     pub routes_per_destination: u32,
     /// Next hops of one entity (`NotEnoughMemory`), deleted ones that routes still have included.
@@ -175,6 +178,7 @@ impl Default for Limits {
             entities_per_client: 256,
             entities_per_user: 1024,
             routes: 8_000_000,
+            routes_per_user: 4_000_000,
             routes_per_destination: 1024,
             next_hops: 65_536,
             next_hop_lists: 65_536,

@@ -5,6 +5,7 @@
 use rtmd::{
     model::{
         Caller, EntityId, EntityKey, ErrorKind, ListId, NextHopId, NextHopKey, Prefix, RouteId,
+        TableId,
     },
     rib::{Offer, OfferedNextHops, Tenure, Terms},
 };
@@ -133,6 +134,7 @@ impl Naive {
             (keys.iter().any(|key| !self.is_possible(*key)), InvalidParameter),
             (!self.has_room_for_next_hops(owner, &keys), NotEnoughMemory),
             (is_new && in_table + held >= limits.routes as usize, NotEnoughMemory),
+            (is_new && !self.has_room_for_route(table, entity.caller.uid), NotEnoughMemory),
             (is_new && candidates >= limits.routes_per_destination as usize, NotEnoughMemory),
         ]);
         for id in ids.iter().chain(&offer.neighbour) {
@@ -225,6 +227,13 @@ impl Naive {
 
     fn is_too_private(&self, private: &[u8]) -> bool {
         private.len() > world::policy().limits.private_bytes as usize
+    }
+
+    /// What is held counts for who asked for it.
+    pub(crate) fn has_room_for_route(&self, table: TableId, user: u32) -> bool {
+        let all = self.routes.iter().chain(self.held.iter().map(|(route, _)| route));
+        let of_user = all.filter(|route| route.place.0 == table && route.user == user).count();
+        of_user < world::policy().limits.routes_per_user as usize
     }
 
     fn is_possible(&self, key: NextHopKey) -> bool {

@@ -19,6 +19,7 @@ pub(crate) fn policy() -> Policy {
         entities_per_client: 3,
         entities_per_user: 5,
         routes: 14,
+        routes_per_user: 6,
         routes_per_destination: 6,
         next_hops: 6,
         next_hops_per_route: 2,

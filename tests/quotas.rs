@@ -157,3 +157,16 @@ async fn one_user_cannot_fill_a_table_with_many_connections() {
     let other = Client::register_on(&other, Family::Ipv4, RIP).await;
     other.add("12.0.0.0/8", "127.0.0.2").await.expect("others are served");
 }
+
+#[tokio::test]
+async fn no_destination_is_held_for_ever() {
+    let (bus, _service) = serve("hold-time = 60000\n");
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let hold = async |time| client.entity.hold_destination("10.0.0.0/8", 1, time).await;
+    for (time, words) in [(u32::MAX, "for ever"), (60_001, "60001 milliseconds")] {
+        let why = format!("a hold that lasts {words}, it may be 60000 milliseconds at most");
+        assert_eq!(refusal(hold(time).await), invalid(&why));
+    }
+    hold(60_000).await.unwrap();
+}

@@ -326,10 +326,12 @@ impl Entity {
     }
 
     /// Marks a destination for hold-down: when its last route in one of these views is withdrawn,
-    /// the view remembers it as held for this many milliseconds, counted from then. All marks of a
-    /// destination share the longest time. Any entity may; a held route counts among the routes of
-    /// the user that asked for the longest, and nothing is held for who has too many. A destination without routes is the error
-    /// InvalidHandle. Errors: AccessDenied, InvalidHandle, InvalidParameter, NotSupported.
+    /// the view remembers it as held for this many milliseconds, counted from then; the limit
+    /// "hold-time" is the most, so for ever only where that allows it. All marks of a destination
+    /// share the longest time. Any entity may; a held route counts among the routes of the user that
+    /// asked for the longest, and nothing is held for who has too many. A destination without routes
+    /// is the error InvalidHandle. Errors: AccessDenied, InvalidHandle, InvalidParameter,
+    /// NotSupported.
     async fn hold_destination(
         &self,
         destination: &str,

@@ -71,8 +71,8 @@ impl Rib {
     /// long (RTMv2 rows HOLD-01 to HOLD-08). Any entity may.
     ///
     /// # Errors
-    /// `InvalidHandle` for a destination that is not there, `InvalidParameter` without a view,
-    /// `NotSupported` for a view the table has not.
+    /// `InvalidHandle` for a destination that is not there, `InvalidParameter` without a view or for
+    /// longer than the limit, `NotSupported` for a view the table has not.
     pub fn hold_destination(
         &mut self,
         entity: EntityId,
@@ -85,6 +85,13 @@ impl Rib {
         let views = self.check_look(table, to, views)?;
         if views.is_empty() {
             return Err(ErrorKind::InvalidParameter.because("a hold needs at least one view"));
+        }
+        // Not shortened: a hold lasts as long as was asked for (RTMv2 row HOLD-07).
+        let most = self.policy.limits.hold_time;
+        if span.exceeds(most) {
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "a hold that lasts {span}, it may be {most} milliseconds at most"
+            )));
         }
         let found = self.tables.get_mut(&table).and_then(|table| table.destinations.get_mut(&to));
         let Some(destination) = found.filter(|destination| destination.exists()) else {

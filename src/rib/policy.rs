@@ -90,6 +90,8 @@ pub struct Limits {
     /// Items of one page of an enumeration, and destinations a page looks at for each item.
     #[serde(rename = "max-handles")]
     pub handles: u32,
+    /// Milliseconds that a destination can be held (`InvalidParameter`); 0xFFFFFFFF for ever.
+    pub hold_time: u32,
     /// Milliseconds that the owner of an expired route has to answer.
     pub expiry_answer: u32,
     /// Registrations for change notification (`NoSystemResources`).
@@ -184,6 +186,7 @@ impl Default for Limits {
             next_hop_lists: 65_536,
             next_hops_per_route: 64,
             handles: 1000,
+            hold_time: 3_600_000,
             expiry_answer: 5000,
             notifications: 1024,
             notifications_per_client: 16,

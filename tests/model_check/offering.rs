@@ -306,7 +306,7 @@ impl Pair {
         let table = self.table_of(entity);
         let (to, views) = (world::prefix(table.family, number), self.views(views));
         let milliseconds = milliseconds(ttl);
-        let refusals = self.naive.refuse_hold(entity, to, views.0);
+        let refusals = self.naive.refuse_hold(entity, to, (views.0, milliseconds));
         let span = Span::from_millis(milliseconds).unwrap();
         if accepted(self.rib.hold_destination(entity, to, views, span), &refusals).is_none() {
             return;

@@ -178,10 +178,16 @@ impl Naive {
         ])
     }
 
-    pub(crate) fn refuse_hold(&self, entity: EntityId, to: Prefix, views: u32) -> Refusals {
+    pub(crate) fn refuse_hold(
+        &self,
+        entity: EntityId,
+        to: Prefix,
+        (views, milliseconds): (u32, u32),
+    ) -> Refusals {
         let Some(entity) = self.entity(entity) else { return vec![InvalidHandle] };
         when(&[
             (views == 0, InvalidParameter),
+            (milliseconds > world::policy().limits.hold_time, InvalidParameter),
             (is_unsupported(views), NotSupported),
             (!self.exists((entity.key.table, to)), InvalidHandle),
         ])

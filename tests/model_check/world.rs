@@ -25,6 +25,7 @@ pub(crate) fn policy() -> Policy {
         next_hops_per_route: 2,
         handles: 4,
         expiry_answer: 4,
+        hold_time: 6,
         queued_changes: 5,
         opaque_bytes: 3,
         opaque_entities: 2,

@@ -170,3 +170,23 @@ async fn no_destination_is_held_for_ever() {
     }
     hold(60_000).await.unwrap();
 }
+
+#[tokio::test]
+async fn there_are_no_more_static_routes_than_one_reply_tells() {
+    let (bus, _service) = serve("static-routes = 2\n");
+    let manager = client::manager(&bus.connect().await).await.unwrap();
+    let (none, blackhole) = (details([]), details([("flags", 2u32.into())]));
+    let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let (id, _) = owner.add("12.0.0.0/8", "127.0.0.2").await.unwrap();
+    for to in ["10.0.0.0/8", "11.0.0.0/8"] {
+        manager.add_static_route(0, to, &blackhole, false).await.unwrap();
+    }
+    let text =
+        "the other static routes of table 0/ipv4 have 2 next hops, and 1 more would exceed 2";
+    let full = || ("NotEnoughMemory".to_owned(), text.to_owned());
+    assert_eq!(refusal(manager.add_static_route(0, "12.0.0.0/8", &none, false).await), full());
+    assert_eq!(refusal(manager.make_static(0, id, false).await), full());
+    assert_eq!(manager.get_static_routes(0, "ipv4").await.unwrap().len(), 2);
+    manager.remove_static_route(0, "10.0.0.0/8", &none).await.unwrap();
+    manager.make_static(0, id, false).await.unwrap();
+}

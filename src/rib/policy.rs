@@ -80,6 +80,8 @@ pub struct Limits {
     pub routes_per_user: u32,
     /// Routes to one destination (`NotEnoughMemory`).
     pub routes_per_destination: u32,
+    /// Static routes in one table (`NotEnoughMemory`); one counts once for each of its next hops.
+    pub static_routes: u32,
     /// Next hops of one entity (`NotEnoughMemory`), deleted ones that routes still have included.
     pub next_hops: u32,
     /// Different lists of next hops that one entity's routes have (`NotEnoughMemory`).
@@ -182,6 +184,7 @@ impl Default for Limits {
             routes: 8_000_000,
             routes_per_user: 4_000_000,
             routes_per_destination: 1024,
+            static_routes: 8192,
             next_hops: 65_536,
             next_hop_lists: 65_536,
             next_hops_per_route: 64,

@@ -14,7 +14,7 @@
 //!   interfaces; `private`: those of them that one connection has for itself;
 //! * `administration` and `statics`: what an administrator may;
 //! * `methods`: clients that call each other, with the service between them;
-//! * `news`: what clients are told without having asked;
+//! * `news`: what clients are told without having asked; `questions`: how many they are asked at once;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus.
 
@@ -35,6 +35,7 @@ mod notification;
 mod object_manager;
 mod options;
 mod private;
+mod questions;
 mod queue;
 mod route_list;
 mod served;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -27,6 +27,7 @@ use super::{
     convert::{entity_path, notification_path, route_info},
     entity::Entity,
     notification::Notification,
+    questions::Questions,
     wire::CALLBACK,
 };
 use crate::{
@@ -42,30 +43,19 @@ pub(super) struct Credit(Mutex<HashMap<String, u32>>);
 /// Signals that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
 
-/// The questions about expired routes that are open.
-///
-/// Giving up on one does not end it: the bus keeps it open until the client answers or goes, and
-/// lets a connection have few (128 on dbus-daemon). So it keeps its place that long too, and a user
-/// whose clients never answer keeps only its own others from being asked.
+/// The questions about expired routes.
 #[derive(Debug)]
 pub(super) struct Inquiries {
-    all: Arc<Semaphore>,
-    by_user: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    open: Questions,
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// Open questions of all clients together; invoked methods take places besides these.
+/// Open questions to all clients together; invoked methods take places besides these.
 const OPEN: usize = 48;
-/// Open questions to the clients of one user.
-const OPEN_TO_USER: usize = 24;
 
 impl Default for Inquiries {
     fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(OPEN)),
-            by_user: Mutex::default(),
-            tasks: Mutex::default(),
-        }
+        Self { open: Questions::new(OPEN), tasks: Mutex::default() }
     }
 }
 
@@ -79,18 +69,6 @@ impl Inquiries {
         let mut tasks = self.tasks();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
-    }
-
-    /// A place for one more question to a user.
-    async fn place(&self, user: u32) -> Option<impl Sized + Send + 'static> {
-        let own = {
-            let mut users = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
-            let own = users.entry(user).or_insert_with(|| Arc::new(Semaphore::new(OPEN_TO_USER)));
-            Arc::clone(own)
-        };
-        let own = own.acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some((own, all))
     }
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
@@ -168,7 +146,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
         return Verdict::Delete;
     };
     let deadline = Instant::now() + question.time_left(clock::now().moment);
-    let Ok(Some(place)) = timeout_at(deadline, context.inquiries.place(uid)).await else {
+    let Ok(Some(place)) = timeout_at(deadline, context.inquiries.open.place(uid)).await else {
         tracing::info!(client = bus_name, "too many questions are open to ask about a route");
         return Verdict::Delete;
     };

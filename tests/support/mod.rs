@@ -179,7 +179,8 @@ impl PrivateBus {
         client::connect(&Bus::Address(self.address())).await.unwrap()
     }
 
-    /// A connection of this user's; none where that is not possible, and says so.
+    /// A connection of this user's, which the system has to know; none where that is not possible,
+    /// and says so.
     pub(crate) async fn connect_as(&self, uid: u32) -> Option<Connection> {
         if fs::metadata("/proc/self").unwrap().uid() != 0 {
             println!("skip: only root can be another user");

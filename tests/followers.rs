@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{net::Ipv6Addr, sync::mpsc, thread, time::Duration};
 
 use rtmd::{
-    client::{self, NotificationProxy},
+    client::{self, NotificationProxy, TableProxy},
     model::Family,
 };
-use support::{Client, NO_FIB, PrivateBus, details, eventually, resident, route};
+use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, resident, route};
 
 const STATIC: u32 = 10006;
 const OSPF: u32 = 13;
@@ -30,9 +30,10 @@ async fn offer(client: &Client, prefixes: &[String], metric: u32) {
 }
 
 /// Two megabytes more or less are nothing but the allocator's.
+const SLACK: u64 = 2 << 20;
+
 #[tokio::test]
 async fn a_registration_costs_memory_by_destinations_and_never_by_changes() {
-    const SLACK: u64 = 2 << 20;
     let bus = PrivateBus::start();
     let service = bus.serve(NO_FIB);
     let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
@@ -71,6 +72,59 @@ async fn a_registration_costs_memory_by_destinations_and_never_by_changes() {
         }
     }
     assert_eq!(count, DESTINATIONS, "each once, however often it changed");
+}
+
+/// Those that are gone wait as well, and there is no end of prefixes in IPv6.
+#[tokio::test]
+async fn a_registration_does_not_grow_with_destinations_that_come_and_go() {
+    const AT_A_TIME: usize = 2000;
+    const MOST: usize = 3000;
+    /// Of a prefix that has nothing in common with the others.
+    const BYTES: u64 = 512;
+    let bus = PrivateBus::start();
+    let service = bus.serve(&format!("{NO_FIB}[limits]\npending-destinations = {MOST}\n"));
+    let owner = Client::register(&bus, Family::Ipv6, STATIC).await;
+    let mut fresh = fresh_prefixes();
+    let mut churn = async |rounds| {
+        for _ in 0..rounds {
+            let prefixes: Vec<String> = fresh.by_ref().take(AT_A_TIME).collect();
+            let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+            let blackhole = details([("flags", 2u32.into())]);
+            let (ids, errors) = owner.entity.add_prefixes(&prefixes, &blackhole, 0).await.unwrap();
+            assert_eq!(errors, []);
+            assert_eq!(owner.entity.delete_routes(&ids).await.unwrap(), []);
+        }
+    };
+    churn(2).await;
+    let follower = bus.connect().await;
+    let table = client::table(&owner.manager, 0, Family::Ipv6).await.unwrap();
+    let table = TableProxy::new(&follower, table.inner().path().to_owned()).await.unwrap();
+    let mut registrations = Vec::new();
+    for context in 0..REGISTRATIONS as u64 {
+        let path = table.register_for_change_notification(0, 1, context).await.unwrap();
+        registrations.push(NotificationProxy::new(&follower, path).await.unwrap());
+    }
+    let before = resident(service.pid());
+    churn(20).await;
+    let grown = resident(service.pid()).saturating_sub(before);
+    let bound = (MOST * REGISTRATIONS) as u64 * BYTES + SLACK;
+    assert!(grown < bound, "{grown} bytes, more than {bound}");
+
+    let (name, text) = refusal(registrations[0].get_changed_destinations(1000).await);
+    assert_eq!(name, "NoSystemResources");
+    assert!(text.ends_with("they are dropped: read the table anew"), "{text}");
+    let fetch = registrations[0].get_changed_destinations(1000).await;
+    assert_eq!(fetch.unwrap(), (vec![], true), "that is told once");
+    churn(1).await;
+    let (page, done) = registrations[0].get_changed_destinations(1000).await.unwrap();
+    assert_eq!((page.len(), done), (1000, false), "what changed since");
+}
+
+/// Host prefixes all over IPv6, each another one.
+fn fresh_prefixes() -> impl Iterator<Item = String> {
+    // An odd factor turns different numbers into different ones.
+    let bits = (0u128..).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+    bits.map(|bits| format!("{}/128", Ipv6Addr::from_bits(bits)))
 }
 
 #[test]

@@ -49,8 +49,10 @@ impl Notification {
 impl Notification {
     /// Fetches destinations that changed, as they are now, at most "max" of them, and says whether
     /// these were the last. One that changed many times comes once; one that is gone comes with
-    /// nothing in its views and 0 as the time of its last change. Errors: InvalidHandle,
-    /// InvalidParameter.
+    /// nothing in its views and 0 as the time of its last change. If so many waited that they were
+    /// dropped, the call is refused once as NoSystemResources, and the owner has to read the table
+    /// anew; what changes from then on waits again. Errors: InvalidHandle, InvalidParameter,
+    /// NoSystemResources.
     #[zbus(out_args("destinations", "done"))]
     fn get_changed_destinations(
         &self,
@@ -76,7 +78,8 @@ impl Notification {
         self.command(&header, |rib, table, id| rib.ignore_changed(table, id, &destinations))
     }
 
-    /// Whether a change of this destination waits to be fetched. Errors: InvalidHandle,
+    /// Whether a change of this destination waits to be fetched. After changes were dropped, and until
+    /// GetChangedDestinations said so, it may be of any destination. Errors: InvalidHandle,
     /// InvalidParameter.
     #[zbus(out_args("changed"))]
     fn get_change_status(

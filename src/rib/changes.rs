@@ -1,12 +1,16 @@
 //! Change notification: who wants to hear of what, and what waits for them.
 //!
 //! A registration collects *destinations*, each once however often it changes, and what is told of
-//! one is read when it is fetched. So a registration that is never read costs at most an entry for
-//! each destination, and waking its owner is due once: when the first destination comes to wait.
+//! one is read when it is fetched. Waking its owner is due once: when the first destination comes to
+//! wait. The exception is asked for: an ordered registration keeps each change of a best route by
+//! itself, as RTMv1 does.
 //!
-//! The exception is asked for: an ordered registration also keeps each change of a best route by
-//! itself, as RTMv1 does. It is bounded in number; beyond that its owner has to read the table anew.
+//! What a reader would get wrong: destinations that are gone wait too, so a registration that is
+//! never read would grow with every prefix there ever was. So what waits is bounded, for each
+//! registration and for each user. Beyond that all of it is dropped and nothing more kept, until the
+//! owner was told to read the table anew; of a user's registrations it is the fullest one's.
 
+mod load;
 mod ordered;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -52,6 +56,7 @@ pub(super) struct Notifications {
     by_table: BTreeMap<TableId, BTreeMap<NotificationId, Notification>>,
     /// Those whose owners have to be woken.
     waking: BTreeSet<(TableId, NotificationId)>,
+    loads: load::Loads,
     last_id: u64,
 }
 
@@ -64,15 +69,11 @@ struct Notification {
     /// Where fetching left off, so that what changes all the time does not keep the rest waiting.
     reached: Option<Prefix>,
     ordered: VecDeque<BestChange>,
-    /// How many of them were dropped, because there were too many.
+    /// How much was dropped, because too much waited, and its owner was not told yet.
     lost: u64,
 }
 
 impl Notification {
-    fn is_waiting(&self) -> bool {
-        !self.pending.is_empty() || !self.ordered.is_empty() || self.lost > 0
-    }
-
     fn is_ordered(&self) -> bool {
         self.subscription.flags.contains(NotifyFlags::ORDERED)
     }
@@ -80,11 +81,37 @@ impl Notification {
     fn wants(&self, to: Prefix) -> bool {
         !self.subscription.flags.contains(NotifyFlags::ONLY_MARKED) || self.marks.contains_key(&to)
     }
+
+    /// Takes up to `count` of the destinations that wait, and says whether these were the last.
+    fn fetch(&mut self, count: usize) -> Result<(Vec<Prefix>, bool)> {
+        if self.lost > 0 && !self.is_ordered() {
+            let lost = std::mem::take(&mut self.lost);
+            return Err(ErrorKind::NoSystemResources.because(format_args!(
+                "{lost} destinations changed and were not fetched in time, they are dropped: read \
+                 the table anew"
+            )));
+        }
+        let mut prefixes = Vec::with_capacity(count.min(64));
+        while prefixes.len() < count {
+            let after = self.reached.and_then(|last| self.pending.iter_from(&last, false).next());
+            let Some((prefix, ())) = after.or_else(|| self.pending.iter().next()) else { break };
+            self.reached = Some(prefix);
+            self.pending.remove(&prefix);
+            prefixes.push(prefix);
+        }
+        let done = self.pending.is_empty();
+        if done {
+            // A map that was large keeps its size.
+            self.pending = PrefixMap::default();
+            self.reached = None;
+        }
+        Ok((prefixes, done))
+    }
 }
 
 impl Notifications {
-    fn owned(&mut self, table: TableId, id: NotificationId) -> Result<&mut Notification> {
-        let found = self.by_table.get_mut(&table).and_then(|all| all.get_mut(&id));
+    fn owned(&self, table: TableId, id: NotificationId) -> Result<&Notification> {
+        let found = self.by_table.get(&table).and_then(|all| all.get(&id));
         found.ok_or_else(|| no_such_registration(id))
     }
 }
@@ -123,6 +150,8 @@ impl Rib {
 
     /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
     pub fn deregister_from_changes(&mut self, table: TableId, id: NotificationId) {
+        // Nothing of it counts any more; without such a registration there is nothing to count.
+        let _ = self.notifications.change(table, id, Notification::lose);
         self.notifications.waking.remove(&(table, id));
         if let Some(all) = self.notifications.by_table.get_mut(&table) {
             all.remove(&id);
@@ -153,7 +182,7 @@ impl Rib {
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there, `InvalidParameter` for a count of 0 or
-    /// more than the page limit.
+    /// more than the page limit, `NoSystemResources`, once, when too many waited and were dropped.
     pub fn changed_destinations(
         &mut self,
         table: TableId,
@@ -161,22 +190,9 @@ impl Rib {
         count: u32,
     ) -> Result<(Vec<DestinationView>, bool)> {
         let count = self.check_page(count)?;
-        let found = self.notifications.owned(table, id)?;
-        let mut prefixes = Vec::with_capacity(count.min(64));
-        while prefixes.len() < count {
-            let after = found.reached.and_then(|last| found.pending.iter_from(&last, false).next());
-            let Some((prefix, ())) = after.or_else(|| found.pending.iter().next()) else { break };
-            found.reached = Some(prefix);
-            found.pending.remove(&prefix);
-            prefixes.push(prefix);
-        }
-        let done = found.pending.is_empty();
-        if done {
-            // A map that was large keeps its size.
-            found.pending = PrefixMap::default();
-            found.reached = None;
-        }
-        let views = found.subscription.views;
+        let views = self.notifications.owned(table, id)?.subscription.views;
+        let (prefixes, done) =
+            self.notifications.change(table, id, |found| found.fetch(count))??;
         let describe = |prefix: Prefix| match self.destination(table, prefix) {
             Some(there) if there.exists() => {
                 self.describe(table, (prefix, there), Best::Overall, views)
@@ -196,19 +212,22 @@ impl Rib {
         id: NotificationId,
         destinations: &[Prefix],
     ) -> Result<()> {
-        let found = self.notifications.owned(table, id)?;
-        for to in destinations {
-            found.pending.remove(to);
-        }
-        Ok(())
+        self.notifications.change(table, id, |found| {
+            for to in destinations {
+                found.pending.remove(to);
+            }
+        })
     }
 
-    /// Whether a change of the destination waits (RTMv2 row CHG-20).
+    /// Whether a change of the destination waits (RTMv2 row CHG-20). It may, as long as the owner was
+    /// not told that changes were dropped.
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there.
-    pub fn is_changed(&mut self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
-        Ok(self.notifications.owned(table, id)?.pending.contains_key(&to))
+    pub fn is_changed(&self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
+        let found = self.notifications.owned(table, id)?;
+        let may_be = found.lost > 0 && !found.is_ordered() && found.wants(to);
+        Ok(may_be || found.pending.contains_key(&to))
     }
 
     /// Marks a destination, there or not, or takes its mark away (RTMv2 gaps 20 and 21).
@@ -224,27 +243,28 @@ impl Rib {
     ) -> Result<()> {
         self.check_look(table, to, ViewSet::NONE)?;
         let most = self.policy.limits.routes as usize;
-        let found = self.notifications.owned(table, id)?;
-        if marked {
-            if found.marks.len() >= most && !found.marks.contains_key(&to) {
-                return Err(ErrorKind::NotEnoughMemory
-                    .because(format_args!("{most} destinations are marked, the most")));
+        self.notifications.change(table, id, |found| {
+            if marked {
+                if found.marks.len() >= most && !found.marks.contains_key(&to) {
+                    return Err(ErrorKind::NotEnoughMemory
+                        .because(format_args!("{most} destinations are marked, the most")));
+                }
+                found.marks.insert(to, ());
+            } else {
+                found.marks.remove(&to);
+                if found.subscription.flags.contains(NotifyFlags::ONLY_MARKED) {
+                    found.pending.remove(&to);
+                }
             }
-            found.marks.insert(to, ());
-        } else {
-            found.marks.remove(&to);
-            if found.subscription.flags.contains(NotifyFlags::ONLY_MARKED) {
-                found.pending.remove(&to);
-            }
-        }
-        Ok(())
+            Ok(())
+        })?
     }
 
     /// Whether a destination is marked.
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there.
-    pub fn is_marked(&mut self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
+    pub fn is_marked(&self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
         Ok(self.notifications.owned(table, id)?.marks.contains_key(&to))
     }
 
@@ -253,16 +273,18 @@ impl Rib {
         if change.is_empty() {
             return;
         }
-        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
-        for (id, found) in all {
+        let limits = &self.policy.limits;
+        self.notifications.keep(table, limits, |found| {
             let Subscription { flags, views, .. } = found.subscription;
-            if !found.is_ordered() && change.concerns(flags, views) && found.wants(to) {
-                if !found.is_waiting() {
-                    self.notifications.waking.insert((table, *id));
-                }
-                found.pending.insert(to, ());
+            let is_told = !found.is_ordered() && change.concerns(flags, views) && found.wants(to);
+            if !is_told || found.lost > 0 {
+                return;
             }
-        }
+            found.pending.insert(to, ());
+            if found.pending.len() > limits.pending_destinations as usize {
+                found.lose();
+            }
+        });
     }
 }
 

@@ -102,8 +102,14 @@ pub struct Limits {
     pub notifications_per_client: u32,
     /// Registrations for change notification of all bus connections of one user (`NoSystemResources`).
     pub notifications_per_user: u32,
+    /// Destinations that wait for one registration; beyond that they are lost, and it is told.
+    pub pending_destinations: u32,
+    /// Destinations that wait for all registrations of one user; beyond that the fullest loses its.
+    pub pending_destinations_per_user: u32,
     /// Changes that an ordered registration keeps; beyond that they are lost, and it is told.
     pub queued_changes: u32,
+    /// Changes that all ordered registrations of one user keep; beyond that the fullest loses its.
+    pub queued_changes_per_user: u32,
     /// Bytes of a cell that an entity has in a destination (`InvalidParameter`).
     pub opaque_bytes: u32,
     /// Entities of a table that can reserve cells (`NoSystemResources`).
@@ -194,7 +200,11 @@ impl Default for Limits {
             notifications: 1024,
             notifications_per_client: 16,
             notifications_per_user: 256,
+            // The internet's table, and that again when it comes back in other pieces.
+            pending_destinations: 2_000_000,
+            pending_destinations_per_user: 8_000_000,
             queued_changes: 65_536,
+            queued_changes_per_user: 262_144,
             opaque_bytes: 256,
             opaque_entities: 16,
             opaque_memory: 64 << 20,

@@ -26,6 +26,7 @@ pub(crate) fn policy() -> Policy {
         handles: 4,
         expiry_answer: 4,
         hold_time: 6,
+        pending_destinations: 3,
         queued_changes: 5,
         opaque_bytes: 3,
         opaque_entities: 2,

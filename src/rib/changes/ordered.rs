@@ -74,24 +74,25 @@ impl Rib {
         count: u32,
     ) -> Result<(Vec<BestChange>, bool)> {
         let count = self.check_page(count)?;
-        let found = self.notifications.owned(table, id)?;
-        if !found.is_ordered() {
-            return Err(ErrorKind::InvalidHandle
-                .because("the registration keeps no order, flag 0x20000 asks for it"));
-        }
-        if found.lost > 0 {
-            let lost = std::mem::take(&mut found.lost);
-            return Err(ErrorKind::NoSystemResources.because(format_args!(
-                "{lost} changes were not fetched in time and are lost: read the table anew"
-            )));
-        }
-        let some = found.ordered.len().min(count);
-        let page = found.ordered.drain(..some).collect();
-        let done = found.ordered.is_empty();
-        if done {
-            found.ordered = VecDeque::new();
-        }
-        Ok((page, done))
+        self.notifications.change(table, id, |found| {
+            if !found.is_ordered() {
+                return Err(ErrorKind::InvalidHandle
+                    .because("the registration keeps no order, flag 0x20000 asks for it"));
+            }
+            if found.lost > 0 {
+                let lost = std::mem::take(&mut found.lost);
+                return Err(ErrorKind::NoSystemResources.because(format_args!(
+                    "{lost} changes were not fetched in time and are lost: read the table anew"
+                )));
+            }
+            let some = found.ordered.len().min(count);
+            let page = found.ordered.drain(..some).collect();
+            let done = found.ordered.is_empty();
+            if done {
+                found.ordered = VecDeque::new();
+            }
+            Ok((page, done))
+        })?
     }
 
     /// The best routes of a destination, before something happens to it; none while nobody has an
@@ -117,9 +118,8 @@ impl Rib {
         };
         let doer = by.and_then(|id| self.entities.active(id).ok());
         let doer = doer.map(|entity| entity.caller.bus_name.clone());
-        let most = self.policy.limits.queued_changes as usize;
+        let limits = &self.policy.limits;
         let supported = self.policy.table(table).map_or(ViewSet::NONE, |settings| settings.views);
-        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
         for view in supported.iter() {
             let (previous, current) = (of(&before, view), of(&after, view));
             let same = match (&previous, &current) {
@@ -130,27 +130,23 @@ impl Rib {
             if same {
                 continue;
             }
-            for (id, found) in all.iter_mut() {
-                let told = found.is_ordered()
+            self.notifications.keep(table, limits, |found| {
+                let is_told = found.is_ordered()
                     && found.subscription.views.contains(view)
                     && Some(&found.owner.bus_name) != doer.as_ref()
                     && found.wants(to);
-                if !told {
-                    continue;
+                match (is_told, found.lost) {
+                    (false, _) => {}
+                    (true, 0) => {
+                        let (current, previous) = (current.clone(), previous.clone());
+                        found.ordered.push_back(BestChange { to, view, current, previous });
+                        if found.ordered.len() > limits.queued_changes as usize {
+                            found.lose();
+                        }
+                    }
+                    (true, _) => found.lost += 1,
                 }
-                if !found.is_waiting() {
-                    self.notifications.waking.insert((table, *id));
-                }
-                if found.ordered.len() >= most {
-                    found.lost += found.ordered.len() as u64 + 1;
-                    found.ordered = VecDeque::new();
-                } else if found.lost > 0 {
-                    found.lost += 1;
-                } else {
-                    let (current, previous) = (current.clone(), previous.clone());
-                    found.ordered.push_back(BestChange { to, view, current, previous });
-                }
-            }
+            });
         }
     }
 

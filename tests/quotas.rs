@@ -190,3 +190,30 @@ async fn there_are_no_more_static_routes_than_one_reply_tells() {
     manager.remove_static_route(0, "10.0.0.0/8", &none).await.unwrap();
     manager.make_static(0, id, false).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_waits_for_a_user_is_dropped_where_most_of_it_waits() {
+    const ORDERED: u32 = 0x0002_0002;
+    let limits = "pending-destinations-per-user = 4\nqueued-changes-per-user = 4\n";
+    let (bus, _service) = serve(limits);
+    let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let follower = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let follow = async |flags| {
+        let path = follower.table.register_for_change_notification(1, flags, 0).await.unwrap();
+        NotificationProxy::new(&follower.connection, path).await.unwrap()
+    };
+    let full = [follow(1).await, follow(ORDERED).await];
+    owner.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let other = [follow(1).await, follow(ORDERED).await];
+    for to in ["11.0.0.0/8", "12.0.0.0/8"] {
+        owner.add(to, "127.0.0.2").await.unwrap();
+    }
+    let (name, text) = refusal(full[0].get_changed_destinations(10).await);
+    assert_eq!(name, "NoSystemResources");
+    assert!(text.starts_with("3 destinations changed and were not fetched in time"), "{text}");
+    let (name, text) = refusal(full[1].get_best_changes(10).await);
+    assert_eq!(name, "NoSystemResources");
+    assert!(text.starts_with("3 changes were not fetched in time"), "{text}");
+    assert_eq!(other[0].get_changed_destinations(10).await.unwrap().0.len(), 2);
+    assert_eq!(other[1].get_best_changes(10).await.unwrap().0.len(), 2);
+}

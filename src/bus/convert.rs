@@ -1,5 +1,7 @@
 //! From the core's words to the wire's.
 
+use std::sync::Arc;
+
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 
 use super::wire;
@@ -134,7 +136,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
 }
 
 pub(super) fn best_change(change: &BestChange) -> wire::BestChange {
-    let told = |route: &Option<RouteSnapshot>| -> Vec<wire::RouteInfo> {
+    let told = |route: &Option<Arc<RouteSnapshot>>| -> Vec<wire::RouteInfo> {
         route.iter().map(|route| route_info(&route.view(), false)).collect()
     };
     wire::BestChange {

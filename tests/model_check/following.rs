@@ -119,8 +119,8 @@ impl Pair {
                     && (expected.to, expected.view) == (told.to, told.view.id().into())
             });
             let expected = found.ordered.remove(same.expect("the changes come in order"));
-            check_snapshot(told.current.as_ref(), expected.current.as_ref());
-            check_snapshot(told.previous.as_ref(), expected.previous.as_ref());
+            check_snapshot(told.current.as_deref(), expected.current.as_ref());
+            check_snapshot(told.previous.as_deref(), expected.previous.as_ref());
         }
         assert_eq!(done, found.ordered.is_empty());
     }

@@ -1,9 +1,10 @@
 //! Changes of best routes one by one, in the order they happened, as RTMv1 tells them.
 //!
-//! An ordered registration keeps each as it was, not as it is when it is fetched. What a client does
-//! itself is not told to its own registrations (RTMv2 row V1-08).
+//! An ordered registration keeps each as it was, not as it is when it is fetched; what a route was
+//! is kept once for all registrations. What a client does itself is not told to its own
+//! registrations (RTMv2 row V1-08).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::Notification;
 use crate::{
@@ -22,13 +23,13 @@ pub struct BestChange {
     /// The view.
     pub view: View,
     /// The best route from then on.
-    pub current: Option<RouteSnapshot>,
+    pub current: Option<Arc<RouteSnapshot>>,
     /// The best route until then.
-    pub previous: Option<RouteSnapshot>,
+    pub previous: Option<Arc<RouteSnapshot>>,
 }
 
 /// A route as it was.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RouteSnapshot {
     id: RouteId,
     route: Route,
@@ -37,7 +38,7 @@ pub struct RouteSnapshot {
 
 /// The best routes of a destination before something happens to it, where anybody keeps count.
 #[derive(Debug)]
-pub(in crate::rib) struct Before(Vec<(View, RouteSnapshot)>);
+pub(in crate::rib) struct Before(Vec<(View, Arc<RouteSnapshot>)>);
 
 impl RouteSnapshot {
     /// The route as it looked then.
@@ -113,7 +114,7 @@ impl Rib {
     ) {
         let Some(Before(before)) = before else { return };
         let after = self.bests(table, to);
-        let of = |bests: &[(View, RouteSnapshot)], view: View| {
+        let of = |bests: &[(View, Arc<RouteSnapshot>)], view: View| {
             bests.iter().find(|(known, _)| *known == view).map(|(_, best)| best.clone())
         };
         let doer = by.and_then(|id| self.entities.active(id).ok());
@@ -150,14 +151,19 @@ impl Rib {
         }
     }
 
-    fn bests(&self, table: TableId, to: Prefix) -> Vec<(View, RouteSnapshot)> {
+    fn bests(&self, table: TableId, to: Prefix) -> Vec<(View, Arc<RouteSnapshot>)> {
         let Some(destination) = self.destination(table, to) else { return Vec::new() };
-        let snapshot = |view: View| {
-            let view_of = self.view_route(destination.best(view, &self.routes)?)?;
-            let (id, route) = (view_of.id, view_of.route.clone());
-            Some((view, RouteSnapshot { id, route, next_hops: view_of.next_hops.into() }))
-        };
-        let views = destination.views(&self.routes);
-        views.iter().filter_map(snapshot).collect()
+        let mut bests: Vec<(View, Arc<RouteSnapshot>)> = Vec::new();
+        for view in destination.views(&self.routes).iter() {
+            let best = destination.best(view, &self.routes).and_then(|slot| self.view_route(slot));
+            let Some(RouteView { id, route, next_hops, .. }) = best else { continue };
+            let known = bests.iter().find(|(_, best)| best.id == id);
+            let snapshot = || {
+                let (route, next_hops) = (route.clone(), next_hops.into());
+                Arc::new(RouteSnapshot { id, route, next_hops })
+            };
+            bests.push((view, known.map_or_else(snapshot, |(_, best)| Arc::clone(best))));
+        }
+        bests
     }
 }

@@ -1,5 +1,7 @@
 //! Change notification (RTMv2 rows CHG-01 to CHG-39, V1-08 to V1-10).
 
+use std::sync::Arc;
+
 use super::super::testing::{TestRib, table};
 use crate::{
     model::{
@@ -28,7 +30,7 @@ fn heard(before: &[&str], offer: &str) -> [bool; 3] {
 
 fn ordered(test: &mut TestRib, id: NotificationId) -> Vec<(String, Option<u32>, Option<u32>)> {
     let (page, _) = test.rib.best_changes(table(Family::Ipv4), id, 10).unwrap();
-    let metric = |snapshot: &Option<crate::rib::RouteSnapshot>| {
+    let metric = |snapshot: &Option<Arc<crate::rib::RouteSnapshot>>| {
         snapshot.as_ref().map(|snapshot| snapshot.view().route.rank.metric.0)
     };
     let line =
@@ -336,4 +338,15 @@ fn ordered_registrations_of_a_user_keep_so_many_changes_together() {
     assert_eq!(refusal.kind, ErrorKind::NoSystemResources);
     assert!(refusal.message.starts_with("4 changes"), "{refusal}");
     assert_eq!(ordered(&mut test, other).len(), 2);
+}
+
+#[test]
+fn what_a_route_was_is_kept_once_for_all_registrations_and_views() {
+    let mut test = TestRib::with_entities(["static"]);
+    let ids = ["rip", "bgp"].map(|who| test.follow(who, 3, ORDERED));
+    test.add("static: 10.0.0.0/8 via 192.0.2.1 views 3").unwrap();
+    let kept = ids.map(|id| test.rib.best_changes(table(Family::Ipv4), id, 10).unwrap().0);
+    let routes: Vec<_> = kept.iter().flatten().filter_map(|c| c.current.as_ref()).collect();
+    assert_eq!(routes.len(), 4);
+    assert!(routes.iter().all(|route| Arc::ptr_eq(route, routes[0])));
 }

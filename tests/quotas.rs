@@ -217,3 +217,26 @@ async fn what_waits_for_a_user_is_dropped_where_most_of_it_waits() {
     assert_eq!(other[0].get_changed_destinations(10).await.unwrap().0.len(), 2);
     assert_eq!(other[1].get_best_changes(10).await.unwrap().0.len(), 2);
 }
+
+#[tokio::test]
+async fn a_client_marks_so_many_destinations_in_all_its_registrations() {
+    let (bus, _service) = serve("marks-per-client = 2\nmarks-per-user = 3\n");
+    let mut registrations = Vec::new();
+    let (one, other) = (bus.connect().await, bus.connect().await);
+    for connection in [&one, &one, &other] {
+        let manager = client::manager(connection).await.unwrap();
+        let table = client::table(&manager, 0, Family::Ipv4).await.unwrap();
+        let path = table.register_for_change_notification(0, 1, 0).await.unwrap();
+        registrations.push(NotificationProxy::new(connection, path).await.unwrap());
+    }
+    let mark = async |which: usize, to| registrations[which].mark_destination(to, true).await;
+    let full = |count: u32, whose| {
+        let text = format!("{count} destinations are marked, the most for one {whose}");
+        ("NotEnoughMemory".to_owned(), text)
+    };
+    mark(0, "10.0.0.0/8").await.unwrap();
+    mark(1, "10.0.0.0/8").await.unwrap();
+    assert_eq!(refusal(mark(1, "11.0.0.0/8").await), full(2, "client"));
+    mark(2, "11.0.0.0/8").await.unwrap();
+    assert_eq!(refusal(mark(2, "12.0.0.0/8").await), full(3, "user"));
+}

@@ -234,7 +234,7 @@ impl Rib {
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there, `InvalidParameter` for a prefix of the
-    /// other family, `NotEnoughMemory` when too many are marked.
+    /// other family, `NotEnoughMemory` when the owner or its user has marked too many.
     pub fn mark_destination(
         &mut self,
         table: TableId,
@@ -242,13 +242,12 @@ impl Rib {
         (to, marked): (Prefix, bool),
     ) -> Result<()> {
         self.check_look(table, to, ViewSet::NONE)?;
-        let most = self.policy.limits.routes as usize;
+        let found = self.notifications.owned(table, id)?;
+        if marked && !found.marks.contains_key(&to) {
+            self.check_room_for_mark(&found.owner)?;
+        }
         self.notifications.change(table, id, |found| {
             if marked {
-                if found.marks.len() >= most && !found.marks.contains_key(&to) {
-                    return Err(ErrorKind::NotEnoughMemory
-                        .because(format_args!("{most} destinations are marked, the most")));
-                }
                 found.marks.insert(to, ());
             } else {
                 found.marks.remove(&to);
@@ -256,8 +255,29 @@ impl Rib {
                     found.pending.remove(&to);
                 }
             }
-            Ok(())
-        })?
+        })
+    }
+
+    fn check_room_for_mark(&self, owner: &Caller) -> Result<()> {
+        let Caller { bus_name, uid } = owner;
+        let marks = |is_meant: &dyn Fn(&Caller) -> bool| -> usize {
+            let all = self.notifications.by_table.values().flat_map(BTreeMap::values);
+            all.filter(|found| is_meant(&found.owner)).map(|found| found.marks.len()).sum()
+        };
+        let of_client = marks(&|owner| owner.bus_name == *bus_name);
+        let of_user = marks(&|owner| owner.uid == *uid);
+        let limits = self.policy.limits;
+        for (count, most, whose) in [
+            (of_client, limits.marks_per_client, "client"),
+            (of_user, limits.marks_per_user, "user"),
+        ] {
+            if count >= most as usize {
+                return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                    "{count} destinations are marked, the most for one {whose}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a destination is marked.

@@ -102,6 +102,11 @@ pub struct Limits {
     pub notifications_per_client: u32,
     /// Registrations for change notification of all bus connections of one user (`NoSystemResources`).
     pub notifications_per_user: u32,
+    /// Destinations that one bus connection has marked, in all its registrations for change
+    /// notification (`NotEnoughMemory`).
+    pub marks_per_client: u32,
+    /// Destinations that all bus connections of one user have marked (`NotEnoughMemory`).
+    pub marks_per_user: u32,
     /// Destinations that wait for one registration; beyond that they are lost, and it is told.
     pub pending_destinations: u32,
     /// Destinations that wait for all registrations of one user; beyond that the fullest loses its.
@@ -200,6 +205,8 @@ impl Default for Limits {
             notifications: 1024,
             notifications_per_client: 16,
             notifications_per_user: 256,
+            marks_per_client: 262_144,
+            marks_per_user: 1_048_576,
             // The internet's table, and that again when it comes back in other pieces.
             pending_destinations: 2_000_000,
             pending_destinations_per_user: 8_000_000,

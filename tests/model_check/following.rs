@@ -138,8 +138,14 @@ impl Pair {
         let Some(found) = self.follower(which) else { return };
         let (table, id) = (found.table, found.id);
         let to = world::prefix(table.family, number);
-        found.mark(to, mark);
-        self.rib.mark_destination(table, id, (to, mark)).unwrap();
+        let (owner, is_new) = (found.owner.clone(), mark && !found.marks.contains(&to));
+        let refusals = if is_new { self.naive.refuse_mark(&owner) } else { vec![] };
+        let result = self.rib.mark_destination(table, id, (to, mark));
+        if accepted(result, &refusals).is_some()
+            && let Some(found) = self.follower(which)
+        {
+            found.mark(to, mark);
+        }
     }
 
     pub(crate) fn check_followers(&mut self) {

@@ -193,6 +193,18 @@ impl Naive {
         ])
     }
 
+    pub(crate) fn refuse_mark(&self, owner: &Caller) -> Refusals {
+        let limits = world::policy().limits;
+        let of_user = self.followers.iter().filter(|found| found.owner.uid == owner.uid);
+        let of_client = of_user.clone().filter(|found| found.owner.bus_name == owner.bus_name);
+        let of_client: usize = of_client.map(|found| found.marks.len()).sum();
+        let of_user: usize = of_user.map(|found| found.marks.len()).sum();
+        when(&[
+            (of_client >= limits.marks_per_client as usize, NotEnoughMemory),
+            (of_user >= limits.marks_per_user as usize, NotEnoughMemory),
+        ])
+    }
+
     pub(crate) fn refuse_views(&self, views: u32) -> Refusals {
         when(&[(is_unsupported(views), NotSupported)])
     }

@@ -26,6 +26,8 @@ pub(crate) fn policy() -> Policy {
         handles: 4,
         expiry_answer: 4,
         hold_time: 6,
+        marks_per_client: 6,
+        marks_per_user: 8,
         pending_destinations: 3,
         queued_changes: 5,
         opaque_bytes: 3,

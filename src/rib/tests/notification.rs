@@ -350,3 +350,34 @@ fn what_a_route_was_is_kept_once_for_all_registrations_and_views() {
     assert_eq!(routes.len(), 4);
     assert!(routes.iter().all(|route| Arc::ptr_eq(route, routes[0])));
 }
+
+#[test]
+fn marks_are_limited_for_each_client_and_each_user_in_all_their_registrations() {
+    let mut policy = Policy::standard();
+    (policy.limits.marks_per_client, policy.limits.marks_per_user) = (2, 3);
+    let mut test = TestRib::new(policy);
+    let [first, second] = [1, 1].map(|views| test.follow("rip", views, ALL));
+    let other = test.follow("bgp", 1, ALL);
+    test.uid += 1;
+    let of_other_user = test.follow("ospf", 1, ALL);
+    let mark = |test: &mut TestRib, id, to: &str, mark| {
+        let marked =
+            test.rib.mark_destination(table(Family::Ipv4), id, (to.parse().unwrap(), mark));
+        marked.map_err(|refusal| {
+            assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
+            refusal.message
+        })
+    };
+    let (one, two, three) = ("10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8");
+    mark(&mut test, first, one, true).unwrap();
+    mark(&mut test, second, one, true).unwrap();
+    let refusal = mark(&mut test, second, two, true).unwrap_err();
+    assert_eq!(refusal, "2 destinations are marked, the most for one client");
+    mark(&mut test, second, one, true).expect("it is marked already");
+    mark(&mut test, other, two, true).unwrap();
+    let refusal = mark(&mut test, other, three, true).unwrap_err();
+    assert_eq!(refusal, "3 destinations are marked, the most for one user");
+    mark(&mut test, of_other_user, three, true).expect("others are served");
+    mark(&mut test, first, one, false).unwrap();
+    mark(&mut test, other, three, true).expect("there is room again");
+}

@@ -53,7 +53,6 @@ impl Entity {
         f: impl FnOnce(&mut Rib) -> Result<T>,
     ) -> Result<T> {
         let caller = self.context.clients.caller(header).await?;
-        self.context.credit.restore(&caller.bus_name, header);
         self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
     }
 
@@ -400,7 +399,8 @@ impl Entity {
     }
 
     /// A route expired and is deleted: sent to the connection that registered, and to nobody else,
-    /// when it has no callback that could keep the route.
+    /// when it has no callback that could keep the route. After 1024 of these the connection hears
+    /// of no other until it calls a method and wants the answer.
     #[zbus(signal)]
     pub(super) async fn route_expired(
         emitter: &SignalEmitter<'_>,

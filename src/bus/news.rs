@@ -2,7 +2,14 @@
 //! expired.
 //!
 //! Whatever is sent to a client is limited until it is heard from again: a bus keeps what a client
-//! does not read, and dbus-daemon stops reading from the service when it keeps too much.
+//! does not read, and dbus-daemon stops reading from the service when it keeps too much. Nothing on a
+//! bus tells who reads. A call that wants an answer comes nearest: who makes those and reads nothing
+//! has the bus keep the answers anyhow, and a signal with each is little besides. A call that wants
+//! none says nothing, for a client that hangs can have sent thousands of them.
+//!
+//! What a reader would get wrong: who only listens may make no call for long. A wake-up is sent once
+//! until its registration was fetched, so for such a client these never come to the limit, as long as
+//! other signals do not count against them; and one that was not sent is owed.
 
 use std::{
     collections::HashMap,
@@ -15,12 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use zbus::{
-    Connection,
-    message::{Flags, Header},
-    names::BusName,
-    object_server::SignalEmitter,
-};
+use zbus::{Connection, names::BusName, object_server::SignalEmitter};
 
 use super::{
     context::Context,
@@ -38,9 +40,16 @@ use crate::{
 
 /// How much was sent to each client since it was last heard from.
 #[derive(Debug, Default)]
-pub(super) struct Credit(Mutex<HashMap<String, u32>>);
+pub(super) struct Credit(Mutex<HashMap<String, Sent>>);
 
-/// Signals that wait for a client that does not speak.
+/// Signals to one client, or what would have been sent if it were heard from.
+#[derive(Debug, Default)]
+struct Sent {
+    expiries: u32,
+    wake_ups: u32,
+}
+
+/// Signals of each kind that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
 
 /// The questions about expired routes.
@@ -77,24 +86,34 @@ impl Inquiries {
 }
 
 impl Credit {
-    /// Whether one more signal may go to the client.
-    fn spend(&self, bus_name: &str) -> bool {
-        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sent.entry(bus_name.to_owned()).or_default();
-        *count += 1;
-        *count <= UNHEARD
+    /// Whether one more signal about an expired route may go to the client.
+    fn spend_on_expiry(&self, bus_name: &str) -> bool {
+        let mut sent = self.sent();
+        let account = sent.entry(bus_name.to_owned()).or_default();
+        account.expiries += 1;
+        account.expiries <= UNHEARD
     }
 
-    /// The client made this call and waits for the answer, so it reads.
-    pub(super) fn restore(&self, bus_name: &str, call: &Header<'_>) {
-        if !call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
-            self.forget(bus_name);
-        }
+    /// Whether one more wake-up may go to the client; if not, it is owed.
+    fn spend_on_wake_up(&self, bus_name: &str) -> bool {
+        let mut sent = self.sent();
+        let account = sent.entry(bus_name.to_owned()).or_default();
+        account.wake_ups += 1;
+        account.wake_ups <= UNHEARD
+    }
+
+    /// The client made a call that wants an answer; returns whether it is owed a wake-up.
+    pub(super) fn restore(&self, bus_name: &str) -> bool {
+        self.sent().remove(bus_name).is_some_and(|account| account.wake_ups > UNHEARD)
     }
 
     /// The client is gone.
     pub(super) fn forget(&self, bus_name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
+        self.sent().remove(bus_name);
+    }
+
+    fn sent(&self) -> MutexGuard<'_, HashMap<String, Sent>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +138,7 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
 }
 
 async fn wake(context: &Context, connection: &Connection, wake_up: WakeUp) {
-    if !context.credit.spend(&wake_up.bus_name) {
+    if !context.credit.spend_on_wake_up(&wake_up.bus_name) {
         return;
     }
     if let Some(emitter) = emitter(connection, notification_path(wake_up.id), &wake_up.bus_name) {
@@ -138,7 +157,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
     });
     let Some((Caller { bus_name, uid }, callback, route)) = found else { return Verdict::Delete };
     let Some(callback) = callback else {
-        if context.credit.spend(&bus_name)
+        if context.credit.spend_on_expiry(&bus_name)
             && let Some(emitter) = emitter(connection, entity_path(question.owner), &bus_name)
         {
             let _ = Entity::route_expired(&emitter, route).await;

@@ -39,8 +39,7 @@ impl Notification {
         header: &Header<'_>,
         f: impl FnOnce(&mut Rib, TableId, NotificationId) -> Result<T>,
     ) -> Result<T> {
-        let owner = self.owner.check(header)?;
-        self.context.credit.restore(&owner.bus_name, header);
+        self.owner.check(header)?;
         self.context.rib.with(|rib| f(rib, self.table, self.id))
     }
 }
@@ -144,7 +143,9 @@ impl Notification {
     }
 
     /// Something waits to be fetched: sent to the owner alone, once, and again only after
-    /// everything that waited was fetched. It says nothing but what the owner gave as context.
+    /// everything that waited was fetched. It says nothing but what the owner gave as context. Who
+    /// fetches without wanting an answer gets 1024 of these; the next comes when it calls a method
+    /// and wants the answer.
     #[zbus(signal)]
     pub(super) async fn change_notification(
         emitter: &SignalEmitter<'_>,

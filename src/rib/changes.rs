@@ -177,6 +177,16 @@ impl Rib {
         waking.into_iter().filter_map(known).collect()
     }
 
+    /// Has a connection woken for all its registrations for which something waits: an earlier wake-up
+    /// did not reach it.
+    pub fn wake_again(&mut self, bus_name: &str) {
+        let Notifications { by_table, waking, .. } = &mut self.notifications;
+        for (table, all) in by_table {
+            let own = all.iter().filter(|(_, found)| found.owner.bus_name == bus_name);
+            waking.extend(own.filter(|(_, it)| it.is_waiting()).map(|(id, _)| (*table, *id)));
+        }
+    }
+
     /// Fetches up to `count` of the destinations that wait, as they are now, and says whether these
     /// were the last (RTMv2 rows CHG-14 to CHG-19).
     ///

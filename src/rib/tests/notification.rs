@@ -381,3 +381,17 @@ fn marks_are_limited_for_each_client_and_each_user_in_all_their_registrations() 
     mark(&mut test, first, one, false).unwrap();
     mark(&mut test, other, three, true).expect("there is room again");
 }
+
+#[test]
+fn who_missed_a_wake_up_is_woken_for_all_that_waits_and_nobody_else_is() {
+    let mut test = TestRib::with_entities(["static"]);
+    let [id, other] = [ALL, ORDERED].map(|flags| test.follow("rip", 1, flags));
+    let (fetched, foreign) = (test.follow("rip", 1, ALL), test.follow("bgp", 1, ALL));
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    assert_eq!(test.rib.poll_wake_ups().len(), 4);
+    test.changed(fetched);
+    test.rib.wake_again(":rip");
+    let woken: Vec<_> = test.rib.poll_wake_ups().iter().map(|wake_up| wake_up.id).collect();
+    assert_eq!(woken, [id, other]);
+    assert!(!woken.contains(&foreign));
+}

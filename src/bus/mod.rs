@@ -16,7 +16,7 @@
 //! * `methods`: clients that call each other, with the service between them;
 //! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
-//! * `service`: the whole of it on a bus.
+//! * `service`: the whole of it on a bus; `transport`: the connection, which sends nothing too long.
 
 pub mod address;
 mod administration;
@@ -41,6 +41,7 @@ mod served;
 mod service;
 mod statics;
 mod table;
+mod transport;
 pub mod wire;
 
 pub use administration::Administration;

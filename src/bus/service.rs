@@ -16,6 +16,7 @@ use super::{
     object_manager::ObjectManager,
     served::Served,
     table::Table,
+    transport,
     wire::{ROOT, SERVICE},
 };
 use crate::{
@@ -98,8 +99,9 @@ impl Service {
         // Of the service's own; nobody else can have registered yet.
         let entities: Vec<EntityId> = rib.with(|rib| rib.entities().map(|own| own.id).collect());
         let context = Arc::new(Context::new(rib, clients, facts, administration));
-        let mut builder = bus
-            .builder()
+        let mut builder = transport::builder(bus)
+            .await
+            .map_err(StartError::NoBus)?
             .serve_at(ROOT, Served::new(&context, Manager(Arc::clone(&context))))
             .serve_at(ROOT, Served::new(&context, ObjectManager(Arc::clone(&context))));
         for table in tables {

@@ -1,0 +1,128 @@
+//! Messages as long as a bus takes: none of them ends the service, and none of its answers is longer
+//! than what the bus would disconnect it for.
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rtmd::model::Family;
+use support::{Client, NO_FIB, PrivateBus, details, refusal};
+use zbus::{Connection, Message, MessageStream};
+
+/// The longest message that dbus-daemon takes (`max_message_size`); it disconnects who sends more.
+const LONGEST: usize = 32 << 20;
+/// How long the answer to such a message may take, in a debug build with other tests beside it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const STATIC: u32 = 10006;
+
+/// The bus disconnects who sends too long a message, and with the worst of calls that would be us.
+#[tokio::test]
+async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let route = support::route("127.0.0.2", []);
+    let wordy = "\u{10FFFD}".repeat(64);
+    let (most, more) = (vec![wordy.as_str(); 32_768], vec![""; 400_000]);
+
+    let (ids, errors) = client.entity.add_prefixes(&most, &route, 0).await.unwrap();
+    assert_eq!((ids.len(), errors.len()), (most.len(), most.len()));
+    assert!(errors[0].text.contains("is not a prefix"), "the first ones are told in full");
+    let bytes: usize = errors.iter().map(|error| 16 + error.name.len() + error.text.len()).sum();
+    assert!(bytes < 8 << 20, "{bytes} bytes");
+
+    let too_many = refusal(client.entity.add_prefixes(&more, &route, 0).await);
+    let text = "400000 items, a call has 32768 at most".to_owned();
+    assert_eq!(too_many, ("NoSystemResources".to_owned(), text));
+    let too_many = client.entity.delete_routes(&vec![0; 4_000_000]).await;
+    assert_eq!(refusal(too_many).0, "NoSystemResources");
+    client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
+}
+
+/// As above: whoever introspects is told of all objects below.
+#[tokio::test]
+async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let mut connections = Vec::new();
+    'full: loop {
+        let connection = bus.connect().await;
+        let manager = rtmd::client::manager(&connection).await.unwrap();
+        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
+        while table.create_route_enumeration(0, 0, "", 0, &details([])).await.is_ok() {}
+        connections.push(connection);
+        for n in 0.. {
+            let (protocol, instance) = (n, u32::try_from(connections.len()).unwrap());
+            let none = details([]);
+            match manager.register_entity(0, "ipv4", protocol, instance, &none).await {
+                Ok(_) => {}
+                Err(_) if n == 0 => break 'full,
+                Err(_) => break,
+            }
+        }
+    }
+    for (path, method) in [
+        ("/", "org.freedesktop.DBus.Introspectable.Introspect"),
+        ("/org/rtmd1", "org.freedesktop.DBus.ObjectManager.GetManagedObjects"),
+    ] {
+        let (interface, method) = method.rsplit_once('.').unwrap();
+        let to = Some("org.rtmd1");
+        let answer = connections[0].call_method(to, path, Some(interface), method, &()).await;
+        let bytes = answer.unwrap_or_else(|e| panic!("{e}: {}", service.log())).data().len();
+        assert!(bytes < 8 << 20, "{method}: {bytes} bytes");
+    }
+}
+
+/// zbus itself answers a call to an object or for a property that is not there, and repeats its name.
+#[tokio::test]
+async fn a_call_whose_answer_would_be_longer_than_the_bus_takes_is_refused() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let attacker = bus.connect().await;
+    let service = zbus::fdo::DBusProxy::new(&attacker).await.unwrap();
+    let service = service.get_name_owner("org.rtmd1".try_into().unwrap()).await.unwrap();
+    let call = |path, member| Message::method_call(path, member).destination(&service);
+    let to_an_object = |name: &str| {
+        let path = format!("/{name}");
+        call(path, "a").interface("a.b").build(&()).unwrap()
+    };
+    let for_a_property = |name: &str| {
+        let properties = "org.freedesktop.DBus.Properties";
+        let call = call("/org/rtmd1".to_owned(), "Get").interface(properties);
+        call.build(&("org.rtmd1.Manager", name)).unwrap()
+    };
+    for call in [longest(to_an_object), longest(for_a_property)] {
+        let answer = ask(&attacker, &call).await;
+        let header = answer.header();
+        assert_eq!(header.error_name().unwrap().as_str(), "org.rtmd1.Error.NoSystemResources");
+        let text: String = answer.body().deserialize().unwrap();
+        assert!(text.ends_with(" bytes, the service sends 16777216 at most"), "{text}");
+    }
+    client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
+}
+
+/// The message that is as long as the bus takes, by the length of a name in it.
+fn longest(build: impl Fn(&str) -> Message) -> Message {
+    let rest = build("").data().len();
+    // Fields of a message begin at multiples of eight bytes.
+    let fits = |name: &usize| build(&"a".repeat(*name)).data().len() <= LONGEST;
+    let name = (LONGEST - rest - 8..LONGEST - rest + 8).rev().find(fits).unwrap();
+    build(&"a".repeat(name))
+}
+
+async fn ask(connection: &Connection, call: &Message) -> Message {
+    let mut messages = MessageStream::from(connection);
+    connection.send(call).await.unwrap();
+    let serial = Some(call.primary_header().serial_num());
+    let answer = async {
+        loop {
+            let message = messages.next().await.expect("an answer").unwrap();
+            if message.header().reply_serial() == serial {
+                break message;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answer).await.expect("an answer")
+}

@@ -6,9 +6,9 @@ mod support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rtmd::model::Family;
+use rtmd::{client::EntityProxy, model::Family};
 use support::{Client, NO_FIB, PrivateBus, details, refusal};
-use zbus::{Connection, Message, MessageStream};
+use zbus::{Connection, Message, MessageStream, wire::ObjectPath};
 
 /// The longest message that dbus-daemon takes (`max_message_size`); it disconnects who sends more.
 const LONGEST: usize = 32 << 20;
@@ -30,7 +30,7 @@ async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
     assert_eq!((ids.len(), errors.len()), (most.len(), most.len()));
     assert!(errors[0].text.contains("is not a prefix"), "the first ones are told in full");
     let bytes: usize = errors.iter().map(|error| 16 + error.name.len() + error.text.len()).sum();
-    assert!(bytes < 8 << 20, "{bytes} bytes");
+    assert!(bytes < 4 << 20, "{bytes} bytes");
 
     let too_many = refusal(client.entity.add_prefixes(&more, &route, 0).await);
     let text = "400000 items, a call has 32768 at most".to_owned();
@@ -40,38 +40,74 @@ async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
     client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
 }
 
-/// As above: whoever introspects is told of all objects below.
+/// Who introspects is told of the objects below, and with everything open that clients may open there
+/// are thousands.
 #[tokio::test]
-async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
+async fn introspection_stays_below_a_megabyte_with_every_object_there_can_be() {
     let bus = PrivateBus::start();
-    let service = bus.serve(NO_FIB);
+    let _service = bus.serve(NO_FIB);
+    let first = bus.connect().await;
+    let manager = rtmd::client::manager(&first).await.unwrap();
+    let shared = details([("shared", true.into())]);
+    let (shared, _) = manager.register_entity(0, "ipv4", STATIC, 0, &shared).await.unwrap();
     let mut connections = Vec::new();
-    'full: loop {
+    for n in 0.. {
         let connection = bus.connect().await;
-        let manager = rtmd::client::manager(&connection).await.unwrap();
-        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
-        while table.create_route_enumeration(0, 0, "", 0, &details([])).await.is_ok() {}
+        let opened = open_all(&connection, &shared, n).await;
         connections.push(connection);
-        for n in 0.. {
-            let (protocol, instance) = (n, u32::try_from(connections.len()).unwrap());
-            let none = details([]);
-            match manager.register_entity(0, "ipv4", protocol, instance, &none).await {
-                Ok(_) => {}
-                Err(_) if n == 0 => break 'full,
-                Err(_) => break,
-            }
+        if opened == 0 {
+            break;
         }
     }
-    for (path, method) in [
-        ("/", "org.freedesktop.DBus.Introspectable.Introspect"),
-        ("/org/rtmd1", "org.freedesktop.DBus.ObjectManager.GetManagedObjects"),
+    let introspect = "org.freedesktop.DBus.Introspectable.Introspect";
+    let lists = format!("{shared}/list");
+    for (path, below) in [
+        ("/", 1),
+        ("/org", 1),
+        ("/org/rtmd1", 4),
+        ("/org/rtmd1/table", 1),
+        ("/org/rtmd1/entity", 4096),
+        ("/org/rtmd1/enumeration", 1024),
+        ("/org/rtmd1/notification", 1024),
+        (&lists, 512),
+        // Itself and below it a node that has them.
+        (&shared, 1 + 512),
     ] {
-        let (interface, method) = method.rsplit_once('.').unwrap();
-        let to = Some("org.rtmd1");
-        let answer = connections[0].call_method(to, path, Some(interface), method, &()).await;
-        let bytes = answer.unwrap_or_else(|e| panic!("{e}: {}", service.log())).data().len();
-        assert!(bytes < 8 << 20, "{method}: {bytes} bytes");
+        let xml: String = call(&first, path, introspect).await.body().deserialize().unwrap();
+        assert!(xml.len() < 1 << 20, "{path}: {} bytes", xml.len());
+        assert_eq!(xml.matches("<node name=").count(), below, "{path}");
     }
+    let everything = "org.freedesktop.DBus.ObjectManager.GetManagedObjects";
+    let bytes = call(&first, "/org/rtmd1", everything).await.data().len();
+    assert!(bytes < 4 << 20, "{bytes} bytes");
+}
+
+/// Opens whatever the limits let a connection open, and returns how many objects that were.
+async fn open_all(connection: &Connection, shared: &ObjectPath<'_>, n: u32) -> u32 {
+    let manager = rtmd::client::manager(connection).await.unwrap();
+    let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
+    let entity = EntityProxy::builder(connection).path(shared).build().await.unwrap();
+    let mut opened = 0;
+    let none = details([]);
+    while table.create_route_enumeration(0, 0, "", 0, &none).await.is_ok() {
+        opened += 1;
+    }
+    while table.register_for_change_notification(0, 1, 0).await.is_ok() {
+        opened += 1;
+    }
+    while entity.create_route_list().await.is_ok() {
+        opened += 1;
+    }
+    while manager.register_entity(0, "ipv4", 1 + n, opened, &none).await.is_ok() {
+        opened += 1;
+    }
+    opened
+}
+
+async fn call(connection: &Connection, path: &str, method: &str) -> Message {
+    let (interface, method) = method.rsplit_once('.').unwrap();
+    let call = connection.call_method(Some("org.rtmd1"), path, Some(interface), method, &());
+    call.await.unwrap()
 }
 
 /// zbus itself answers a call to an object or for a property that is not there, and repeats its name.

@@ -13,12 +13,12 @@ use crate::{
 
 /// The object of a table.
 pub(super) fn table_path(id: TableId) -> OwnedObjectPath {
-    path(format!("{}/table/{}/{}", wire::ROOT, id.instance, id.family))
+    path(format!("{}/{}/{}", wire::TABLES, id.instance, id.family))
 }
 
 /// The object of an entity.
 pub(super) fn entity_path(id: EntityId) -> OwnedObjectPath {
-    path(format!("{}/entity/{id}", wire::ROOT))
+    path(format!("{}/{id}", wire::ENTITIES))
 }
 
 /// The object of an enumeration.

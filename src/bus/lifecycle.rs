@@ -15,11 +15,12 @@ use super::{
     convert::{entity_info, entity_path, table_path},
     entity::Entity,
     errors::bus_trouble,
+    introspection,
     object_manager::{self, ObjectManager},
     private,
     served::Served,
     table::Table,
-    wire::ROOT,
+    wire::{ENTITIES, ROOT},
 };
 use crate::{
     clock,
@@ -46,6 +47,7 @@ pub(super) async fn welcome(
         retire(context, connection, id).await;
         return Err(bus_trouble(&error));
     }
+    introspection::list_by_name(context, connection, ENTITIES).await;
     if let Ok(emitter) = SignalEmitter::new(connection, ROOT)
         && let Ok(interfaces) =
             object_manager::interfaces::<Served<Entity>>(server, connection, &path).await

@@ -9,7 +9,8 @@
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
 //!   wire;
 //! * `clients`: who calls, and noticing that they are gone; `queue`: their calls in line;
-//! * `served`: what every interface goes through, into the queues and into introspection;
+//! * `served`: what every interface goes through, into the queues; `introspection`: what is told of the
+//!   objects there are;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
 //! * `administration` and `statics`: what an administrator may;
@@ -27,6 +28,7 @@ mod entity;
 mod enumeration;
 mod errors;
 mod explain;
+mod introspection;
 mod lifecycle;
 mod manager;
 mod methods;

@@ -11,13 +11,14 @@ use super::{
     context::Context,
     convert::{entity_path, table_path},
     entity::Entity,
+    introspection,
     manager::Manager,
     news,
     object_manager::ObjectManager,
     served::Served,
     table::Table,
     transport,
-    wire::{ROOT, SERVICE},
+    wire::{ENTITIES, ROOT, SERVICE, TABLES},
 };
 use crate::{
     model::{EntityId, TableId},
@@ -113,6 +114,9 @@ impl Service {
             builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
+        for path in ["/", "/org", ROOT, TABLES, ENTITIES] {
+            introspection::list_by_name(&context, &connection, path).await;
+        }
         // Before the name is ours, so that no client can come and go unnoticed.
         let departures = Departures::subscribe(&connection).await.map_err(StartError::NoBus)?;
         Ok(Self { context, connection, departures })

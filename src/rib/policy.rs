@@ -179,7 +179,7 @@ impl Default for Limits {
             opaque_entities: 16,
             opaque_memory: 64 << 20,
             private_bytes: 256,
-            route_lists: 1024,
+            route_lists: 512,
             route_lists_per_client: 64,
             enumerations: 1024,
             enumerations_per_client: 16,

@@ -6,7 +6,11 @@ mod support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rtmd::{client::EntityProxy, model::Family};
+use rtmd::{
+    bus::wire::{Details, RouteItem},
+    client::EntityProxy,
+    model::Family,
+};
 use support::{Client, NO_FIB, PrivateBus, details, refusal};
 use zbus::{Connection, Message, MessageStream, wire::ObjectPath};
 
@@ -38,6 +42,41 @@ async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
     let too_many = client.entity.delete_routes(&vec![0; 4_000_000]).await;
     assert_eq!(refusal(too_many).0, "NoSystemResources");
     client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
+}
+
+#[tokio::test]
+async fn explaining_a_destination_with_thousands_of_next_hops_tells_the_first_ones() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let mut next_hops = Vec::new();
+    for n in 1..=64 {
+        let address = format!("203.0.113.{n}");
+        let added = client.entity.add_next_hop(&address, 0, &details([])).await;
+        next_hops.push(added.unwrap().0);
+    }
+    let route = RouteItem {
+        destination: "10.0.0.0/8".to_owned(),
+        neighbour: 0,
+        preference: 0,
+        metric: 0,
+        flags: 0,
+        views: 1,
+        ttl: u32::MAX,
+        next_hops,
+    };
+    let (_, refused) = client.entity.add_routes(&vec![route; 1024], 2).await.unwrap();
+    assert_eq!(refused, []);
+    let proxy = client.table.inner();
+    let answer = proxy.call_method("Explain", &("10.0.0.0/8",)).await.unwrap();
+    assert!(answer.data().len() < 1 << 20, "{} bytes", answer.data().len());
+    let answer: (String, Vec<Details>, Details) = answer.body().deserialize().unwrap();
+    let untold = |of: &Details| of.get("next-hops-untold").map_or(0, |n| u64::try_from(n).unwrap());
+    let told = answer.1.len() as u64 * 64 - answer.1.iter().map(untold).sum::<u64>();
+    assert_eq!((answer.1.len(), told), (1024, 1024));
+    let reason: &str = answer.1[0]["reason"].downcast_ref().unwrap();
+    assert!(reason.contains("next hop 203.0.113.4 on interface 0: "), "{reason}");
+    assert!(reason.ends_with("; and so on with 60 more"), "{reason}");
 }
 
 /// Who introspects is told of the objects below, and with everything open that clients may open there

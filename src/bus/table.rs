@@ -129,15 +129,15 @@ impl Table {
     /// Says why the routes of a destination stand as they do in the unicast view: with a prefix the
     /// very destination, with an address the most specific one.
     ///
-    /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won or lost, "id" t, "owner" t, "label" s,
-    /// "protocol" u, "protocol-name" s, "preference" u, "metric" u, "flags" u, "views" u,
-    /// "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each with "id" t, "address" s,
-    /// "interface" u, "interface-name" s, "weight" u, "viable" b, "resolved-via" a(su) and, where it
-    /// leads nowhere, "reason" s.
+    /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won
+    /// or lost, "id" t, "owner" t, "label" s, "protocol" u, "protocol-name" s, "preference" u,
+    /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each
+    /// with "id" t, "address" s, "interface" u, "interface-name" s, "weight" u, "viable" b,
+    /// "resolved-via" a(su) and, where it leads nowhere, "reason" s. Only the first 1024 next hops
+    /// of all candidates are told; "next-hops-untold" t says how many more a candidate has.
     ///
-    /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state"
-    /// s, "reason" s, "error" s (the kernel's words if it refused), "kernel-table" u. Errors:
-    /// NotFound, InvalidParameter.
+    /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state" s, "reason" s, "error" s
+    /// (the kernel's words if it refused), "kernel-table" u. Errors: NotFound, InvalidParameter.
     #[zbus(out_args("prefix", "candidates", "fib"))]
     fn explain(&self, prefix_or_address: &str) -> Result<(String, Vec<Details>, Details)> {
         let (prefix, how) = match prefix_or_address.parse().map(Prefix::host) {

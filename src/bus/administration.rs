@@ -17,9 +17,9 @@ use crate::{
     rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
 };
 
-/// Writes down the static routes that are to survive the service.
+/// Writes down the static routes that are to survive the service; may take as long as a disk does.
 pub(super) type KeepStaticRoutes =
-    Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>;
+    Arc<dyn Fn(&[(TableId, StaticRoute)]) -> Result<()> + Send + Sync>;
 
 /// The world outside, as far as an administrator's calls reach it.
 pub struct Administration {
@@ -112,18 +112,27 @@ pub(super) async fn change_static_routes(
     connection: &Connection,
     change: impl FnOnce(&mut Rib) -> Result<StaticChange>,
 ) -> Result<()> {
-    let new_entity = context.rib.with(|rib| {
+    // One after the other, so that the last change is the last that is written.
+    let _turn = context.changing_static_routes.lock().await;
+    let (change, all) = context.rib.with(|rib| {
         let change = change(rib)?;
-        if change.persistent {
-            let all: Vec<_> = rib.persistent_routes().collect();
-            if let Err(error) = (context.administration.keep_static_routes)(&all) {
-                drop(all);
-                rib.undo_static(change, clock::now());
-                return Err(error);
-            }
-        }
-        Ok(change.new_entity)
+        let all = change.persistent.then(|| {
+            let all = rib.persistent_routes();
+            all.map(|(table, route)| (table, route.clone())).collect::<Vec<_>>()
+        });
+        Ok((change, all))
     })?;
+    let new_entity = change.new_entity;
+    if let Some(all) = all {
+        let keep = Arc::clone(&context.administration.keep_static_routes);
+        // Whoever waits for the disk, it is only this call.
+        let kept = tokio::task::spawn_blocking(move || keep(&all)).await;
+        let lost = |error| ErrorKind::NoSystemResources.because(format_args!("{error}"));
+        if let Err(error) = kept.map_err(lost).flatten() {
+            context.rib.with(|rib| rib.undo_static(change, clock::now()));
+            return Err(error);
+        }
+    }
     match new_entity {
         Some(id) => lifecycle::welcome(context, connection, id).await.map(drop),
         None => Ok(()),

@@ -119,7 +119,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
         detail(&mut more, "expires-in", u32::try_from(left).unwrap_or(u32::MAX - 1));
     }
     if own {
-        if let Some(list) = route.list() {
+        if let Some(list) = view.list {
             detail(&mut more, "list", list_path(route.owner, list).into_inner());
         }
         if !route.private().is_empty() {

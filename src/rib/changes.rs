@@ -7,12 +7,16 @@
 //! The exception is asked for: an ordered registration also keeps each change of a best route by
 //! itself, as RTMv1 does. It is bounded in number; beyond that its owner has to read the table anew.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+};
 
 use super::{
     Rib,
     route::Route,
     table::{Best, DestinationView, RouteView, ViewRecord},
+    waste::Piece,
 };
 use crate::model::{
     Caller, Change, EntityId, Error, ErrorKind, FibStatus, NextHopId, NotificationId, NotifyFlags,
@@ -118,6 +122,7 @@ impl RouteSnapshot {
             id: self.id,
             route: &self.route,
             next_hops: &self.next_hops,
+            list: None,
             fib: FibStatus::None,
             fib_error: None,
         }
@@ -167,11 +172,18 @@ impl Rib {
     /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
     pub fn deregister_from_changes(&mut self, table: TableId, id: NotificationId) {
         self.notifications.waking.remove(&(table, id));
-        if let Some(all) = self.notifications.by_table.get_mut(&table) {
-            all.remove(&id);
-            if all.is_empty() {
-                self.notifications.by_table.remove(&table);
+        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
+        let ended = all.remove(&id);
+        if all.is_empty() {
+            self.notifications.by_table.remove(&table);
+        }
+        if let Some(Notification { marks, pending, ordered, .. }) = ended {
+            for prefixes in [marks, pending] {
+                let count = prefixes.len();
+                self.waste.add(Piece::Prefixes(prefixes), count);
             }
+            let count = ordered.len();
+            self.waste.add(Piece::Changes(ordered), count);
         }
     }
 
@@ -182,7 +194,7 @@ impl Rib {
 
     /// Whose owners have to be woken: once each, until all that waits was fetched (RTMv2 gap 17).
     pub fn poll_wake_ups(&mut self) -> Vec<WakeUp> {
-        let waking = std::mem::take(&mut self.notifications.waking);
+        let waking = mem::take(&mut self.notifications.waking);
         let known = |(table, id): (TableId, NotificationId)| {
             let found = self.notifications.by_table.get(&table)?.get(&id)?;
             let bus_name = found.owner.bus_name.clone();
@@ -310,7 +322,7 @@ impl Rib {
                 .because("the registration keeps no order, flag 0x20000 asks for it"));
         }
         if found.lost > 0 {
-            let lost = std::mem::take(&mut found.lost);
+            let lost = mem::take(&mut found.lost);
             return Err(ErrorKind::NoSystemResources.because(format_args!(
                 "{lost} changes were not fetched in time and are lost: read the table anew"
             )));
@@ -389,8 +401,9 @@ impl Rib {
                     self.notifications.waking.insert((table, *id));
                 }
                 if found.ordered.len() >= most {
-                    found.lost += found.ordered.len() as u64 + 1;
-                    found.ordered = VecDeque::new();
+                    let count = found.ordered.len();
+                    found.lost += count as u64 + 1;
+                    self.waste.add(Piece::Changes(mem::take(&mut found.ordered)), count);
                 } else if found.lost > 0 {
                     found.lost += 1;
                 } else {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot, deadlines::Questions, statics};
+use super::{Rib, arena::Slot, deadlines::Questions, statics, waste::Piece};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
     Result, TableId, Timestamp, ViewSet,
@@ -273,7 +273,9 @@ impl Rib {
     pub fn deregister(&mut self, id: EntityId) -> Result<()> {
         let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
         self.entities.by_key.remove(&entity.key);
-        self.cells.release(id);
+        let cells = self.cells.release(id);
+        let count = cells.len();
+        self.waste.add(Piece::Cells(cells), count);
         let lists: Vec<ListId> = self.route_lists(id).collect();
         for list in lists {
             self.delete_route_list(list);

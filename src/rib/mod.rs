@@ -49,6 +49,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod waste;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -71,6 +72,7 @@ pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
+pub use waste::Waste;
 
 use crate::model::{EntityId, Forwarding, Prefix, Special, TableId, Turn};
 
@@ -102,6 +104,8 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
+    /// What ended and is still to be freed.
+    waste: Waste,
 }
 
 /// The forwardings that need no next hop, one of each for all routes.
@@ -148,6 +152,7 @@ impl Rib {
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),
+            waste: Waste::default(),
         }
     }
 

@@ -134,7 +134,7 @@ pub(super) async fn change_static_routes(
         }
     }
     match new_entity {
-        Some(id) => lifecycle::welcome(context, connection, id).await.map(drop),
+        Some(id) => lifecycle::welcome(context, connection, id, Arc::default()).await.map(drop),
         None => Ok(()),
     }
 }

@@ -39,11 +39,12 @@ const SLICE: usize = 512;
 pub(super) struct Entity {
     context: Arc<Context>,
     id: EntityId,
+    unit: Arc<str>,
 }
 
 impl Entity {
-    pub(super) fn new(context: Arc<Context>, id: EntityId) -> Self {
-        Self { context, id }
+    pub(super) fn new(context: Arc<Context>, id: EntityId, unit: Arc<str>) -> Self {
+        Self { context, id, unit }
     }
 
     /// Runs a command if the caller may speak for this entity.
@@ -486,6 +487,13 @@ impl Entity {
     #[zbus(property(emits_changed_signal = "const"))]
     fn uid(&self) -> zbus::fdo::Result<u32> {
         self.property(|_, entity| entity.caller.uid)
+    }
+
+    /// The systemd unit of the process that registered it, as systemd told then; empty when it told
+    /// none, because it does not run here or the process is in no unit.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn unit(&self) -> &str {
+        &self.unit
     }
 
     /// "active", or "builtin" for one of the service itself, which nobody may call.

@@ -8,7 +8,7 @@
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
 //!   wire;
-//! * `clients`: who calls, and noticing that they are gone; `queue`: their calls in line;
+//! * `clients` and `units`: who calls, and noticing that they are gone; `queue`: their calls in line;
 //! * `served`: what every interface goes through, into the queues; `introspection`: what is told of the
 //!   objects there are;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
@@ -44,6 +44,7 @@ mod service;
 mod statics;
 mod table;
 mod transport;
+mod units;
 pub mod wire;
 
 pub use administration::Administration;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::rib::{Rib, Waste};
+use crate::rib::{Progress, Rib, Waste};
 
 /// A handle to the one RIB of the service.
 #[derive(Clone, Debug)]
@@ -23,6 +23,10 @@ struct Shared {
     news: Notify,
     sooner: Notify,
 }
+
+/// How many items of some work are dealt with under one lock, so that the kernel is written to and
+/// clients are answered meanwhile.
+pub const SLICE: usize = 512;
 
 impl SharedRib {
     /// Shares the RIB.
@@ -55,6 +59,14 @@ impl SharedRib {
             }
         }
         value
+    }
+
+    /// Runs a part of some work on the RIB until it is done, each time for this many items, and lets
+    /// the others have their turns in between.
+    pub async fn in_slices(&self, mut f: impl FnMut(&mut Rib, usize) -> Progress) {
+        while self.with(|rib| f(rib, SLICE)) == Progress::Unfinished {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until the kernel has to hear of something.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
-    rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
+    rib::{Policy, Rib, StaticChange, StaticRoute},
 };
 
 /// Writes down the static routes that are to survive the service; may take as long as a disk does.
@@ -28,9 +28,6 @@ pub struct Administration {
     /// Keeps these static routes, and no others, for the next start.
     pub keep_static_routes: KeepStaticRoutes,
 }
-
-/// How many routes are ranked again, or destinations queued again, under one lock.
-const SLICE: usize = 512;
 
 impl fmt::Debug for Administration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,10 +60,7 @@ pub(super) async fn set_preference(
     });
     tracing::info!(%protocol, level = level.0, reapply, "an administrator set a level");
     if reapply {
-        let mut slice = || context.rib.with(|rib| rib.reapply(&mut work, SLICE, clock::now()));
-        while slice() == Progress::Unfinished {
-            tokio::task::yield_now().await;
-        }
+        context.rib.in_slices(|rib, count| rib.reapply(&mut work, count, clock::now())).await;
     }
 }
 
@@ -95,9 +89,7 @@ pub(super) async fn set_forwarding(
 ) -> Result<()> {
     let mut work = context.rib.with(|rib| rib.set_pushed(table, push))?;
     tracing::info!(%table, push, "an administrator switched forwarding");
-    while context.rib.with(|rib| rib.requeue(&mut work, SLICE)) == Progress::Unfinished {
-        tokio::task::yield_now().await;
-    }
+    context.rib.in_slices(|rib, count| rib.requeue(&mut work, count)).await;
     let (server, path) = (connection.object_server(), table_path(table));
     if let Ok(table) = server.interface::<_, Served<Table>>(path).await {
         let _ = table.get().await.object.pushed_changed(table.signal_emitter()).await;

@@ -26,10 +26,8 @@ use crate::{
     clock,
     model::{EntityId, Result, TableId},
     rib::Withdrawal,
+    shared::SLICE,
 };
-
-/// How many routes are withdrawn under one lock.
-const SLICE: usize = 512;
 
 /// Gives a new entity its object and says so; takes the registration back if that fails. `unit` is
 /// the systemd unit of who registered it.

@@ -13,6 +13,7 @@
 //!   objects there are;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
+//! * `commands`: what the methods of an entity have in common;
 //! * `administration` and `statics`: what an administrator may;
 //! * `methods`: clients that call each other, with the service between them;
 //! * `news`: what clients are told without having asked;
@@ -22,6 +23,7 @@
 pub mod address;
 mod administration;
 mod clients;
+mod commands;
 mod context;
 mod convert;
 mod entity;

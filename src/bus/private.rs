@@ -1,7 +1,8 @@
 //! Private objects: enumerations, registrations for change notification, route lists.
 //!
-//! Each belongs to the connection that made it. Nobody else may use it, or learn that it is there,
-//! and it goes with that connection.
+//! Each belongs to the connection that made it and goes with it. Nobody else may use it. That it is
+//! there is no secret: `Introspect` lists its path, and who calls it is answered `InvalidHandle`,
+//! where a path without an object is answered `UnknownObject`.
 
 use std::{
     collections::HashMap,

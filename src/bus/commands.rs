@@ -7,6 +7,7 @@ use zbus::message::Header;
 use super::{
     entity::Entity,
     errors::Refusals,
+    news,
     options::{next_hop_ids, route_id},
     wire::{ItemError, RouteItem},
 };
@@ -28,7 +29,7 @@ impl Entity {
         f: impl FnOnce(&mut Rib) -> Result<T>,
     ) -> Result<T> {
         let caller = self.context.clients.caller(header).await?;
-        self.context.credit.restore(&caller.bus_name, header);
+        news::hear(&self.context, &caller.bus_name, header);
         self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
     }
 

@@ -203,6 +203,16 @@ impl Rib {
         waking.into_iter().filter_map(known).collect()
     }
 
+    /// Wakes a connection once more for all that waits for it.
+    pub fn wake_again(&mut self, bus_name: &str) {
+        for (table, all) in &self.notifications.by_table {
+            let waits = all
+                .iter()
+                .filter(|(_, found)| found.owner.bus_name == bus_name && found.is_waiting());
+            self.notifications.waking.extend(waits.map(|(id, _)| (*table, *id)));
+        }
+    }
+
     /// Fetches up to `count` of the destinations that wait, as they are now, and says whether these
     /// were the last (RTMv2 rows CHG-14 to CHG-19).
     ///

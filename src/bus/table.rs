@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Rib, RouteView, Subscription},
+    rib::{Best, LookUp, Match, Rib, RouteView, Subscription},
 };
 
 /// The object of one table.
@@ -238,8 +238,8 @@ impl Table {
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags"
-    /// begin. Errors: InvalidParameter, NotSupported, NoSystemResources.
+    /// 16 "interface" u. Two criteria need no selecting: "destination" s restricts to one prefix,
+    /// wherever "flags" begin, and "protocol" u to the routes of all entities of a protocol. Errors: InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn create_route_enumeration(
@@ -255,7 +255,8 @@ impl Table {
         let mut criteria = Options::new(criteria, "criterion");
         let destination: Option<String> = criteria.take("destination")?;
         let destination = destination.map(|text| text.parse()).transpose()?;
-        let wanted = enumeration::criteria(matching, criteria)?;
+        let protocol = criteria.take("protocol")?.map(Protocol);
+        let wanted = Match { protocol, ..enumeration::criteria(matching, criteria)? };
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;

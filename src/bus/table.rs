@@ -362,7 +362,7 @@ impl Table {
     /// The views routes can be offered in, as a bit mask.
     #[zbus(property(emits_changed_signal = "const"))]
     fn views(&self) -> u32 {
-        self.context.rib.with(|rib| rib.policy().table(self.id).map_or(0, |table| table.views.0))
+        self.context.rib.with(|rib| rib.policy().views(self.id).unwrap_or_default().0)
     }
 
     /// How many entities are registered.

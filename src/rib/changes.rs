@@ -148,7 +148,7 @@ impl Rib {
         mut subscription: Subscription,
         owner: Caller,
     ) -> Result<NotificationId> {
-        let supported = self.policy.table(subscription.table)?.views;
+        let supported = self.policy.views(subscription.table)?;
         subscription.views = match subscription.views.within(supported)? {
             ViewSet::NONE => supported,
             some => some,
@@ -387,7 +387,7 @@ impl Rib {
         let doer = by.and_then(|id| self.entities.active(id).ok());
         let doer = doer.map(|entity| entity.caller.bus_name.clone());
         let most = self.policy.limits.queued_changes as usize;
-        let supported = self.policy.table(table).map_or(ViewSet::NONE, |settings| settings.views);
+        let supported = self.policy.views(table).unwrap_or_default();
         let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
         for view in supported.iter() {
             let (previous, current) = (of(&before, view), of(&after, view));

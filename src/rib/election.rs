@@ -136,7 +136,8 @@ impl Rib {
         else {
             return ViewSet::NONE;
         };
-        let election = destination.elect(settings, &mut self.routes);
+        let election =
+            destination.elect((settings.views(id.family), settings.viability), &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
                 entity.best_routes += 1;

@@ -200,7 +200,7 @@ impl Rib {
         now: Now,
     ) -> Result<Profile> {
         let Registration { key, label, tenure, terms } = registration;
-        let views = self.policy.table(key.table)?.views;
+        let views = self.policy.views(key.table)?;
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(ErrorKind::InvalidData
                 .because("a label has 64 characters at most, none of them a control character"));

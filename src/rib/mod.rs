@@ -122,7 +122,7 @@ impl Rib {
         let mut tables = BTreeMap::new();
         for (instance, configured) in &policy.instances {
             if let Instance::Ready(settings) = configured {
-                for family in &settings.families {
+                for family in settings.families.keys() {
                     let id = TableId { instance: *instance, family: *family };
                     tables.insert(id, table::Table::default());
                 }

@@ -238,7 +238,7 @@ impl Rib {
             return Err(ErrorKind::InvalidParameter
                 .because(format_args!("prefix {prefix} is not {}", table.family)));
         }
-        views.within(self.policy.table(table)?.views)
+        views.within(self.policy.views(table)?)
     }
 
     pub(super) fn destination(&self, table: TableId, prefix: Prefix) -> Option<&Destination> {

@@ -6,12 +6,14 @@
 
 pub mod error;
 pub mod frame;
+pub mod nexthop;
 pub mod route;
 
 use std::num::{NonZeroU8, NonZeroU32};
 
 pub use error::Reply;
 pub use frame::{Frame, frames};
+pub use nexthop::{DumpedObject, ObjectChange, ObjectDumpRequest, ObjectRequest};
 pub use route::{DumpRequest, DumpedRoute, RouteChange, RouteRequest, TooLong};
 
 /// What tells our routes in the kernel from everyone else's: its protocol and its metric.

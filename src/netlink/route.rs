@@ -23,7 +23,7 @@ use crate::model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix,
 
 /// The most hops of one route. A hop takes up to 32 bytes (IPv4 by an IPv6 gateway), and what does not
 /// fit 32 KiB the kernel would take but could not dump.
-const MOST_HOPS: usize = 1000;
+pub(super) const MOST_HOPS: usize = 1000;
 
 /// A change to one route of ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::socket::RouteSocket;
 use crate::{
-    model::{Forwarding, Prefix},
+    model::{Forwarding, Prefix, Target},
     netlink::{DumpRequest, DumpedRoute, frame},
 };
 
@@ -126,7 +126,11 @@ fn walk(
             match frame.kind {
                 NEW_ROUTE => match DumpedRoute::decode(frame.payload) {
                     Ok(Some(route)) if request.matches(&route) => {
-                        routes.push((route.to, route.forwarding));
+                        let forwarding = match route.target() {
+                            Some(Target::Plain(forwarding)) => Some((*forwarding).clone()),
+                            Some(Target::Object(_)) | None => None,
+                        };
+                        routes.push((route.to, forwarding));
                     }
                     Ok(_) => {}
                     Err(error) => tracing::warn!(%error, "a route in the kernel is beyond reading"),

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::socket::RouteSocket;
 use crate::{
     fib::{FibOp, Refusal},
-    model::{KernelTable, Prefix},
+    model::{KernelTable, Prefix, Target},
     netlink::{RouteChange, RouteRequest, Signature, frame},
 };
 
@@ -223,10 +223,12 @@ impl Exchange {
 }
 
 /// An operation in the words of rtnetlink.
-fn request(table: KernelTable, signature: Signature, op: &FibOp) -> RouteRequest<'_> {
+fn request(table: KernelTable, signature: Signature, op: &FibOp) -> RouteRequest {
     let change = match op {
-        FibOp::Install { forwarding, .. } => RouteChange::Add(forwarding),
-        FibOp::Replace { forwarding, .. } => RouteChange::Replace(forwarding),
+        FibOp::Install { forwarding, .. } => RouteChange::Add(Target::Plain(forwarding.clone())),
+        FibOp::Replace { forwarding, .. } => {
+            RouteChange::Replace(Target::Plain(forwarding.clone()))
+        }
         FibOp::Uninstall { .. } => RouteChange::Delete,
     };
     RouteRequest { table, signature, to: op.to(), change }

@@ -4,6 +4,7 @@
 //! wrong: numbers in a netlink message are in the machine's byte order, addresses in the network's, and
 //! decoders here meet bytes from anyone, so they answer `None` or an error and never panic.
 
+pub mod dumped;
 pub mod error;
 pub mod frame;
 pub mod nexthop;
@@ -11,10 +12,11 @@ pub mod route;
 
 use std::num::{NonZeroU8, NonZeroU32};
 
+pub use dumped::{DumpedRoute, Leg, LegState, RouteKind};
 pub use error::Reply;
 pub use frame::{Frame, frames};
 pub use nexthop::{DumpedObject, ObjectChange, ObjectDumpRequest, ObjectRequest};
-pub use route::{DumpRequest, DumpedRoute, RouteChange, RouteRequest, TooLong};
+pub use route::{DumpRequest, RouteChange, RouteRequest, TooLong};
 
 /// What tells our routes in the kernel from everyone else's: its protocol and its metric.
 ///

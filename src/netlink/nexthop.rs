@@ -267,7 +267,7 @@ fn body(
             attribute(&mut body, NHA_OIF, &interface.0.to_ne_bytes());
         }
         Some(NextHopObject::Group { members, .. }) if members.len() > MOST_MEMBERS => {
-            return Err(TooLong { hops: members.len() });
+            return Err(TooLong { hops: members.len(), most: MOST_MEMBERS });
         }
         Some(NextHopObject::Group { members, buckets }) => {
             let mut group = Vec::with_capacity(8 * members.len());

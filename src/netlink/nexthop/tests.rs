@@ -161,7 +161,7 @@ fn more_members_than_a_route_can_be_dumped_with_are_refused() {
         ObjectRequest { signature, id: id(2), change }.encode(7, into)
     };
     let mut bytes = vec![1];
-    assert_eq!(request(1002, &mut bytes), Err(TooLong { hops: 1002 }));
+    assert_eq!(request(1002, &mut bytes), Err(TooLong { hops: 1002, most: 1001 }));
     assert_eq!(bytes, [1]);
     request(1001, &mut bytes).unwrap();
 }

@@ -3,7 +3,7 @@
 use rtmd::{
     fib::{FibOp, Mirror, Refusal},
     kernel::{Batch, Dump, DumpNews, Outcome, Writer},
-    model::{Family, Forwarding, KernelTable, Prefix},
+    model::{Family, Forwarding, KernelTable, Prefix, Target},
     netlink::{DumpRequest, Signature},
 };
 use tokio::{runtime::Runtime, sync::mpsc::UnboundedReceiver};
@@ -106,19 +106,29 @@ impl Machine {
 
 /// What of ours is in a table.
 pub(crate) fn dump(table: KernelTable) -> Vec<(Prefix, Option<Forwarding>)> {
+    let routes = Family::ALL.into_iter().flat_map(|family| {
+        collect(Dump::start(DumpRequest { table, family, signature: Some(signature()) }))
+    });
+    let forwarding = |target| match target {
+        Target::Plain(forwarding) => Some((*forwarding).clone()),
+        Target::Object(_) => None,
+    };
+    routes.map(|route| (route.to, route.target().and_then(forwarding))).collect()
+}
+
+/// All that a dump tells.
+pub(crate) fn collect<T: Send + 'static>(dump: std::io::Result<Dump<T>>) -> Vec<T> {
+    let mut dump = dump.unwrap();
     let mut found = Vec::new();
-    for family in Family::ALL {
-        let mut dump = Dump::start(DumpRequest { table, family, signature: signature() }).unwrap();
-        loop {
-            match dump.blocking_next().unwrap() {
-                DumpNews::Routes(routes) => found.extend(routes),
-                DumpNews::Restarted => panic!("restarted in a quiet namespace"),
-                DumpNews::Complete => break,
-                DumpNews::Failed(error) => panic!("{error}"),
-            }
+    loop {
+        match dump.blocking_next().unwrap() {
+            DumpNews::Part(part) => found.extend(part),
+            DumpNews::Restarted => panic!("restarted in a quiet namespace"),
+            DumpNews::Complete => break,
+            DumpNews::Failed(error) => panic!("{error}"),
         }
-        assert!(dump.blocking_next().is_none());
     }
+    assert!(dump.blocking_next().is_none());
     found
 }
 

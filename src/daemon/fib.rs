@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use crate::{
     bus::FibState,
     fib::{Mirror, Settled},
     kernel::{Batch, Dump, DumpNews, Outcome, Writer},
-    model::{Family, KernelTable, Prefix, TableId},
+    model::{Family, KernelTable, Prefix, TableId, Target},
     netlink::{DumpRequest, Signature},
     rib::Effect,
     shared::SharedRib,
@@ -48,7 +49,7 @@ pub(super) async fn keep(
     let mut keeper =
         Keeper { rib, mirrors, announced: Announced::default(), notifier: Notifier::start() };
     for (id, table) in rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>()) {
-        let request = DumpRequest { table, family: id.family, signature };
+        let request = DumpRequest { table, family: id.family, signature: Some(signature) };
         keeper.read_table(id, request).await;
     }
     match keeper.run(&writer, outcomes, state).await {
@@ -156,10 +157,16 @@ impl Keeper<'_> {
         let mut dump = Dump::start(request)?;
         while let Some(news) = dump.next().await {
             match news {
-                DumpNews::Routes(routes) => {
-                    for (to, found) in routes {
+                DumpNews::Part(routes) => {
+                    for route in routes {
+                        let found = match route.target() {
+                            Some(Target::Plain(forwarding)) => {
+                                Some(Arc::unwrap_or_clone(forwarding))
+                            }
+                            Some(Target::Object(_)) | None => None,
+                        };
                         // Nothing is wished for yet, so nothing can be settled by it.
-                        let _ = mirror.handle_dumped(to, found);
+                        let _ = mirror.handle_dumped(route.to, found);
                     }
                 }
                 DumpNews::Restarted => mirror.handle_dump_restarted(),

@@ -15,16 +15,16 @@ use netlink_packet_core::{
 };
 
 use super::{
-    Signature,
+    DumpQuestion, Frame, Signature,
     frame::{self, array_at},
     route::{MOST_HOPS, TooLong},
 };
 use crate::model::{Family, InterfaceIndex, Member, NextHopObject, ObjectId, Weight};
 
 /// `RTM_NEWNEXTHOP`: an object to create, or one that the kernel tells of.
-pub const NEW_OBJECT: u16 = 104;
+pub(super) const NEW_OBJECT: u16 = 104;
 /// `RTM_DELNEXTHOP`: an object to delete, or one that is gone.
-pub const DELETE_OBJECT: u16 = 105;
+pub(super) const DELETE_OBJECT: u16 = 105;
 /// `RTM_GETNEXTHOP`.
 const GET_OBJECT: u16 = 106;
 
@@ -84,7 +84,7 @@ pub enum ObjectChange<'a> {
     Delete,
 }
 
-/// A request for all objects of this network namespace. The kernel cannot filter them by protocol.
+/// A request for our objects. The kernel cannot filter them by protocol, so it tells of everybody's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ObjectDumpRequest {
     /// What makes an object ours.
@@ -122,16 +122,20 @@ impl ObjectRequest<'_> {
     }
 }
 
-impl ObjectDumpRequest {
-    /// Appends the message, with this sequence number.
-    pub fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
+impl DumpQuestion for ObjectDumpRequest {
+    type Item = DumpedObject;
+
+    fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
         let all = header(AF_UNSPEC, 0); // a protocol is refused
         frame::append(GET_OBJECT, NLM_F_REQUEST | NLM_F_DUMP, sequence, &all, into);
     }
 
-    /// Whether an object that the kernel answered with is one that was asked for.
-    pub fn matches(&self, object: &DumpedObject) -> bool {
-        object.protocol == self.signature.protocol.get()
+    fn read(&self, message: &Frame<'_>) -> Result<Option<DumpedObject>, DecodeError> {
+        if message.kind != NEW_OBJECT {
+            return Ok(None);
+        }
+        let ours = self.signature.protocol.get();
+        Ok(Some(DumpedObject::decode(message.payload)?).filter(|object| object.protocol == ours))
     }
 }
 

@@ -6,7 +6,7 @@
 //! a next-hop object says nothing else about packets, or the kernel refuses it.
 
 use netlink_packet_core::{
-    NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    DecodeError, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -16,7 +16,7 @@ use netlink_packet_route::{
     },
 };
 
-use super::{DumpedRoute, Signature};
+use super::{DumpQuestion, DumpedRoute, Frame, Signature};
 use crate::model::{Family, Forwarding, Hop, KernelTable, Prefix, Target};
 
 /// The most hops of one route. A hop takes up to 32 bytes (IPv4 by an IPv6 gateway), and what does not
@@ -47,7 +47,7 @@ pub enum RouteChange {
     Delete,
 }
 
-/// A request for the routes of one family in one table that carry a protocol.
+/// A request for the routes of one family in one table, ours or everybody's.
 ///
 /// The kernel filters by table and protocol only on a socket with `NETLINK_GET_STRICT_CHK`. It cannot
 /// filter by metric.
@@ -57,8 +57,8 @@ pub struct DumpRequest {
     pub table: KernelTable,
     /// The family.
     pub family: Family,
-    /// What makes a route ours.
-    pub signature: Signature,
+    /// What makes a route ours; `None` to read everybody's.
+    pub signature: Option<Signature>,
 }
 
 /// A route or a group has more next hops than fit a message.
@@ -112,21 +112,27 @@ impl RouteRequest {
     }
 }
 
-impl DumpRequest {
-    /// Appends the message, with this sequence number.
-    pub fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
+impl DumpQuestion for DumpRequest {
+    type Item = DumpedRoute;
+
+    fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
         let mut message = route_message(self.table, self.family);
-        message.header.protocol = RouteProtocol::from(self.signature.protocol.get());
+        if let Some(signature) = self.signature {
+            message.header.protocol = RouteProtocol::from(signature.protocol.get());
+        }
         let message = RouteNetlinkMessage::GetRoute(message);
         append(message, NLM_F_REQUEST | NLM_F_DUMP, sequence, into);
     }
 
-    /// Whether a route that the kernel answered with is one that was asked for.
-    pub fn matches(&self, route: &DumpedRoute) -> bool {
-        route.table == self.table
-            && route.to.family() == self.family
-            && route.protocol == self.signature.protocol.get()
-            && route.metric == self.signature.metric.get()
+    fn read(&self, message: &Frame<'_>) -> Result<Option<DumpedRoute>, DecodeError> {
+        if message.kind != libc::RTM_NEWROUTE {
+            return Ok(None);
+        }
+        Ok(DumpedRoute::decode(message.payload)?.filter(|route| {
+            route.table == self.table
+                && route.to.family() == self.family
+                && self.signature.is_none_or(|ours| ours.is_on(route))
+        }))
     }
 }
 

@@ -166,6 +166,19 @@ fn more_members_than_a_route_can_be_dumped_with_are_refused() {
     request(1001, &mut bytes).unwrap();
 }
 
+#[test]
+fn objects_of_others_are_not_taken_from_an_answer() {
+    let bytes = encode(1, ObjectChange::Add(&hop("192.0.2.254", 3)));
+    let message = frames(&bytes).next().unwrap();
+    let taken = |protocol| {
+        let signature = Signature { protocol, ..Signature::default() };
+        ObjectDumpRequest { signature }.read(&message).unwrap().is_some()
+    };
+    let ours = Signature::default().protocol;
+    assert!(taken(ours));
+    assert!(!taken(ours.saturating_add(1)));
+}
+
 const HOP: &[u8] = &[
     2, 0xfd, 82, 0, 0, 0, 0, 0, 8, 0, 1, 0, 1, 0, 0, 0, 8, 0, 5, 0, 3, 0, 0, 0, 8, 0, 6, 0, 192, 0,
     2, 253,
@@ -288,9 +301,7 @@ proptest! {
         prop_assert_eq!(read.len(), 2);
         for frame in read {
             prop_assert_eq!((frame.kind, frame.sequence), (NEW_OBJECT, sequence));
-            let read = DumpedObject::decode(frame.payload).unwrap();
-            let dump = ObjectDumpRequest { signature };
-            prop_assert!(dump.matches(&read));
+            let read = ObjectDumpRequest { signature }.read(&frame).unwrap().unwrap();
             prop_assert_eq!(read, DumpedObject { id, protocol: 82, content: Some(object.clone()) });
         }
     }

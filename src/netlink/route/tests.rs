@@ -182,7 +182,7 @@ fn a_deletion_names_table_prefix_metric_and_protocol() {
 fn a_dump_is_asked_for_by_table_and_protocol() {
     let mut bytes = Vec::new();
     let (table, family) = (KernelTable(254), Family::Ipv6);
-    DumpRequest { table, family, signature: signature() }.encode(9, &mut bytes);
+    DumpRequest { table, family, signature: Some(signature()) }.encode(9, &mut bytes);
     assert_bytes(
         &bytes,
         &[
@@ -190,6 +190,40 @@ fn a_dump_is_asked_for_by_table_and_protocol() {
             &[10, 0, 0, 0, 254, 82, 0, 0, 0, 0, 0, 0],
         ],
     );
+}
+
+#[test]
+fn everybodys_routes_are_asked_for_without_a_protocol() {
+    let mut bytes = Vec::new();
+    let (table, family) = (KernelTable(1000), Family::Ipv4);
+    DumpRequest { table, family, signature: None }.encode(9, &mut bytes);
+    assert_bytes(
+        &bytes,
+        &[
+            &[36, 0, 0, 0, 26, 0, 0x01, 0x03, 9, 0, 0, 0, 0, 0, 0, 0],
+            &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[8, 0, 15, 0, 0xe8, 3, 0, 0],
+        ],
+    );
+}
+
+#[test]
+fn only_what_was_asked_for_is_taken_from_an_answer() {
+    let bytes = encode(254, "10.0.0.0/8", RouteChange::Add(object(1)));
+    let message = frames(&bytes).next().unwrap();
+    let taken = |table, family, signature| {
+        let table = KernelTable(table);
+        DumpRequest { table, family, signature }.read(&message).unwrap().is_some()
+    };
+    let ours = signature();
+    let protocol = Signature { protocol: ours.protocol.saturating_add(1), ..ours };
+    let metric = Signature { metric: ours.metric.saturating_add(1), ..ours };
+    assert!(taken(254, Family::Ipv4, Some(ours)));
+    assert!(taken(254, Family::Ipv4, None));
+    assert!(!taken(255, Family::Ipv4, None));
+    assert!(!taken(254, Family::Ipv6, None));
+    assert!(!taken(254, Family::Ipv4, Some(protocol)));
+    assert!(!taken(254, Family::Ipv4, Some(metric)));
 }
 
 #[test]
@@ -258,9 +292,8 @@ proptest! {
         prop_assert_eq!(read.len(), 2);
         for frame in read {
             prop_assert_eq!((frame.kind, frame.sequence), (24, sequence));
-            let route = DumpedRoute::decode(frame.payload).unwrap().unwrap();
-            let dump = DumpRequest { table, family: to.family(), signature: signature() };
-            prop_assert!(dump.matches(&route));
+            let dump = DumpRequest { table, family: to.family(), signature: Some(signature()) };
+            let route = dump.read(&frame).unwrap().unwrap();
             prop_assert_eq!(route.to, to);
             prop_assert_eq!(route.target(), Some(target.clone()));
         }

@@ -3,8 +3,14 @@
 //! Needs root (or `unshare -r`) and `ip`; without the right to make a namespace each test says that it was
 //! skipped. `ip` is the judge: what it shows, not what we read back, is compared.
 
+#[path = "kernel/desk.rs"]
+mod desk;
 #[path = "kernel/machine.rs"]
 mod machine;
+#[path = "kernel/objects.rs"]
+mod objects;
+#[path = "kernel/route_events.rs"]
+mod route_events;
 #[path = "kernel/world.rs"]
 mod world;
 
@@ -20,7 +26,7 @@ use rtmd::{
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent, privilege},
     model::{KernelTable, Prefix},
 };
-use world::{forwarding, index, ip, ours, routes, with_links};
+use world::{forwarding, index, ip, ip_batch, ours, routes, with_links};
 
 const IPV4_KINDS: [&str; 9] = [
     "via 192.0.2.254 dev west",
@@ -416,14 +422,9 @@ fn after_an_overrun_everything_is_told_again() {
             let mut watch = Watch::start().unwrap();
             events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
             // Nothing reads meanwhile: this thread is the runtime's.
-            let commands: String = (0..30_000)
-                .map(|round| {
-                    format!("link set west {}\n", if round % 2 == 0 { "down" } else { "up" })
-                })
-                .collect();
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), commands).unwrap();
-            ip(&format!("-batch {}", file.path().display()));
+            ip_batch((0..30_000).map(|round| {
+                format!("link set west {}", if round % 2 == 0 { "down" } else { "up" })
+            }));
             events_until(&mut watch, |event| *event == WatchEvent::Resync).await;
             let again = events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
             let (index, name) = (index("west"), "west".to_owned());

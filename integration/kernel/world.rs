@@ -47,6 +47,13 @@ pub(crate) fn ip(arguments: &str) -> String {
     out.into_owned()
 }
 
+/// Runs many commands of `ip` at once.
+pub(crate) fn ip_batch(commands: impl Iterator<Item = String>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), commands.collect::<Vec<_>>().join("\n")).unwrap();
+    ip(&format!("-batch {}", file.path().display()));
+}
+
 /// The number of a link.
 pub(crate) fn index(link: &str) -> InterfaceIndex {
     let links: Value = serde_json::from_str(&ip(&format!("-j link show dev {link}"))).unwrap();

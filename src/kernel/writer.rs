@@ -11,7 +11,7 @@ use std::{io, ops::Range, thread};
 
 use tokio::sync::mpsc;
 
-use super::socket::RouteSocket;
+use super::socket::{PortId, RouteSocket};
 use crate::{
     fib::{FibOp, Refusal},
     model::{KernelTable, Prefix, Target},
@@ -52,6 +52,7 @@ pub struct Outcome {
 pub struct Writer {
     batches: mpsc::Sender<Batch>,
     most_messages: usize,
+    port: PortId,
 }
 
 impl Writer {
@@ -62,7 +63,7 @@ impl Writer {
     /// No socket or no thread to be had.
     pub fn start(signature: Signature) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
         let mut exchange = Exchange::open(signature)?;
-        let most_messages = exchange.most_messages;
+        let (most_messages, port) = (exchange.most_messages, exchange.socket.port()?);
         let (batches, mut queue) = mpsc::channel(QUEUE);
         // Bounded by what is in flight, which the mirror keeps to one operation for a destination. A
         // bounded one could block this thread while the daemon waits for room in the queue.
@@ -74,7 +75,7 @@ impl Writer {
                 }
             }
         })?;
-        Ok((Self { batches, most_messages }, results))
+        Ok((Self { batches, most_messages, port }, results))
     }
 
     /// Hands a batch over, as soon as there is room in the queue.
@@ -92,6 +93,11 @@ impl Writer {
     /// The thread has ended.
     pub async fn room(&self) -> io::Result<mpsc::Permit<'_, Batch>> {
         self.batches.reserve().await.map_err(|_| thread_ended())
+    }
+
+    /// Where the kernel is asked from, which it tells everybody with each change.
+    pub fn port(&self) -> PortId {
+        self.port
     }
 
     /// How many operations go to the kernel at once; a larger batch is taken in parts.

@@ -22,9 +22,9 @@ use super::{
 use crate::model::{Family, InterfaceIndex, Member, NextHopObject, ObjectId, Weight};
 
 /// `RTM_NEWNEXTHOP`: an object to create, or one that the kernel tells of.
-pub(super) const NEW_OBJECT: u16 = 104;
+pub const NEW_OBJECT: u16 = 104;
 /// `RTM_DELNEXTHOP`: an object to delete, or one that is gone.
-pub(super) const DELETE_OBJECT: u16 = 105;
+pub const DELETE_OBJECT: u16 = 105;
 /// `RTM_GETNEXTHOP`.
 const GET_OBJECT: u16 = 106;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rtmd::{
-    kernel::{Dump, DumpNews},
+    kernel::{Dump, DumpNews, NextHopSupport, NoticeSettings},
     model::{Family, KernelTable, Target},
     netlink::{
         DumpRequest, DumpedObject, DumpedRoute, LegState, ObjectDumpRequest, RouteKind, Signature,
@@ -361,5 +361,28 @@ fn routes_of_everybody_are_read_with_their_kind_and_their_legs() {
         let kind = |to: &str| local.iter().find(|route| route.to.to_string() == to).unwrap().kind;
         assert_eq!(kind("192.0.2.1/32"), RouteKind::Local);
         assert_eq!(kind("192.0.2.255/32"), RouteKind::Broadcast);
+    });
+}
+
+#[test]
+fn what_the_kernel_can_do_is_asked_for_and_nothing_is_left_behind() {
+    with_links(|| {
+        let support = NextHopSupport::probe().unwrap();
+        // What the tests above rely on.
+        assert_eq!(support, NextHopSupport::Resilient);
+        assert_eq!(ip("nexthop show"), "");
+    });
+}
+
+#[test]
+fn settings_are_those_of_the_namespace() {
+    with_links(|| {
+        for value in ["0", "1"] {
+            std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", value).unwrap();
+            std::fs::write("/proc/sys/net/ipv6/route/skip_notify_on_dev_down", value).unwrap();
+            let settings = NoticeSettings::read();
+            assert_eq!(settings.nexthop_compat_mode, Some(value == "1"));
+            assert_eq!(settings.skip_notify_on_dev_down, Some(value == "1"));
+        }
     });
 }

@@ -25,8 +25,10 @@ use crate::model::{Family, InterfaceIndex, Member, NextHopObject, ObjectId, Weig
 pub const NEW_OBJECT: u16 = 104;
 /// `RTM_DELNEXTHOP`: an object to delete, or one that is gone.
 pub const DELETE_OBJECT: u16 = 105;
-/// `RTM_GETNEXTHOP`.
-const GET_OBJECT: u16 = 106;
+/// `RTM_GETNEXTHOP`, since Linux 5.3.
+pub const GET_OBJECT: u16 = 106;
+/// `RTM_GETNEXTHOPBUCKET`, since Linux 5.13 as resilient groups are.
+pub const GET_BUCKET: u16 = 118;
 
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
@@ -240,6 +242,12 @@ impl Found {
         let members: Box<[Member]> = self.members.iter().map(member).collect::<Option<_>>()?;
         (!members.is_empty()).then_some(NextHopObject::Group { members, buckets })
     }
+}
+
+/// Appends a question of this kind that says nothing about which object. It is always refused: with
+/// `EOPNOTSUPP` by a kernel that does not know the kind.
+pub fn encode_incomplete(kind: u16, into: &mut Vec<u8>) {
+    frame::append(kind, NLM_F_REQUEST, 1, &header(AF_UNSPEC, 0), into);
 }
 
 /// What follows the message's header.

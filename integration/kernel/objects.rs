@@ -119,8 +119,9 @@ fn a_replacement_changes_an_object_under_its_routes() {
         assert!(way("10.0.0.1").contains("via 198.51.100.254 dev east"), "{}", way("10.0.0.1"));
         desk.replace(1, "via 192.0.2.7 dev west").unwrap();
         assert!(way("10.1.0.1").contains("via 192.0.2.7 dev west"), "{}", way("10.1.0.1"));
-        desk.replace(3, "dev west").unwrap();
-        assert_eq!(objects().len(), 4, "where there is nothing to replace it creates");
+        let words = "Replace specified without create and no entry exists";
+        assert_refused(desk.replace(3, "dev west"), libc::ENOENT, words);
+        assert_eq!(objects().len(), 3, "what is not there cannot be replaced");
     });
 }
 

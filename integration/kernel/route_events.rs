@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::{
     desk::{Desk, id, read_object},
     machine::Machine,
-    world::{forwarding, ip, ip_batch, with_links},
+    world::{ip, ip_batch, with_links},
 };
 
 /// Runs a test with links and in a runtime, whose only thread it is on.
@@ -160,11 +160,13 @@ fn what_the_writer_does_is_not_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = runtime.enter();
         let mut watch = RouteWatch::with_buffer(machine.writer.port(), 4096).unwrap();
-        let way = std::sync::Arc::new(forwarding("via 192.0.2.254 dev west"));
-        for what in [Some(way), None] {
+        for what in [Some("via 192.0.2.254 dev west"), None] {
             for number in 0..2000_u32 {
                 let to = format!("10.{}.{}.0/24", number / 256, number % 256);
-                machine.mirror.want(to.parse().unwrap(), what.clone());
+                match what {
+                    Some(what) => machine.want(&to, what),
+                    None => machine.withdraw(&to),
+                }
             }
             machine.drain();
         }

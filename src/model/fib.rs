@@ -10,6 +10,7 @@ use std::{
 use super::{
     nexthop::{InterfaceIndex, Weight},
     prefix::Family,
+    route::Special,
 };
 
 /// A kernel routing table by its number; 254 is the main one.
@@ -28,6 +29,20 @@ pub enum Forwarding {
     /// Drop, and tell the sender that it is prohibited.
     Prohibit,
 }
+
+/// What packets to a destination follow.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Wish {
+    /// Nothing: they are dropped.
+    Special(Special),
+    /// The next hops of a group.
+    Group(GroupId),
+}
+
+/// A group of destinations that share their next hops and what would replace them, and so one object
+/// in the kernel.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupId(pub NonZeroU32);
 
 /// One way out: an interface, and the router to hand the packet to if there is one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -122,6 +137,16 @@ pub struct FibCounts {
 impl KernelTable {
     /// The table that packets are looked up in without further rules.
     pub const MAIN: Self = Self(254);
+}
+
+impl From<Special> for Forwarding {
+    fn from(special: Special) -> Self {
+        match special {
+            Special::Blackhole => Self::Blackhole,
+            Special::Unreachable => Self::Unreachable,
+            Special::Prohibit => Self::Prohibit,
+        }
+    }
 }
 
 impl FibStatus {

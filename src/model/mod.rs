@@ -17,7 +17,8 @@ pub mod view;
 pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
 pub use error::{Error, ErrorKind, Result, quoted};
 pub use fib::{
-    FibCounts, FibStatus, Forwarding, Hop, KernelTable, Member, NextHopObject, ObjectId, Target,
+    FibCounts, FibStatus, Forwarding, GroupId, Hop, KernelTable, Member, NextHopObject, ObjectId,
+    Target, Wish,
 };
 pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};

@@ -78,8 +78,8 @@ pub struct ObjectRequest<'a> {
 pub enum ObjectChange<'a> {
     /// Create where nothing has the number (`NLM_F_CREATE | NLM_F_EXCL`).
     Add(&'a NextHopObject),
-    /// Create, or replace what has the number (`NLM_F_CREATE | NLM_F_REPLACE`): the routes that refer
-    /// to it change at once. A hop cannot become a group, nor a group another kind of group or have
+    /// Replace what has the number (`NLM_F_REPLACE`), refused (`ENOENT`) where nothing has: the routes
+    /// that refer to it change at once. A hop cannot become a group, nor a group another kind of group or have
     /// another number of buckets.
     Replace(&'a NextHopObject),
     /// Delete, with all routes that refer to it; a group loses it as a member.
@@ -113,9 +113,7 @@ impl ObjectRequest<'_> {
     pub fn encode(&self, sequence: u32, into: &mut Vec<u8>) -> Result<(), TooLong> {
         let (kind, flags, object) = match self.change {
             ObjectChange::Add(object) => (NEW_OBJECT, NLM_F_CREATE | NLM_F_EXCL, Some(object)),
-            ObjectChange::Replace(object) => {
-                (NEW_OBJECT, NLM_F_CREATE | NLM_F_REPLACE, Some(object))
-            }
+            ObjectChange::Replace(object) => (NEW_OBJECT, NLM_F_REPLACE, Some(object)),
             ObjectChange::Delete => (DELETE_OBJECT, 0, None),
         };
         let body = body(self.id, self.signature.protocol, object)?;

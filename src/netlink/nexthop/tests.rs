@@ -123,11 +123,11 @@ fn a_resilient_group_has_no_timers() {
 }
 
 #[test]
-fn a_replacement_is_a_creation_that_replaces() {
+fn a_replacement_creates_nothing() {
     assert_bytes(
         &encode(1, ObjectChange::Replace(&hop("192.0.2.253", 3))),
         &[
-            &[48, 0, 0, 0, 0x68, 0, 0x05, 0x05, 7, 0, 0, 0, 0, 0, 0, 0],
+            &[48, 0, 0, 0, 0x68, 0, 0x05, 0x01, 7, 0, 0, 0, 0, 0, 0, 0],
             &[2, 0, 82, 0, 0, 0, 0, 0, 8, 0, 1, 0, 1, 0, 0, 0],
             &[8, 0, 6, 0, 192, 0, 2, 253, 8, 0, 5, 0, 3, 0, 0, 0],
         ],

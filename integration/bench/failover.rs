@@ -1,7 +1,8 @@
 //! How long packets go astray when a way fails: `make failover` (root; some minutes, with BIRD).
 //!
 //! In a network namespace of its own, for 1, 1000 and 1 000 000 IPv4 routes that two protocols offer,
-//! the better ones by the link `west`: the link goes down, or the better protocol's client is killed.
+//! the better ones by the link `west`: the link goes down, or the better protocol's client leaves
+//! the bus without a word.
 //! Packets to prefixes all over the table are sent in rounds all the while, and counted where they
 //! leave; the time is from the blow to the first round that left by `east` as a whole.
 //!
@@ -13,7 +14,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -21,17 +22,16 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, unshare};
-use rtmd::model::Prefix;
+use rtmd::model::{Family, Prefix};
 use serde_json::json;
+use tokio::runtime::Runtime;
 
-mod loading;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
 mod times;
 
-use loading::{Loading, load};
-use support::PrivateBus;
+use support::{Client, PrivateBus, route};
 use times::Times;
 
 struct Settings {
@@ -170,43 +170,66 @@ fn sent_by(link: &str) -> u64 {
     line.split_whitespace().nth(9).unwrap().parse().unwrap()
 }
 
+/// A client that offers a table by one gateway, and can go from one moment to the next: a process
+/// with a million routes of its own takes a while to end.
+struct Owner {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Owner {
+    fn offer(bus: &PrivateBus, protocol: u32, prefixes: &[String], gateway: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(async {
+            let client = Client::register(bus, Family::Ipv4, protocol).await;
+            let route = route(gateway, []);
+            for call in prefixes.chunks(32_768) {
+                let call: Vec<&str> = call.iter().map(String::as_str).collect();
+                let (_, errors) = client.entity.add_prefixes(&call, &route, 0).await.unwrap();
+                assert_eq!(errors, []);
+            }
+            client
+        });
+        Self { runtime, client }
+    }
+
+    /// Closes its connection, as the kernel does for one that died.
+    fn die(self) {
+        self.runtime.block_on(async { self.client.connection.close().await.unwrap() });
+    }
+}
+
 fn ours(settings: &Settings, prefixes: &[String]) -> Case {
+    const BGP: u32 = 14;
+    const OSPF: u32 = 13;
     let bus = PrivateBus::start();
     let _service = bus.serve("");
-    let write = |name: &str, gateway: IpAddr| {
-        let path = bus.path(name);
-        let mut file = std::io::BufWriter::new(File::create(&path).unwrap());
-        for prefix in prefixes {
-            writeln!(file, "add {prefix} via {gateway}").unwrap();
-        }
-        path
-    };
-    let west = write("west", "192.0.2.2".parse().unwrap());
-    let east = write("east", "198.51.100.2".parse().unwrap());
     let probes = Probes::new(prefixes);
     let mut case = Case { routes: prefixes.len(), ..Case::default() };
 
-    let second: Loading = load(&bus, "ospf", &east);
+    let second = Owner::offer(&bus, OSPF, prefixes, "198.51.100.2");
     for round in 1..=settings.rounds {
         eprint!("\r{} routes, round {round} of {}  ", prefixes.len(), settings.rounds);
-        let first = load(&bus, "bgp", &west);
+        let first = Owner::offer(&bus, BGP, prefixes, "192.0.2.2");
         until_settled(&bus);
         probes.until_all_leave_by("west", Instant::now());
 
         let blow = Instant::now();
-        ip("link set west down");
+        // Not waited for: packets go elsewhere long before the kernel is done with the link.
+        let mut down = Command::new("ip").args(["link", "set", "west", "down"]).spawn().unwrap();
         case.link.push(probes.until_all_leave_by("east", blow));
+        assert!(down.wait().unwrap().success());
         until_settled(&bus);
         west_up();
         probes.until_all_leave_by("west", Instant::now());
         until_settled(&bus);
 
         let blow = Instant::now();
-        drop(first);
+        first.die();
         case.owner.push(probes.until_all_leave_by("east", blow));
         until_settled(&bus);
     }
-    drop(second);
+    second.die();
     eprint!("\r                                        \r");
     case
 }
@@ -301,7 +324,7 @@ fn report(settings: &Settings, cases: &[Case]) {
             json!({
                 "routes": case.routes,
                 "link-down-ms": case.link.values().iter().map(|it| millis(*it)).collect::<Vec<_>>(),
-                "owner-killed-ms":
+                "owner-dies-ms":
                     case.owner.values().iter().map(|it| millis(*it)).collect::<Vec<_>>(),
                 "bird-ms": case.bird.map(millis),
             })
@@ -313,7 +336,7 @@ fn report(settings: &Settings, cases: &[Case]) {
         "until all packets take the other way, {} rounds, medians (least to most)",
         settings.rounds
     );
-    let [link, owner] = ["the link goes down", "the owner is killed"];
+    let [link, owner] = ["the link goes down", "the owner dies"];
     println!("{:>10}  {link:<28} {owner:<28} BIRD, withdrawn", "routes");
     for case in cases {
         let text = |times: &Times| {

@@ -66,9 +66,10 @@ impl Manager {
         let key = EntityKey { table, protocol: Protocol(protocol), protocol_instance };
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
+        let unit = self.0.clients.unit(&caller).await;
         let registration = Registration { key, label, tenure, terms };
         let granted = self.0.rib.with(|rib| rib.register(registration, caller, clock::now()))?;
-        let path = lifecycle::welcome(&self.0, connection, granted.id).await?;
+        let path = lifecycle::welcome(&self.0, connection, granted.id, unit).await?;
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
 

@@ -365,6 +365,10 @@ pub trait Entity {
     #[zbus(property(emits_changed_signal = "false"))]
     fn uid(&self) -> zbus::Result<u32>;
 
+    /// The systemd unit of the process that registered it, if systemd told.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn unit(&self) -> zbus::Result<String>;
+
     /// `active`, `lingering` or `builtin`.
     #[zbus(property(emits_changed_signal = "false"))]
     fn state(&self) -> zbus::Result<String>;

@@ -15,6 +15,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -131,7 +132,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let file = options.config.clone();
     let administration = Administration {
         read_configuration: Box::new(move || read_again(&file, signature)),
-        keep_static_routes: Box::new(move |routes| kept.keep(routes)),
+        keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
     service.take_name().await?;

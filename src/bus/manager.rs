@@ -264,6 +264,13 @@ impl Manager {
         self.0.fib_state().name().to_owned()
     }
 
+    /// What an administrator could set better, as the service found it when it started, a sentence
+    /// each; empty when all is well.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn advice(&self) -> Vec<String> {
+        self.0.facts.advice.clone()
+    }
+
     /// The limits in force, by name, and the protocol and metric that mark the service's routes in
     /// the kernel ("fib-protocol", "fib-metric").
     #[zbus(property)]

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What the service says about itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// Another number whenever the service lost what clients have to offer again.
     pub epoch: u64,
@@ -34,6 +34,8 @@ pub struct Facts {
     pub fib_protocol: u8,
     /// The metric of its routes in the kernel.
     pub fib_metric: u32,
+    /// What an administrator could set better, a sentence each.
+    pub advice: Vec<String>,
 }
 
 /// Whether the kernel holds what it should.

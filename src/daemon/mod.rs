@@ -116,10 +116,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut watched = Watch::start().map_err(Failure::Kernel)?;
     links::learn(&mut watched, &rib).await.map_err(Failure::Kernel)?;
 
+    let epoch = new_epoch();
     let facts = Facts {
-        epoch: new_epoch(),
+        epoch,
         fib_protocol: signature.protocol.get(),
         fib_metric: signature.metric.get(),
+        advice: fib::advice(&rib),
     };
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
     rib.with(|rib| {
@@ -134,7 +136,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
     service.take_name().await?;
-    tracing::info!(bus = %options.bus, epoch = facts.epoch, "on the bus");
+    tracing::info!(bus = %options.bus, epoch, "on the bus");
 
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);

@@ -3,18 +3,15 @@
 //! Everything that changes a destination goes through here: the election, the accounts of the
 //! owners, the kernel's list, holds and change notifications are settled in one place.
 
-use std::sync::Arc;
-
 use super::{
     Rib,
     arena::Slot,
-    nexthops::Whose,
+    nexthops::NextHops,
     route::{Expiry, Route},
     routes::too_many,
 };
 use crate::model::{
-    Change, ChangeFlags, EntityId, Forwarding, Now, Prefix, Result, RouteFlags, RouteState,
-    TableId, View, ViewSet,
+    Change, ChangeFlags, EntityId, Now, Prefix, Result, RouteFlags, RouteState, TableId, ViewSet,
 };
 
 impl Rib {
@@ -136,6 +133,11 @@ impl Rib {
         else {
             return ViewSet::NONE;
         };
+        for slot in destination.routes() {
+            // What was noted may be from before a change that has not come to this route yet.
+            let Some(route) = self.routes.get_mut(*slot) else { continue };
+            route.viable = is_viable(&self.next_hops, route.flags, route.next_hops);
+        }
         let election =
             destination.elect((settings.views(id.family), settings.viability), &mut self.routes);
         for owner in election.gained {
@@ -148,87 +150,19 @@ impl Rib {
                 entity.best_routes = entity.best_routes.saturating_sub(1);
             }
         }
-        if election.moved.contains(View::UNICAST) {
-            self.queue(id, to);
-        }
+        self.settle_wish(id, to);
         election.moved
-    }
-
-    /// The next hops of these sets lead elsewhere now: elect where routes use them.
-    ///
-    /// The sets come in ascending order.
-    pub(super) fn elect_users_of(&mut self, whose: Whose, sets: &[Slot]) {
-        let users = self.users_of(whose, sets);
-        // All of them first: an election in between would see routes that are not viable any more.
-        for slot in &users {
-            let Some(route) = self.routes.get(*slot) else { continue };
-            let viable = self.is_viable(route.flags, route.next_hops);
-            if let Some(route) = self.routes.get_mut(*slot) {
-                route.viable = viable;
-            }
-        }
-        for slot in users {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to) = (route.table, route.to);
-            let is_best = route.best_in.contains(View::UNICAST);
-            let before = self.before(id, to);
-            let moved = self.elect(id, to);
-            if is_best {
-                self.queue(id, to);
-            }
-            self.record((id, to), before, None);
-            self.note(id, to, Change::whole(moved));
-        }
-    }
-
-    /// The owner says something else of its next hops in these sets: those who follow the routes
-    /// that have them hear of it (RTMv2 gap 23).
-    pub(super) fn note_users_of(&mut self, owner: EntityId, sets: &[Slot]) {
-        for slot in self.users_of(Whose::Of(owner), sets) {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to, views, best_in) = (route.table, route.to, route.views, route.best_in);
-            self.note(id, to, Change { all: views, best: best_in, forwarding: best_in });
-        }
-    }
-
-    /// The routes in the table that have one of these sets, which come in ascending order.
-    fn users_of(&self, whose: Whose, sets: &[Slot]) -> Vec<Slot> {
-        if sets.is_empty() {
-            return Vec::new();
-        }
-        let uses = |route: &Route| {
-            route.state == RouteState::Created && sets.binary_search(&route.next_hops).is_ok()
-        };
-        match whose {
-            Whose::All => {
-                let routes = self.routes.iter().filter(|(_, route)| uses(route));
-                routes.map(|(slot, _)| slot).collect()
-            }
-            Whose::Of(owner) => {
-                let owned = self.entities.active(owner).map(|entity| &entity.routes);
-                let owned = owned.into_iter().flatten().copied();
-                owned.filter(|slot| self.routes.get(*slot).is_some_and(uses)).collect()
-            }
-        }
     }
 
     /// Whether packets can follow a route with these flags and this set of next hops.
     pub(super) fn is_viable(&self, flags: RouteFlags, next_hops: Slot) -> bool {
-        let leads_out =
-            || self.next_hops.set(next_hops).is_some_and(|set| set.forwarding.is_some());
-        flags.special().is_some() || leads_out()
+        is_viable(&self.next_hops, flags, next_hops)
     }
+}
 
-    /// What the kernel is to do for this route; `None` when it has nothing to do for it.
-    pub(super) fn forwarding(&self, route: &Route) -> Option<Arc<Forwarding>> {
-        if route.flags.intersects(RouteFlags::INACTIVE) {
-            return None;
-        }
-        match route.flags.special() {
-            Some(special) => Some(self.special.forwarding(special)),
-            None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
-        }
-    }
+fn is_viable(known: &NextHops, flags: RouteFlags, next_hops: Slot) -> bool {
+    let leads_out = || known.set(next_hops).is_some_and(|set| set.forwarding.is_some());
+    flags.special().is_some() || leads_out()
 }
 
 /// How far two versions of a route differ.

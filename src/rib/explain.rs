@@ -111,7 +111,7 @@ impl Rib {
                 })
                 .collect(),
             kernel_table: settings.kernel_table,
-            wish: self.wish(table, prefix).1.filter(|_| settings.kernel_table.is_some()),
+            wish: self.forwarding(table, prefix).filter(|_| settings.kernel_table.is_some()),
             fib,
             fib_reason: match fib {
                 _ if settings.kernel_table.is_none() => "the instance is kept out of the kernel",

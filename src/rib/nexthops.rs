@@ -98,11 +98,14 @@ pub(super) enum Whose {
 /// A list of next hops that routes of one entity share.
 #[derive(Debug)]
 pub(super) struct NextHopSet {
-    owner: EntityId,
+    pub(super) owner: EntityId,
     pub(super) members: Box<[NextHopId]>,
     /// What it comes to; `None` when no member leads out.
     pub(super) forwarding: Option<Arc<Forwarding>>,
     references: u32,
+    /// Whether its owner has left: its routes are on their way out, and packets are not to wait for
+    /// that.
+    pub(super) withdrawn: bool,
 }
 
 /// What one entity has.
@@ -260,7 +263,13 @@ impl NextHops {
             return Ok(self.refer_again(slot));
         }
         let forwarding = self.forwarding(members, links);
-        let set = NextHopSet { owner, members: members.into(), forwarding, references: 1 };
+        let set = NextHopSet {
+            owner,
+            members: members.into(),
+            forwarding,
+            references: 1,
+            withdrawn: false,
+        };
         let slot = self.sets.insert(set).ok_or_else(too_many)?;
         self.by_members.insert(members.into(), slot);
         self.by_owner.entry(owner).or_default().sets.insert(slot);
@@ -315,6 +324,18 @@ impl NextHops {
             }
         }
         changed
+    }
+
+    /// Notes that the owner of these sets has left; returns them.
+    pub(super) fn withdraw(&mut self, owner: EntityId) -> Vec<Slot> {
+        let owned = self.by_owner.get(&owner);
+        let sets: Vec<Slot> = owned.into_iter().flat_map(|it| it.sets.iter().copied()).collect();
+        for slot in &sets {
+            if let Some(set) = self.sets.get_mut(*slot) {
+                set.withdrawn = true;
+            }
+        }
+        sets
     }
 
     /// The sets of the owner that a next hop is in, ascending.

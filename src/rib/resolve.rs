@@ -28,6 +28,10 @@ pub struct LinkNews {
     /// The kernel drops a family's routes by a link that goes down, or that loses its last address
     /// of the family, without a word about each; that the link may be back does not bring them back.
     pub lost: BTreeSet<(InterfaceIndex, Family)>,
+    /// Links that were down or gone for a moment at least: with them go the kernel's next-hop objects.
+    pub down: BTreeSet<InterfaceIndex>,
+    /// What happened to links was missed, so nothing that is known of the kernel is certain.
+    pub missed: bool,
     /// Something came up or got an address: what was refused may be possible now.
     pub gained: bool,
 }
@@ -111,7 +115,7 @@ impl Link {
 
 impl LinkNews {
     fn is_empty(&self) -> bool {
-        self.lost.is_empty() && !self.gained
+        self.lost.is_empty() && !self.gained && !self.missed
     }
 
     fn lose(&mut self, link: InterfaceIndex) {
@@ -141,6 +145,7 @@ impl Rib {
                 self.link_news.gained = true;
             } else {
                 self.link_news.lose(index);
+                self.link_news.down.insert(index);
             }
             self.resolve_again(Whose::All);
         }
@@ -150,6 +155,7 @@ impl Rib {
     pub fn handle_link_gone(&mut self, index: InterfaceIndex) {
         if self.links.told().remove(&index).is_some() {
             self.link_news.lose(index);
+            self.link_news.down.insert(index);
             self.resolve_again(Whose::All);
         }
     }
@@ -186,6 +192,7 @@ impl Rib {
             // What happened while nobody listened is not known.
             for index in mem::replace(&mut self.links.by_index, told).into_keys() {
                 self.link_news.lose(index);
+                self.link_news.missed = true;
             }
             self.link_news.gained = true;
             self.resolve_again(Whose::All);
@@ -200,6 +207,6 @@ impl Rib {
     /// Resolves sets of next hops again and elects where that made a difference.
     pub(super) fn resolve_again(&mut self, whose: Whose) {
         let changed = self.next_hops.resolve(whose, &self.links);
-        self.elect_users_of(whose, &changed);
+        self.elect_users_of(&changed);
     }
 }

@@ -26,8 +26,8 @@ use std::{
 use proptest::{prelude::*, test_runner::Config};
 use rtmd::{
     model::{
-        EntityId, ErrorKind, Family, Forwarding, InterfaceIndex, ListId, NextHopId, Now, Prefix,
-        Result, RouteId, TableId, Timestamp, ViewSet,
+        EntityId, ErrorKind, Family, Forwarding, GroupId, InterfaceIndex, ListId, NextHopId, Now,
+        Prefix, Result, RouteId, TableId, Timestamp, ViewSet, Wish,
     },
     rib::{Question, Rib},
 };
@@ -41,7 +41,8 @@ pub(crate) struct Pair {
     rib: Rib,
     naive: Naive,
     /// The kernel's table as it comes out of the effects.
-    kernel: BTreeMap<Place, Forwarding>,
+    kernel: BTreeMap<Place, Wish>,
+    groups: BTreeMap<GroupId, Forwarding>,
     /// Each destination's time of change when last seen.
     changed: BTreeMap<Place, Timestamp>,
     /// Ids that were given out, dead ones included.
@@ -75,6 +76,7 @@ impl Pair {
             rib: world::rib(),
             naive: Naive { up: up.collect(), ..Naive::default() },
             kernel: BTreeMap::new(),
+            groups: BTreeMap::new(),
             changed: BTreeMap::new(),
             known_routes: Vec::new(),
             known_hops: Vec::new(),
@@ -261,6 +263,6 @@ proptest! {
         }
         // The property that matters most: with all effects carried out, the kernel has the wish.
         pair.take_effects(usize::MAX);
-        prop_assert_eq!(&pair.kernel, &pair.naive.wish());
+        prop_assert_eq!(&pair.forwarding(), &pair.wishes());
     }
 }

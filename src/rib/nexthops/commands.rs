@@ -61,7 +61,7 @@ impl Rib {
                 let sets = self.next_hops.sets_with(owner, id);
                 self.next_hops.delete(id);
                 self.resolve_again(Whose::Of(owner));
-                self.note_users_of(owner, &sets);
+                self.note_users_of(&sets);
                 Ok(())
             }
             Ok(_) => Err(gone()),
@@ -98,7 +98,7 @@ impl Rib {
     pub(in crate::rib) fn handle_next_hop_changed(&mut self, owner: EntityId, id: NextHopId) {
         self.resolve_again(Whose::Of(owner));
         let sets = self.next_hops.sets_with(owner, id);
-        self.note_users_of(owner, &sets);
+        self.note_users_of(&sets);
     }
 
     pub(in crate::rib) fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {

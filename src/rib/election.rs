@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     Rib,
     arena::Slot,
-    nexthops::Whose,
+    resolve::Resolved,
     route::{Expiry, Route},
     routes::too_many,
 };
@@ -26,6 +26,7 @@ impl Rib {
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.insert(slot);
         }
+        self.enlist(slot);
         self.touch(id, to, now);
         let moved = self.elect(id, to);
         self.record((id, to), before, Some(owner));
@@ -37,6 +38,7 @@ impl Rib {
     pub(super) fn replace_route(&mut self, slot: Slot, mut route: Route, now: Now) -> ChangeFlags {
         let (id, to, owner) = (route.table, route.to, route.owner);
         let before = self.before(id, to);
+        self.dismiss(slot);
         let Some(known) = self.routes.get_mut(slot) else { return ChangeFlags::default() };
         if known.cost() == route.cost() {
             // Same preference and metric: it keeps its place among its equals.
@@ -54,6 +56,7 @@ impl Rib {
             self.next_hops.release(neighbour);
         }
         self.next_hops.release_set(old.next_hops);
+        self.enlist(slot);
         let table = self.tables.get_mut(&id);
         if let Some(destination) = table.and_then(|table| table.destinations.get_mut(&to)) {
             destination.place(slot, &self.routes);
@@ -79,6 +82,7 @@ impl Rib {
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         let (id, to, owner) = (route.table, route.to, route.owner);
         let before = self.before(id, to);
+        self.dismiss(slot);
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         // In no view, it loses everywhere: the election then also settles its owner's account.
         let views = std::mem::replace(&mut route.views, ViewSet::NONE);
@@ -128,8 +132,32 @@ impl Rib {
         }
     }
 
-    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    /// Chooses the best routes of a destination again, and of those that depend on it.
     pub(super) fn elect(&mut self, id: TableId, to: Prefix) -> ViewSet {
+        // First who can be followed at all: what is best in between would be told, and count.
+        let resolved = self.resolve_through(id, to);
+        let moved = self.choose(id, to);
+        self.elect_where_resolved(&resolved, Some((id, to)));
+        moved
+    }
+
+    /// Elects where resolving made a difference, but for a destination where that is done already.
+    pub(super) fn elect_where_resolved(
+        &mut self,
+        resolved: &Resolved,
+        but: Option<(TableId, Prefix)>,
+    ) {
+        for (id, to) in resolved.destinations.iter().filter(|it| Some(**it) != but) {
+            let before = self.before(*id, *to);
+            let moved = self.choose(*id, *to);
+            self.record((*id, *to), before, None);
+            self.note(*id, *to, Change::whole(moved));
+        }
+        self.elect_users_of(&resolved.sets);
+    }
+
+    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    fn choose(&mut self, id: TableId, to: Prefix) -> ViewSet {
         let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
@@ -154,14 +182,11 @@ impl Rib {
     }
 
     /// The next hops of these sets lead elsewhere now: elect where routes use them.
-    ///
-    /// The sets come in ascending order.
-    pub(super) fn elect_users_of(&mut self, whose: Whose, sets: &[Slot]) {
-        let users = self.users_of(whose, sets);
+    fn elect_users_of(&mut self, sets: &[Slot]) {
+        let users = self.users_of(sets);
         // All of them first: an election in between would see routes that are not viable any more.
         for slot in &users {
-            let Some(route) = self.routes.get(*slot) else { continue };
-            let viable = self.is_viable(route.flags, route.next_hops);
+            let viable = self.is_followed(*slot);
             if let Some(route) = self.routes.get_mut(*slot) {
                 route.viable = viable;
             }
@@ -171,7 +196,7 @@ impl Rib {
             let (id, to) = (route.table, route.to);
             let is_best = route.best_in.contains(View::UNICAST);
             let before = self.before(id, to);
-            let moved = self.elect(id, to);
+            let moved = self.choose(id, to);
             if is_best {
                 self.queue(id, to);
             }
@@ -182,33 +207,18 @@ impl Rib {
 
     /// The owner says something else of its next hops in these sets: those who follow the routes
     /// that have them hear of it (RTMv2 gap 23).
-    pub(super) fn note_users_of(&mut self, owner: EntityId, sets: &[Slot]) {
-        for slot in self.users_of(Whose::Of(owner), sets) {
+    pub(super) fn note_users_of(&mut self, sets: &[Slot]) {
+        for slot in self.users_of(sets) {
             let Some(route) = self.routes.get(slot) else { continue };
             let (id, to, views, best_in) = (route.table, route.to, route.views, route.best_in);
             self.note(id, to, Change { all: views, best: best_in, forwarding: best_in });
         }
     }
 
-    /// The routes in the table that have one of these sets, which come in ascending order.
-    fn users_of(&self, whose: Whose, sets: &[Slot]) -> Vec<Slot> {
-        if sets.is_empty() {
-            return Vec::new();
-        }
-        let uses = |route: &Route| {
-            route.state == RouteState::Created && sets.binary_search(&route.next_hops).is_ok()
-        };
-        match whose {
-            Whose::All => {
-                let routes = self.routes.iter().filter(|(_, route)| uses(route));
-                routes.map(|(slot, _)| slot).collect()
-            }
-            Whose::Of(owner) => {
-                let owned = self.entities.active(owner).map(|entity| &entity.routes);
-                let owned = owned.into_iter().flatten().copied();
-                owned.filter(|slot| self.routes.get(*slot).is_some_and(uses)).collect()
-            }
-        }
+    /// The routes in the table that have one of these sets.
+    fn users_of(&self, sets: &[Slot]) -> Vec<Slot> {
+        let sets = sets.iter().filter_map(|set| self.next_hops.set(*set));
+        sets.flat_map(|set| set.users.iter().copied()).collect()
     }
 
     /// Whether packets can follow a route with these flags and this set of next hops.
@@ -225,6 +235,8 @@ impl Rib {
         }
         match route.flags.special() {
             Some(special) => Some(self.special.forwarding(special)),
+            // Its next hops may lead somewhere, only not from here.
+            None if !route.viable => None,
             None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
         }
     }

@@ -17,7 +17,10 @@ pub mod view;
 
 pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
 pub use error::{Error, ErrorKind, Result, quoted};
-pub use fib::{FibCounts, FibStatus, Forwarding, Hop, KernelTable};
+pub use fib::{
+    FibCounts, FibStatus, Forwarding, GroupId, Hop, KernelTable, Member, NextHopObject, ObjectId,
+    Target, Wish,
+};
 pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use notification::{Change, ListId, NotificationId, NotifyFlags};

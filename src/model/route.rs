@@ -38,7 +38,7 @@ pub struct Rank {
 pub struct RouteFlags(pub u16);
 
 /// The ways of not forwarding. A route that has one needs no next hop.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Special {
     /// Drop without a word.
     Blackhole,

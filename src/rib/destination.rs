@@ -19,7 +19,7 @@ use super::{
     route::Route,
 };
 use crate::model::{
-    EntityId, FibStatus, Metric, Preference, Protocol, Rank, Timestamp, Turn, View, ViewSet,
+    EntityId, FibStatus, Metric, Preference, Protocol, Rank, Timestamp, Turn, View, ViewSet, Wish,
 };
 
 /// A prefix's candidates and how far the best one is in the kernel.
@@ -28,6 +28,8 @@ pub(super) struct Destination {
     /// Best rank first.
     routes: SmallVec<[Slot; 4]>,
     pub(super) changed: Timestamp,
+    /// What packets are to follow, as the kernel's list has it.
+    pub(super) wish: Option<Wish>,
     pub(super) fib: FibStatus,
     /// What is marked for hold-down or held.
     pub(super) hold: Option<Box<Hold>>,

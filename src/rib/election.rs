@@ -3,18 +3,16 @@
 //! Everything that changes a destination goes through here: the election, the accounts of the
 //! owners, the kernel's list, holds and change notifications are settled in one place.
 
-use std::sync::Arc;
-
 use super::{
     Rib,
     arena::Slot,
+    recursion::follows,
     resolve::Resolved,
     route::{Expiry, Route},
     routes::too_many,
 };
 use crate::model::{
-    Change, ChangeFlags, EntityId, Forwarding, Now, Prefix, Result, RouteFlags, RouteState,
-    TableId, View, ViewSet,
+    Change, ChangeFlags, EntityId, Now, Prefix, Result, RouteFlags, RouteState, TableId, ViewSet,
 };
 
 impl Rib {
@@ -153,17 +151,25 @@ impl Rib {
             self.record((*id, *to), before, None);
             self.note(*id, *to, Change::whole(moved));
         }
+        for set in &resolved.spares {
+            self.groups.touch(*set);
+        }
         self.elect_users_of(&resolved.sets);
     }
 
     /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
-    fn choose(&mut self, id: TableId, to: Prefix) -> ViewSet {
+    pub(super) fn choose(&mut self, id: TableId, to: Prefix) -> ViewSet {
         let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
         else {
             return ViewSet::NONE;
         };
+        for slot in destination.routes() {
+            // What was noted may be from before a change that has not come to this route yet.
+            let Some(route) = self.routes.get_mut(*slot) else { continue };
+            route.viable = follows(&self.next_hops, self.denied.get(slot), route);
+        }
         let election = destination.elect(settings, &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
@@ -175,50 +181,8 @@ impl Rib {
                 entity.best_routes = entity.best_routes.saturating_sub(1);
             }
         }
-        if election.moved.contains(View::UNICAST) {
-            self.queue(id, to);
-        }
+        self.settle_wish(id, to);
         election.moved
-    }
-
-    /// The next hops of these sets lead elsewhere now: elect where routes use them.
-    fn elect_users_of(&mut self, sets: &[Slot]) {
-        let users = self.users_of(sets);
-        // All of them first: an election in between would see routes that are not viable any more.
-        for slot in &users {
-            let viable = self.is_followed(*slot);
-            if let Some(route) = self.routes.get_mut(*slot) {
-                route.viable = viable;
-            }
-        }
-        for slot in users {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to) = (route.table, route.to);
-            let is_best = route.best_in.contains(View::UNICAST);
-            let before = self.before(id, to);
-            let moved = self.choose(id, to);
-            if is_best {
-                self.queue(id, to);
-            }
-            self.record((id, to), before, None);
-            self.note(id, to, Change::whole(moved));
-        }
-    }
-
-    /// The owner says something else of its next hops in these sets: those who follow the routes
-    /// that have them hear of it (RTMv2 gap 23).
-    pub(super) fn note_users_of(&mut self, sets: &[Slot]) {
-        for slot in self.users_of(sets) {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to, views, best_in) = (route.table, route.to, route.views, route.best_in);
-            self.note(id, to, Change { all: views, best: best_in, forwarding: best_in });
-        }
-    }
-
-    /// The routes in the table that have one of these sets.
-    fn users_of(&self, sets: &[Slot]) -> Vec<Slot> {
-        let sets = sets.iter().filter_map(|set| self.next_hops.set(*set));
-        sets.flat_map(|set| set.users.iter().copied()).collect()
     }
 
     /// Whether packets can follow a route with these flags and this set of next hops.
@@ -226,19 +190,6 @@ impl Rib {
         let leads_out =
             || self.next_hops.set(next_hops).is_some_and(|set| set.forwarding.is_some());
         flags.special().is_some() || leads_out()
-    }
-
-    /// What the kernel is to do for this route; `None` when it has nothing to do for it.
-    pub(super) fn forwarding(&self, route: &Route) -> Option<Arc<Forwarding>> {
-        if route.flags.intersects(RouteFlags::INACTIVE) {
-            return None;
-        }
-        match route.flags.special() {
-            Some(special) => Some(self.special.forwarding(special)),
-            // Its next hops may lead somewhere, only not from here.
-            None if !route.viable => None,
-            None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
-        }
     }
 }
 

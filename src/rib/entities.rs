@@ -279,6 +279,10 @@ impl Rib {
             self.delete_route_list(list);
         }
         self.entities.leaving.insert(id, entity);
+        // Packets follow what takes the place of its routes from now on.
+        for set in self.next_hops.withdraw(id) {
+            self.groups.touch(set);
+        }
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Rib {
                 })
                 .collect(),
             kernel_table: settings.kernel_table,
-            wish: self.wish(table, prefix).1.filter(|_| settings.kernel_table.is_some()),
+            wish: self.forwarding(table, prefix).filter(|_| settings.kernel_table.is_some()),
             fib,
             fib_reason: match fib {
                 _ if settings.kernel_table.is_none() => "the instance is kept out of the kernel",
@@ -207,7 +207,7 @@ impl Rib {
                     true => Some("the way to it leads through this route itself".to_owned()),
                     false => self.fault(view.next_hop),
                 };
-                let way = self.way(view.id).filter(|_| fault.is_none());
+                let way = self.tell_way(view.id).filter(|_| fault.is_none());
                 ExplainedNextHop { view, fault, way }
             })
             .collect()
@@ -269,7 +269,7 @@ impl Rib {
     }
 
     /// By which routes a next hop is reached.
-    fn way(&self, id: NextHopId) -> Option<String> {
+    fn tell_way(&self, id: NextHopId) -> Option<String> {
         let chain = self.chain(id);
         let address = |id| self.next_hops.get(id)?.key.address;
         let mut way = match (chain.is_empty(), address(id)) {

@@ -31,6 +31,7 @@ mod effects;
 mod election;
 mod entities;
 mod explain;
+mod groups;
 mod hold;
 mod lists;
 mod matching;
@@ -40,6 +41,7 @@ mod offer;
 mod opaque;
 mod policy;
 mod recursion;
+mod reelection;
 mod resolve;
 mod route;
 mod routes;
@@ -51,10 +53,7 @@ mod testing;
 mod tests;
 mod walk;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub use administration::{Progress, Reapplication, Requeue};
 pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
@@ -62,6 +61,7 @@ pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, ExplainedNextHop, Explanation};
+pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
@@ -73,7 +73,7 @@ pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRou
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
 
-use crate::model::{EntityId, Forwarding, Prefix, Special, TableId, Turn};
+use crate::model::{EntityId, Prefix, TableId, Turn};
 
 /// All tables, all entities, and what waits to be told to the kernel.
 #[derive(Debug)]
@@ -97,7 +97,8 @@ pub struct Rib {
     fib: BTreeMap<TableId, effects::FibReport>,
     /// The kernel's words about destinations it refused; few, so not in the destination.
     failures: HashMap<(TableId, Prefix), effects::Failure>,
-    special: SpecialForwardings,
+    groups: groups::Groups,
+    reelections: reelection::Reelections,
     turn: Turn,
     deadlines: deadlines::Deadlines,
     /// Entities that have to be asked about routes that expired.
@@ -105,14 +106,6 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
-}
-
-/// The forwardings that need no next hop, one of each for all routes.
-#[derive(Debug)]
-struct SpecialForwardings {
-    blackhole: Arc<Forwarding>,
-    unreachable: Arc<Forwarding>,
-    prohibit: Arc<Forwarding>,
 }
 
 impl Rib {
@@ -141,11 +134,8 @@ impl Rib {
             waiting: VecDeque::new(),
             fib: BTreeMap::new(),
             failures: HashMap::new(),
-            special: SpecialForwardings {
-                blackhole: Arc::new(Forwarding::Blackhole),
-                unreachable: Arc::new(Forwarding::Unreachable),
-                prohibit: Arc::new(Forwarding::Prohibit),
-            },
+            groups: groups::Groups::default(),
+            reelections: reelection::Reelections::default(),
             turn: Turn(0),
             deadlines: deadlines::Deadlines::default(),
             inquiring: BTreeSet::new(),
@@ -163,15 +153,5 @@ impl Rib {
     /// The tables there are.
     pub fn tables(&self) -> impl Iterator<Item = TableId> {
         self.tables.keys().copied()
-    }
-}
-
-impl SpecialForwardings {
-    fn forwarding(&self, special: Special) -> Arc<Forwarding> {
-        Arc::clone(match special {
-            Special::Blackhole => &self.blackhole,
-            Special::Unreachable => &self.unreachable,
-            Special::Prohibit => &self.prohibit,
-        })
     }
 }

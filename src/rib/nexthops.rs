@@ -103,7 +103,7 @@ pub struct NextHopView<'a> {
 /// A list of next hops that routes of one entity share.
 #[derive(Debug)]
 pub(super) struct NextHopSet {
-    owner: EntityId,
+    pub(super) owner: EntityId,
     pub(super) members: Box<[NextHopId]>,
     /// What it comes to; `None` when no member leads out.
     pub(super) forwarding: Option<Arc<Forwarding>>,
@@ -115,6 +115,9 @@ pub(super) struct NextHopSet {
     /// Those of them that next hops may lead through; some may be that did so only once.
     pub(super) relays: BTreeSet<Slot>,
     references: u32,
+    /// Whether its owner has left: its routes are on their way out, and packets are not to wait for
+    /// that.
+    pub(super) withdrawn: bool,
 }
 
 /// What one entity has.
@@ -293,6 +296,7 @@ impl NextHops {
             users: BTreeSet::new(),
             relays: BTreeSet::new(),
             references: 1,
+            withdrawn: false,
         };
         let slot = self.sets.insert(set).ok_or_else(too_many)?;
         self.by_members.insert(members.into(), slot);
@@ -360,6 +364,18 @@ impl NextHops {
             }
             _ => false,
         }
+    }
+
+    /// Notes that the owner of these sets has left; returns them.
+    pub(super) fn withdraw(&mut self, owner: EntityId) -> Vec<Slot> {
+        let owned = self.by_owner.get(&owner);
+        let sets: Vec<Slot> = owned.into_iter().flat_map(|it| it.sets.iter().copied()).collect();
+        for slot in &sets {
+            if let Some(set) = self.sets.get_mut(*slot) {
+                set.withdrawn = true;
+            }
+        }
+        sets
     }
 
     fn forwarding(&self, members: &[NextHopId], most: usize) -> Option<Arc<Forwarding>> {

@@ -30,7 +30,7 @@ use super::{
     Rib,
     arena::Slot,
     destination::Destination,
-    nexthops::{Found, combined},
+    nexthops::{Found, NextHops, combined},
     policy::{ViaDefault, Viability},
     resolve::Resolved,
     route::Route,
@@ -156,9 +156,6 @@ impl Rib {
             if route.viable != viable {
                 route.viable = viable;
                 touched = true;
-                if route.best_in.contains(View::UNICAST) {
-                    self.queue(table, to);
-                }
             }
         }
         if touched {
@@ -168,15 +165,13 @@ impl Rib {
 
     /// Whether packets can follow a route.
     pub(super) fn is_followed(&self, slot: Slot) -> bool {
-        let Some(route) = self.routes.get(slot) else { return false };
-        match self.denied.get(&slot) {
-            None => self.is_viable(route.flags, route.next_hops),
-            Some(_) if route.flags.special().is_some() => true,
-            Some(_) => {
-                let mut legs = self.legs(slot).filter_map(|id| self.next_hops.get(id));
-                legs.any(|next_hop| !next_hop.hops.is_empty())
-            }
-        }
+        let route = self.routes.get(slot);
+        route.is_some_and(|route| follows(&self.next_hops, self.denied.get(&slot), route))
+    }
+
+    /// Whether a route has next hops that lead somewhere and cannot lean on any of them.
+    pub(super) fn is_denied_all(&self, slot: Slot) -> bool {
+        self.denied.contains_key(&slot) && !self.is_followed(slot)
     }
 
     /// A next hop leads where its address was found to lead, by the link that it names if it does.
@@ -213,12 +208,15 @@ impl Rib {
     pub(super) fn watch_destinations_around(&mut self, table: TableId, address: IpAddr) {
         let Some(found) = self.tables.get(&table) else { return };
         for (to, destination) in found.destinations.cover(&Prefix::host(address)) {
-            if self.next_hops.places.is_only_one(table, address, to) {
-                for slot in destination.routes() {
-                    let set = self.routes.get(*slot).map(|route| route.next_hops);
-                    if let Some(set) = set.and_then(|set| self.next_hops.set_mut(set)) {
-                        set.relays.insert(*slot);
-                    }
+            if !self.next_hops.places.is_only_one(table, address, to) {
+                continue;
+            }
+            for slot in destination.routes() {
+                let Some(route) = self.routes.get_mut(*slot) else { continue };
+                // The election that notes it may be put off, and nobody had to know yet.
+                route.viable = follows(&self.next_hops, self.denied.get(slot), route);
+                if let Some(set) = self.next_hops.set_mut(route.next_hops) {
+                    set.relays.insert(*slot);
                 }
             }
         }
@@ -323,6 +321,25 @@ impl Rib {
                 weight: Weight::ONE,
             })
         })
+    }
+}
+
+/// Whether packets can follow a route that is denied these next hops.
+pub(super) fn follows(
+    known: &NextHops,
+    denied: Option<&SmallVec<[NextHopId; 2]>>,
+    route: &Route,
+) -> bool {
+    if route.flags.special().is_some() {
+        return true;
+    }
+    let Some(set) = known.set(route.next_hops) else { return false };
+    match denied {
+        None => set.forwarding.is_some(),
+        Some(legs) => {
+            let mut allowed = set.members.iter().filter(|id| !legs.contains(id));
+            allowed.any(|id| known.get(*id).is_some_and(|next_hop| !next_hop.hops.is_empty()))
+        }
     }
 }
 

@@ -47,6 +47,10 @@ pub struct LinkNews {
     /// The kernel drops a family's routes by a link that goes down, or that loses its last address
     /// of the family, without a word about each; that the link may be back does not bring them back.
     pub lost: BTreeSet<(InterfaceIndex, Family)>,
+    /// Links that were down or gone for a moment at least: with them go the kernel's next-hop objects.
+    pub down: BTreeSet<InterfaceIndex>,
+    /// What happened to links was missed, so nothing that is known of the kernel is certain.
+    pub missed: bool,
     /// Something came up or got an address: what was refused may be possible now.
     pub gained: bool,
 }
@@ -153,7 +157,7 @@ impl Link {
 
 impl LinkNews {
     fn is_empty(&self) -> bool {
-        self.lost.is_empty() && !self.gained
+        self.lost.is_empty() && !self.gained && !self.missed
     }
 
     fn lose(&mut self, link: InterfaceIndex) {
@@ -183,6 +187,7 @@ impl Rib {
                 self.link_news.gained = true;
             } else {
                 self.link_news.lose(index);
+                self.link_news.down.insert(index);
             }
             self.handle_link_changed(index, &self.links.networks_of(index));
         }
@@ -192,6 +197,7 @@ impl Rib {
     pub fn handle_link_gone(&mut self, index: InterfaceIndex) {
         if let Some(link) = self.links.told().remove(&index) {
             self.link_news.lose(index);
+            self.link_news.down.insert(index);
             if self.links.is_settled() {
                 let networks: Vec<Prefix> = link.addresses.iter().map(|(_, net)| *net).collect();
                 for network in &networks {
@@ -240,6 +246,7 @@ impl Rib {
             // What happened while nobody listened is not known.
             for index in mem::replace(&mut self.links.by_index, told).into_keys() {
                 self.link_news.lose(index);
+                self.link_news.missed = true;
             }
             self.link_news.gained = true;
             self.links.networks = PrefixMap::new();

@@ -69,7 +69,7 @@ pub struct RouteView<'a> {
     pub next_hops: &'a [NextHopId],
     /// How far it is in the kernel: only the best route of the unicast view gets there.
     pub fib: FibStatus,
-    /// The kernel's words where it refused it.
+    /// The kernel's words where it refused it, or some of its next hops.
     pub fib_error: Option<&'a str>,
 }
 
@@ -254,13 +254,19 @@ impl Rib {
             true => self.destination(route.table, route.to)?.fib,
             false => FibStatus::None,
         };
-        let failure = || self.failures.get(&(route.table, route.to)).map(Failure::as_str);
+        let wish = || self.destination(route.table, route.to)?.wish;
+        let fib_error = match fib {
+            FibStatus::Failed => self.failures.get(&(route.table, route.to)).map(Failure::as_str),
+            // By some of its next hops and not by all.
+            FibStatus::Installed => self.group_fault(wish()),
+            _ => None,
+        };
         Some(RouteView {
             id: RouteId(self.routes.id(slot)?),
             route,
             next_hops: &self.next_hops.set(route.next_hops)?.members,
             fib,
-            fib_error: (fib == FibStatus::Failed).then(failure).flatten(),
+            fib_error,
         })
     }
 

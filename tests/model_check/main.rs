@@ -31,8 +31,8 @@ use proptest::{
 };
 use rtmd::{
     model::{
-        EntityId, ErrorKind, Family, Forwarding, InterfaceIndex, ListId, NextHopId, Now, Prefix,
-        Result, RouteId, TableId, Timestamp, ViewSet,
+        EntityId, ErrorKind, Family, Forwarding, GroupId, InterfaceIndex, ListId, NextHopId, Now,
+        Prefix, Result, RouteId, TableId, Timestamp, ViewSet, Wish,
     },
     rib::{Question, Rib},
 };
@@ -46,7 +46,8 @@ pub(crate) struct Pair {
     rib: Rib,
     naive: Naive,
     /// The kernel's table as it comes out of the effects.
-    kernel: BTreeMap<Place, Forwarding>,
+    kernel: BTreeMap<Place, Wish>,
+    groups: BTreeMap<GroupId, Forwarding>,
     /// Each destination's time of change when last seen.
     changed: BTreeMap<Place, Timestamp>,
     /// Ids that were given out, dead ones included.
@@ -80,6 +81,7 @@ impl Pair {
             rib: world::rib(via_default),
             naive: Naive { up: up.collect(), via_default, ..Naive::default() },
             kernel: BTreeMap::new(),
+            groups: BTreeMap::new(),
             changed: BTreeMap::new(),
             known_routes: Vec::new(),
             known_hops: Vec::new(),
@@ -146,7 +148,7 @@ impl Pair {
         }
         // The property that matters most: with all effects carried out, the kernel has the wish.
         self.take_effects(usize::MAX);
-        prop_assert_eq!(&self.kernel, &self.naive.wish());
+        prop_assert_eq!(&self.forwarding(), &self.wishes());
         Ok(())
     }
 

@@ -310,6 +310,12 @@ impl Naive {
         routes.filter_map(|route| Some((route.place, self.forwarding(route)?))).collect()
     }
 
+    /// Whether the best unicast route belongs to an entity on its way out.
+    pub(crate) fn is_best_leaving(&self, place: Place) -> bool {
+        let best = self.best.get(&(place, 0)).and_then(|id| self.route(*id));
+        best.is_some_and(|best| self.leaving.iter().any(|entity| entity.id == best.owner))
+    }
+
     fn forwarding(&self, route: &NaiveRoute) -> Option<Forwarding> {
         match route.flags {
             flags if flags & 8 != 0 => None,

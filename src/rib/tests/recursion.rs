@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::model::{
     ErrorKind, Family, InstanceId, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Prefix,
-    Weight,
+    Weight, Wish,
 };
 
 const UP1: InterfaceIndex = InterfaceIndex(1);
@@ -413,6 +413,42 @@ fn a_list_has_a_spare_way_while_the_destination_it_leads_through_has_another_by_
     test.delete("ospf", second).unwrap();
     assert_eq!(spare(&test, "20.0.0.0/8"), None);
     assert_eq!(spare(&test, "10.9.0.0/16"), None, "what needs no other route has none");
+}
+
+#[test]
+fn the_kernel_hears_of_a_spare_way_that_comes_or_goes() {
+    let mut test = three();
+    test.add("static: 10.9.0.0/16 via 192.0.2.1").unwrap();
+    test.add("bgp: 20.0.0.0/8 via 10.9.9.9").unwrap();
+    let wish = |test: &TestRib| {
+        let destination = test.rib.destination(table(Family::Ipv4), "20.0.0.0/8".parse().unwrap());
+        destination.unwrap().wish
+    };
+    let spare = |test: &mut TestRib| {
+        let group = wish(test);
+        let news = test.rib.poll_groups(usize::MAX);
+        let news = news.iter().find(|news| Some(Wish::Group(news.id)) == group);
+        news.map(|news| news.spare.map(|hop| hop.interface.0))
+    };
+    assert_eq!(spare(&mut test), Some(None));
+    let (second, _) = test.add("ospf: 10.9.0.0/16 via 198.51.100.1").unwrap();
+    assert_eq!(spare(&mut test), Some(Some(2)));
+    test.add("bgp: 30.0.0.0/8 via 198.51.100.1").unwrap();
+    assert_eq!(spare(&mut test), None, "nothing is new");
+    test.delete("ospf", second).unwrap();
+    assert_eq!(spare(&mut test), Some(None));
+}
+
+#[test]
+fn a_route_that_would_lead_through_itself_takes_nobodys_place_in_the_kernel() {
+    let mut test = three();
+    test.add("ospf: 10.9.9.9/32 via 192.0.2.1").unwrap();
+    test.add("bgp: 10.9.9.9/32 via 10.9.9.9").unwrap();
+    test.effects();
+    test.rib.handle_link(UP1, "up1", false);
+    assert_eq!(test.effects(), ["10.9.9.9/32 -"]);
+    test.rib.handle_link(UP1, "up1", true);
+    assert_eq!(test.effects(), ["10.9.9.9/32 via 192.0.2.1 dev 1"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ export KEEP
 .DEFAULT_GOAL := help
 # Each of these uses the whole machine, and installing comes before building.
 .NOTPARALLEL:
-.PHONY: help build demo test bench verify fmt reference deps clean
+.PHONY: help build demo test bench failover verify fmt reference deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,10 @@ bench: ## Measure the whole way of a route, and what following a table costs (ro
 	cargo build --locked --quiet --release --examples
 	cargo bench --locked --quiet --bench system
 	cargo bench --locked --quiet --bench changes
+
+failover: ## Measure how long packets go astray when a way fails, beside BIRD (root, some minutes)
+	cargo build --locked --quiet --release --examples
+	cargo bench --locked --quiet --bench failover -- --bird
 
 clean: ## Remove what was built
 	cargo clean --quiet

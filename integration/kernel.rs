@@ -3,24 +3,29 @@
 //! Needs root (or `unshare -r`) and `ip`; without the right to make a namespace each test says that it was
 //! skipped. `ip` is the judge: what it shows, not what we read back, is compared.
 
+#[path = "kernel/desk.rs"]
+mod desk;
 #[path = "kernel/machine.rs"]
 mod machine;
+#[path = "kernel/objects.rs"]
+mod objects;
+#[path = "kernel/route_events.rs"]
+mod route_events;
 #[path = "kernel/world.rs"]
 mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use machine::{Machine, dump};
 use rtmd::{
-    fib::FibOp,
+    fib::{FibOp, RouteOp, Support},
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent, privilege},
-    model::{KernelTable, Prefix},
+    model::{Family, KernelTable, Prefix, TableId, Wish},
 };
-use world::{forwarding, index, ip, ours, routes, with_links};
+use world::{forwarding, index, ip, ip_batch, ours, routes, with_links};
 
 const IPV4_KINDS: [&str; 9] = [
     "via 192.0.2.254 dev west",
@@ -52,8 +57,9 @@ fn set<const N: usize>(routes: [String; N]) -> BTreeSet<String> {
 /// From each kind to each other, with nothing left behind, and back to nothing.
 fn every_kind_replaces_every_other(to: &'static str, kinds: &'static [&'static str]) {
     with_links(move || {
-        for table in [254, 1000] {
-            let mut machine = Machine::start(table);
+        let supports = [Support::None, Support::Groups, Support::Resilient];
+        for (table, support) in [254, 1000].into_iter().flat_map(|it| supports.map(|to| (it, to))) {
+            let mut machine = Machine::start_with(table, support);
             for from in kinds {
                 for next in kinds {
                     for what in [from, next] {
@@ -70,6 +76,8 @@ fn every_kind_replaces_every_other(to: &'static str, kinds: &'static [&'static s
                 machine.drain();
                 assert_eq!(routes(), set([]), "{from} was taken away");
             }
+            machine.leave_groups();
+            assert_eq!(ip("nexthop show"), "", "no object is left behind");
         }
     });
 }
@@ -86,31 +94,34 @@ fn every_kind_of_ipv6_route_replaces_every_other() {
 
 #[test]
 fn every_kind_of_route_is_read_back_as_it_was_written() {
-    with_links(|| {
-        let mut machine = Machine::start(1000);
-        let ipv4 = IPV4_KINDS.iter().enumerate().map(|(n, what)| (format!("10.{n}.0.0/16"), what));
-        let ipv6 =
-            IPV6_KINDS.iter().enumerate().map(|(n, what)| (format!("2001:{:x}::/32", n + 1), what));
-        let default =
-            [("0.0.0.0/0".to_owned(), &IPV4_KINDS[0]), ("::/0".to_owned(), &IPV6_KINDS[3])];
-        let wishes: Vec<_> = ipv4.chain(ipv6).chain(default).collect();
-        for (to, what) in &wishes {
-            machine.want(to, what);
-        }
-        machine.drain();
-        let expected: BTreeSet<String> =
-            wishes.iter().map(|(to, what)| ours(to, what, 1000)).collect();
-        assert_eq!(routes(), expected);
+    for support in [Support::None, Support::Groups, Support::Resilient] {
+        with_links(move || {
+            let mut machine = Machine::start_with(1000, support);
+            let ipv4 = IPV4_KINDS.iter().zip(0..).map(|(what, n)| (format!("10.{n}.0.0/16"), what));
+            let ipv6 = IPV6_KINDS
+                .iter()
+                .zip(1..)
+                .map(|(what, n): (_, u16)| (format!("2001:{n:x}::/32"), what));
+            let default =
+                [("0.0.0.0/0".to_owned(), &IPV4_KINDS[0]), ("::/0".to_owned(), &IPV6_KINDS[3])];
+            let wishes: Vec<_> = ipv4.chain(ipv6).chain(default).collect();
+            for (to, what) in &wishes {
+                machine.want(to, what);
+            }
+            machine.drain();
+            let expected: BTreeSet<String> =
+                wishes.iter().map(|(to, what)| ours(to, what, 1000)).collect();
+            assert_eq!(routes(), expected);
 
-        let mut again = Machine::before_dump(1000);
-        for (to, what) in &wishes {
-            again.want(to, what);
-        }
-        again.read_table();
-        again.drain();
-        assert_eq!(again.ops, 0, "a dump that equals the wish writes nothing");
-        assert_eq!(again.mirror.counts().installed, wishes.len());
-    });
+            let mut again = Machine::before_dump(1000, support);
+            for (to, what) in &wishes {
+                again.want(to, what);
+            }
+            again.drain();
+            assert_eq!(again.ops, 0, "what equals the wish is not written again");
+            assert_eq!(again.installed_and_failed(), (wishes.len(), 0));
+        });
+    }
 }
 
 #[test]
@@ -167,12 +178,12 @@ fn a_strangers_route_with_our_metric_is_not_overwritten() {
             assert_eq!(machine.refused[0].1.errno, libc::EEXIST);
             assert_eq!(machine.refused[0].1.to_string(), "File exists (os error 17)");
             for _ in 0..3 {
-                machine.mirror.handle_deadline(Instant::now() + Duration::from_secs(3600));
+                machine.planner.handle_deadline(Instant::now() + Duration::from_secs(3600));
                 machine.drain();
             }
             assert_eq!(routes(), others);
             ip(&format!("route del {to} metric 82"));
-            machine.mirror.handle_deadline(Instant::now() + Duration::from_secs(3600));
+            machine.planner.handle_deadline(Instant::now() + Duration::from_secs(3600));
             machine.drain();
             assert_eq!(routes(), set([ours(to, what, 254)]));
             machine.withdraw(to);
@@ -205,7 +216,7 @@ fn refusals_in_a_batch_are_told_with_their_destination_and_the_rest_is_installed
             assert_eq!(refusal.to_string(), "Nexthop has invalid gateway");
         }
         assert_eq!(routes(), expected);
-        assert_eq!(machine.mirror.counts().failed, unreachable.len());
+        assert_eq!(machine.installed_and_failed().1, unreachable.len());
     });
 }
 
@@ -213,13 +224,15 @@ fn refusals_in_a_batch_are_told_with_their_destination_and_the_rest_is_installed
 fn no_refusal_of_a_full_datagram_is_lost() {
     with_links(|| {
         let mut machine = Machine::start(254);
-        let ops = (0..5000_u32).map(|n| FibOp::Uninstall {
+        let ops = (0..5000_u32).map(|n| FibOp::Route {
+            table: KernelTable(254),
             to: format!("10.{}.{}.0/24", n / 256, n % 256).parse().unwrap(),
+            op: RouteOp::Uninstall,
         });
         let results = machine.carry_out(ops.collect());
         assert_eq!(results.len(), 5000);
-        for (to, result) in results {
-            assert_eq!(result.unwrap_err().errno, libc::ESRCH, "{to}");
+        for (op, result) in results {
+            assert_eq!(result.unwrap_err().errno, libc::ESRCH, "{op:?}");
         }
     });
 }
@@ -233,7 +246,9 @@ fn a_route_too_large_for_a_message_is_refused_and_its_neighbours_are_not() {
         let many = forwarding("via 192.0.2.254 dev west");
         let rtmd::model::Forwarding::Unicast(hops) = many else { panic!() };
         let many = rtmd::model::Forwarding::Unicast(vec![hops[0]; 1001].into());
-        machine.mirror.want("10.2.0.0/16".parse().unwrap(), Some(many.into()));
+        let many = machine.group(Family::Ipv4, many);
+        let (table, to) = (TableId::new(0, Family::Ipv4).unwrap(), "10.2.0.0/16".parse().unwrap());
+        machine.planner.want(table, to, Some(Wish::Group(many)));
         machine.want("10.3.0.0/16", "dev east");
         machine.drain();
         assert_eq!(machine.refused.len(), 1);
@@ -263,7 +278,7 @@ fn what_is_found_at_the_start_is_repaired_and_nothing_else_touched() {
         ] {
             ip(route);
         }
-        let mut machine = Machine::before_dump(254);
+        let mut machine = Machine::before_dump(254, Support::None);
         let (v4, v6) = ("via 192.0.2.254 dev west", "via 2001:db8:a::9 dev west");
         let wishes: BTreeMap<String, &str> = (0..6)
             .filter(|n| *n != 2)
@@ -273,7 +288,6 @@ fn what_is_found_at_the_start_is_repaired_and_nothing_else_touched() {
         for (to, what) in &wishes {
             machine.want(to, what);
         }
-        machine.read_table();
         machine.drain();
         let mut expected: BTreeSet<String> =
             wishes.iter().map(|(to, what)| ours(to, what, 254)).collect();
@@ -285,11 +299,10 @@ fn what_is_found_at_the_start_is_repaired_and_nothing_else_touched() {
         let first = machine.refused.iter().find(|(_, refusal)| refusal.errno != libc::ESRCH);
         assert_eq!(first, None);
 
-        let mut again = Machine::before_dump(254);
+        let mut again = Machine::before_dump(254, Support::None);
         for (to, what) in &wishes {
             again.want(to, what);
         }
-        again.read_table();
         again.drain();
         assert_eq!(again.ops, 0, "what was repaired is left alone");
     });
@@ -313,33 +326,25 @@ impl Random {
     }
 }
 
-#[test]
-fn after_a_storm_of_wishes_the_kernel_has_what_was_wished_last() {
-    with_links(|| {
+fn after_a_storm_of_wishes(support: Support) {
+    with_links(move || {
         let mut random = Random(82);
-        let mut machine = Machine::start(1000);
+        let mut machine = Machine::start_with(1000, support);
         let mut wishes = BTreeMap::new();
-        // Reading a kind looks up its links, so it is done once.
-        let kinds = [IPV4_KINDS.as_slice(), &IPV6_KINDS].map(|kinds| {
-            let kinds = kinds.iter().map(|what| (*what, Arc::new(forwarding(what))));
-            kinds.collect::<Vec<_>>()
-        });
         for round in 0..60_000_u64 {
             let number = random.below(20_000);
             let (to, kinds) = if number.is_multiple_of(2) {
-                (format!("10.{}.{}.0/24", number / 256, number % 256), &kinds[0])
+                (format!("10.{}.{}.0/24", number / 256, number % 256), IPV4_KINDS.as_slice())
             } else {
-                (format!("2001:{number:x}::/32"), &kinds[1])
+                (format!("2001:{number:x}::/32"), IPV6_KINDS.as_slice())
             };
-            let prefix: Prefix = to.parse().unwrap();
             if random.below(4) == 0 {
-                machine.mirror.want(prefix, None);
+                machine.withdraw(&to);
                 wishes.remove(&to);
             } else {
-                let (what, wish) =
-                    &kinds[usize::try_from(random.below(kinds.len() as u64)).unwrap()];
-                machine.mirror.want(prefix, Some(wish.clone()));
-                wishes.insert(to, *what);
+                let what = kinds[usize::try_from(random.below(kinds.len() as u64)).unwrap()];
+                machine.want(&to, what);
+                wishes.insert(to, what);
             }
             if round % 7000 == 0 {
                 machine.drain();
@@ -347,11 +352,21 @@ fn after_a_storm_of_wishes_the_kernel_has_what_was_wished_last() {
         }
         machine.drain();
         assert_eq!(machine.refused, []);
-        assert!(machine.mirror.is_settled());
+        assert!(machine.planner.is_settled());
         let expected: BTreeSet<String> =
             wishes.iter().map(|(to, what)| ours(to, what, 1000)).collect();
         assert!(routes() == expected, "the kernel differs from the wishes");
     });
+}
+
+#[test]
+fn after_a_storm_of_wishes_the_kernel_has_what_was_wished_last() {
+    after_a_storm_of_wishes(Support::Resilient);
+}
+
+#[test]
+fn after_a_storm_of_wishes_the_kernel_has_it_without_next_hop_objects_too() {
+    after_a_storm_of_wishes(Support::None);
 }
 
 /// The events up to the next one that this accepts.
@@ -416,14 +431,9 @@ fn after_an_overrun_everything_is_told_again() {
             let mut watch = Watch::start().unwrap();
             events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
             // Nothing reads meanwhile: this thread is the runtime's.
-            let commands: String = (0..30_000)
-                .map(|round| {
-                    format!("link set west {}\n", if round % 2 == 0 { "down" } else { "up" })
-                })
-                .collect();
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), commands).unwrap();
-            ip(&format!("-batch {}", file.path().display()));
+            ip_batch((0..30_000).map(|round| {
+                format!("link set west {}", if round % 2 == 0 { "down" } else { "up" })
+            }));
             events_until(&mut watch, |event| *event == WatchEvent::Resync).await;
             let again = events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
             let (index, name) = (index("west"), "west".to_owned());

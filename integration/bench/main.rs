@@ -14,9 +14,10 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write as _},
+    io::Write as _,
     net::IpAddr,
-    process::{Command, Stdio},
+    num::{NonZeroU8, NonZeroU32},
+    process::Command,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -25,18 +26,20 @@ use std::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sched::{CloneFlags, unshare};
 use rtmd::{
-    fib::FibOp,
-    kernel::{Batch, Writer},
-    model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix, Weight},
+    fib::{FibOp, RouteOp},
+    kernel::Writer,
+    model::{Family, Forwarding, Hop, InterfaceIndex, KernelTable, Prefix, Target, Weight},
     netlink::{DumpedRoute, Signature, frame},
 };
 use serde_json::{Value, json};
 
+mod loading;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
 mod times;
 
+use loading::load;
 use support::{Client, PrivateBus, resident, route};
 use times::Times;
 
@@ -102,14 +105,14 @@ fn run(settings: &Settings) {
     for round in 1..=settings.rounds {
         eprint!("\rround {round} of {} ", settings.rounds);
         alone.push(writer_alone(&prefixes));
-        let loading = load(&bus, &lines);
+        let loading = load(&bus, "bgp", &lines);
         whole.push(loading.seconds);
         loaded = resident(service.pid());
         drop(loading);
         until_empty(&bus);
     }
     eprint!("\rlatency          ");
-    let loading = load(&bus, &lines);
+    let loading = load(&bus, "bgp", &lines);
     let latency = latency(&bus, settings.samples);
     drop(loading);
     eprint!("\r                 \r");
@@ -127,17 +130,22 @@ fn writer_alone(prefixes: &[Prefix]) -> f64 {
     let gateway: IpAddr = "192.0.2.2".parse().unwrap();
     let hop = Hop { gateway: Some(gateway), interface: InterfaceIndex(index), weight: Weight::ONE };
     let forwarding = Arc::new(Forwarding::Unicast([hop].into()));
-    let install = |to: &Prefix| FibOp::Install { to: *to, forwarding: Arc::clone(&forwarding) };
+    let route = |to: &Prefix, op: RouteOp| FibOp::Route { table: KernelTable::MAIN, to: *to, op };
+    let target = Target::Plain(forwarding);
+    let install = |to: &Prefix| route(to, RouteOp::Install(target.clone()));
     let installs: Vec<FibOp> = prefixes.iter().map(install).collect();
-    let removals = prefixes.iter().map(|to| FibOp::Uninstall { to: *to }).collect();
-    let (writer, mut outcomes) = Writer::start(Signature::default()).unwrap();
+    let removals = prefixes.iter().map(|to| route(to, RouteOp::Uninstall)).collect();
+    // Not the service's own, which would take these routes away as fast as they come.
+    let other =
+        Signature { protocol: NonZeroU8::new(83).unwrap(), metric: NonZeroU32::new(83).unwrap() };
+    let (writer, mut outcomes) = Writer::start(other).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut write = |ops: Vec<FibOp>| {
         let began = Instant::now();
         runtime.block_on(async {
-            writer.write(Batch { table: KernelTable::MAIN, ops }).await.unwrap();
+            writer.write(ops).await.unwrap();
             let outcome = outcomes.recv().await.unwrap();
-            assert!(outcome.results.iter().all(|(_, result)| result.is_ok()));
+            assert!(outcome.iter().all(|(_, result)| result.is_ok()));
         });
         began.elapsed().as_secs_f64()
     };
@@ -150,38 +158,6 @@ fn west() -> u32 {
     let output = Command::new("ip").args(["-j", "link", "show", "dev", "west"]).output().unwrap();
     let links: Value = serde_json::from_slice(&output.stdout).unwrap();
     u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap()
-}
-
-/// A loaded table, until it is dropped.
-struct Loading {
-    child: std::process::Child,
-    seconds: f64,
-}
-
-impl Drop for Loading {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Loads the file with rtmctl; the seconds from its start until it says that the kernel is in step.
-fn load(bus: &PrivateBus, lines: &std::path::Path) -> Loading {
-    let began = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
-        .args(["--bus", &bus.address(), "--json", "register", "--protocol", "bgp"])
-        .stdin(File::open(lines).unwrap())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-    let in_step = said.any(|line| {
-        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        assert_ne!(event["event"], "refused", "{event}");
-        event["event"] == "in-step"
-    });
-    assert!(in_step, "rtmctl ended early");
-    Loading { child, seconds: began.elapsed().as_secs_f64() }
 }
 
 fn until_empty(bus: &PrivateBus) {

@@ -47,6 +47,13 @@ pub(crate) fn ip(arguments: &str) -> String {
     out.into_owned()
 }
 
+/// Runs many commands of `ip` at once.
+pub(crate) fn ip_batch(commands: impl Iterator<Item = String>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), commands.collect::<Vec<_>>().join("\n")).unwrap();
+    ip(&format!("-batch {}", file.path().display()));
+}
+
 /// The number of a link.
 pub(crate) fn index(link: &str) -> InterfaceIndex {
     let links: Value = serde_json::from_str(&ip(&format!("-j link show dev {link}"))).unwrap();
@@ -110,6 +117,34 @@ fn hop_text(hop: &Value) -> String {
     words.join(" ")
 }
 
+/// The hops of a route by a group that get packets: all but a spare, which comes last and is too light
+/// beside the others; with their weights in the smallest numbers.
+fn in_use(hops: &[Value]) -> String {
+    let weight = |hop: &Value| hop["weight"].as_u64().unwrap_or(1);
+    let heaviest = hops.iter().map(weight).max().unwrap_or(1);
+    let hops = match hops {
+        [legs @ .., last] if weight(last) == 1 && heaviest > 100 => legs,
+        all => all,
+    };
+    let divisor = |a: u64, b: u64| {
+        let (mut a, mut b) = (a, b);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let common = hops.iter().map(weight).fold(0, divisor);
+    let text = |hop: &Value| {
+        let mut hop = hop.clone();
+        match hops.len() {
+            1 => hop["weight"] = Value::Null,
+            _ => hop["weight"] = (weight(&hop) / common).into(),
+        }
+        hop_text(&hop)
+    };
+    hops.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
 fn route_text(route: &Value, family: &str) -> String {
     let length = if family == "-4" { "/32" } else { "/128" };
     let to = match word(&route["dst"]).as_str() {
@@ -123,6 +158,7 @@ fn route_text(route: &Value, family: &str) -> String {
         Some("unreachable" | "7") => "unreachable".to_owned(),
         Some("prohibit" | "8") => "prohibit".to_owned(),
         _ => match route["nexthops"].as_array() {
+            Some(hops) if route["nhid"].is_u64() => in_use(hops),
             Some(hops) => hops.iter().map(hop_text).collect::<Vec<_>>().join(", "),
             None => hop_text(route),
         },

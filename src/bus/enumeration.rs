@@ -235,6 +235,7 @@ pub(super) fn criteria(context: &Context, matching: u32, mut criteria: Options) 
     let rank = preference.zip(metric);
     let wanted = Match {
         owner: selected(matching, 0x1, "owner", owner.map(EntityId))?,
+        protocol: None,
         neighbour: selected(
             matching,
             0x2,

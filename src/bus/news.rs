@@ -39,17 +39,20 @@ use crate::{
 };
 
 /// How much was sent to each client since it was last heard from.
+///
+/// Wake-ups have an account of their own: who waits for one says nothing, however much else it is
+/// told meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Credit(Mutex<HashMap<String, Sent>>);
 
-/// Signals to one client, or what would have been sent if it were heard from.
+/// Signals of each kind to one client, or that would have been sent if it were heard from.
 #[derive(Debug, Default)]
 struct Sent {
-    expiries: u32,
     wake_ups: u32,
+    expired: u32,
 }
 
-/// Signals of each kind that wait for a client that does not speak.
+/// Signals of a kind that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
 
 /// The questions about expired routes.
@@ -86,34 +89,18 @@ impl Inquiries {
 }
 
 impl Credit {
-    /// Whether one more signal about an expired route may go to the client.
-    fn spend_on_expiry(&self, bus_name: &str) -> bool {
-        let mut sent = self.sent();
-        let account = sent.entry(bus_name.to_owned()).or_default();
-        account.expiries += 1;
-        account.expiries <= UNHEARD
+    /// Whether one more signal of a kind may go to the client; a wake-up that may not is owed.
+    fn spend(&self, bus_name: &str, kind: fn(&mut Sent) -> &mut u32) -> bool {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = kind(sent.entry(bus_name.to_owned()).or_default());
+        *count += 1;
+        *count <= UNHEARD
     }
 
-    /// Whether one more wake-up may go to the client; if not, it is owed.
-    fn spend_on_wake_up(&self, bus_name: &str) -> bool {
-        let mut sent = self.sent();
-        let account = sent.entry(bus_name.to_owned()).or_default();
-        account.wake_ups += 1;
-        account.wake_ups <= UNHEARD
-    }
-
-    /// The client made a call that wants an answer; returns whether it is owed a wake-up.
-    pub(super) fn restore(&self, bus_name: &str) -> bool {
-        self.sent().remove(bus_name).is_some_and(|account| account.wake_ups > UNHEARD)
-    }
-
-    /// The client is gone.
-    pub(super) fn forget(&self, bus_name: &str) {
-        self.sent().remove(bus_name);
-    }
-
-    fn sent(&self) -> MutexGuard<'_, HashMap<String, Sent>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The client made a call that wants an answer, or is gone; says whether it is owed a wake-up.
+    pub(super) fn forget(&self, bus_name: &str) -> bool {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
+        sent.is_some_and(|sent| sent.wake_ups > UNHEARD)
     }
 }
 
@@ -138,7 +125,7 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
 }
 
 async fn wake(context: &Context, connection: &Connection, wake_up: WakeUp) {
-    if !context.credit.spend_on_wake_up(&wake_up.bus_name) {
+    if !context.credit.spend(&wake_up.bus_name, |sent| &mut sent.wake_ups) {
         return;
     }
     if let Some(emitter) = emitter(connection, notification_path(wake_up.id), &wake_up.bus_name) {
@@ -157,7 +144,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
     });
     let Some((Caller { bus_name, uid }, callback, route)) = found else { return Verdict::Delete };
     let Some(callback) = callback else {
-        if context.credit.spend_on_expiry(&bus_name)
+        if context.credit.spend(&bus_name, |sent| &mut sent.expired)
             && let Some(emitter) = emitter(connection, entity_path(question.owner), &bus_name)
         {
             let _ = Entity::route_expired(&emitter, route).await;

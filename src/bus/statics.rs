@@ -148,7 +148,9 @@ mod tests {
 
     /// A route that takes as many bytes as one can.
     fn long(number: u32, next_hops: u128) -> StaticRoute {
-        let host = |bits: u128| IpAddr::V6(Ipv6Addr::from_bits(!(u128::from(number) << 8 | bits)));
+        let host = |bits: u128| {
+            IpAddr::V6(Ipv6Addr::from_bits(!(1 << 127 | u128::from(number) << 8 | bits)))
+        };
         let hop = |bits| StaticNextHop {
             address: Some(host(bits)),
             interface: Some("interface-name0".into()),
@@ -173,7 +175,8 @@ mod tests {
             let refusal = (0..).find_map(|number| {
                 rib.add_static_route(table, long(number, next_hops), clock::now()).err()
             });
-            assert_eq!(refusal.unwrap().kind, ErrorKind::NotEnoughMemory);
+            let refusal = refusal.unwrap();
+            assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory, "{refusal}");
             let all = rib.static_routes(table).unwrap();
             let told: Vec<_> = all.map(|view| static_info(&rib, &view)).collect();
             let reply = zbus::Message::signal("/", "a.b", "c").build(&(&told,)).unwrap();

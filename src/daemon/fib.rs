@@ -4,7 +4,6 @@
 //! takes them; so neither a flood of changes nor a slow kernel fills any queue here.
 
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
     io,
     time::{Duration, Instant},
@@ -15,11 +14,12 @@ use tokio::sync::{mpsc, watch};
 use super::notifier::Notifier;
 use crate::{
     bus::FibState,
-    fib::{Mirror, Settled},
-    kernel::{Batch, Dump, DumpNews, Outcome, Writer},
-    model::{Family, KernelTable, Prefix, TableId},
-    netlink::{DumpRequest, Signature},
-    rib::Effect,
+    fib::{Doubt, Planner, Settled, Support, Tampering},
+    kernel::{
+        Dump, DumpNews, NextHopSupport, NoticeSettings, Outcome, RouteEvent, RouteWatch, Writer,
+    },
+    netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
+    rib::{Effect, GroupNews},
     shared::SharedRib,
 };
 
@@ -40,38 +40,110 @@ pub(super) async fn keep(
     signature: Signature,
     state: &watch::Sender<FibState>,
 ) -> io::Error {
-    let mirrors = Mirrors::new(rib);
     let (writer, outcomes) = match Writer::start(signature) {
         Ok(started) => started,
         Err(error) => return error,
     };
-    let mut keeper =
-        Keeper { rib, mirrors, announced: Announced::default(), notifier: Notifier::start() };
-    for (id, table) in rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>()) {
-        let request = DumpRequest { table, family: id.family, signature };
-        keeper.read_table(id, request).await;
-    }
+    let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
+    let keeper = Keeper {
+        rib,
+        signature,
+        planner: Planner::new(support(), tables),
+        announced: Announced::default(),
+        notifier: Notifier::start(),
+        reading: None,
+        watch: RouteWatch::start(writer.port()),
+    };
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-#[derive(Debug)]
-struct Keeper<'r> {
-    rib: &'r SharedRib,
-    mirrors: Mirrors,
-    announced: Announced,
-    notifier: Notifier,
+/// What the kernel can do with next-hop objects.
+fn support() -> Support {
+    match NextHopSupport::probe() {
+        Ok(NextHopSupport::Resilient) => Support::Resilient,
+        Ok(NextHopSupport::Objects) => Support::Groups,
+        Ok(NextHopSupport::None) => Support::None,
+        Err(error) => {
+            tracing::warn!(%error, "routes get by without next-hop objects");
+            Support::None
+        }
+    }
 }
 
-/// The mirrors of all tables that go to the kernel.
-#[derive(Debug)]
-struct Mirrors {
-    by_id: BTreeMap<TableId, (KernelTable, Mirror)>,
-    /// No two instances share a kernel table, so its results have one place to go.
-    by_table: BTreeMap<(KernelTable, Family), TableId>,
-    last_served: Option<TableId>,
+/// What could be set better for what goes to the kernel, a sentence each.
+pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
+    if rib.with(|rib| rib.kernel_tables().next().is_none()) {
+        return Vec::new();
+    }
+    let settings = NoticeSettings::read();
+    let mut advice = Vec::new();
+    if settings.nexthop_compat_mode == Some(true) {
+        advice.push(
+            "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
+             million routes, set it to 0 (systemd/rtmd.sysctl.conf does)"
+                .to_owned(),
+        );
+    }
+    if settings.skip_notify_on_dev_down == Some(false) {
+        advice.push(
+            "net.ipv6.route.skip_notify_on_dev_down is 0: the kernel then announces each IPv6 route \
+             that goes with a link, set it to 1 (systemd/rtmd.sysctl.conf does)"
+                .to_owned(),
+        );
+    }
+    advice
+}
+
+struct Keeper<'r> {
+    rib: &'r SharedRib,
+    signature: Signature,
+    planner: Planner,
+    announced: Announced,
+    notifier: Notifier,
+    reading: Option<Reading>,
+    watch: io::Result<RouteWatch>,
+}
+
+/// A dump under way.
+struct Reading {
+    doubt: Doubt,
+    dump: AnyDump,
+}
+
+enum AnyDump {
+    Objects(Dump<DumpedObject>),
+    Routes(Dump<DumpedRoute>),
+    /// It failed: to be tried again then.
+    Pause(Instant),
+}
+
+/// What a dump has to tell.
+enum Found {
+    Objects(DumpNews<DumpedObject>),
+    Routes(DumpNews<DumpedRoute>),
+    PauseOver,
+}
+
+impl Reading {
+    /// Cancelling loses nothing.
+    async fn next(&mut self) -> Found {
+        let ended = || io::Error::other("the dump ended early");
+        match &mut self.dump {
+            AnyDump::Objects(dump) => {
+                Found::Objects(dump.next().await.unwrap_or_else(|| DumpNews::Failed(ended())))
+            }
+            AnyDump::Routes(dump) => {
+                Found::Routes(dump.next().await.unwrap_or_else(|| DumpNews::Failed(ended())))
+            }
+            AnyDump::Pause(until) => {
+                super::until(Some(*until)).await;
+                Found::PauseOver
+            }
+        }
+    }
 }
 
 /// What the world was told last.
@@ -83,129 +155,50 @@ struct Announced {
     busy_since: Option<Instant>,
 }
 
-impl Mirrors {
-    fn new(rib: &SharedRib) -> Self {
-        let tables: Vec<_> = rib.with(|rib| rib.kernel_tables().collect());
-        let by_table = tables.iter().map(|(id, table)| ((*table, id.family), *id)).collect();
-        let by_id = tables.into_iter().map(|(id, table)| (id, (table, Mirror::new()))).collect();
-        Self { by_id, by_table, last_served: None }
-    }
-
-    fn get_mut(&mut self, id: TableId) -> Option<&mut Mirror> {
-        self.by_id.get_mut(&id).map(|(_, mirror)| mirror)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Mirror> {
-        self.by_id.values().map(|(_, mirror)| mirror)
-    }
-
-    fn pending(&self) -> usize {
-        self.iter().map(|mirror| mirror.counts().pending).sum()
-    }
-
-    fn state(&self) -> FibState {
-        if !self.iter().all(Mirror::is_settled) {
-            FibState::Syncing
-        } else if self.iter().any(|mirror| mirror.counts().failed > 0) {
-            FibState::Degraded
-        } else {
-            FibState::Synced
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.iter().filter_map(Mirror::poll_deadline).min()
-    }
-
-    /// The next operations for one table, `count` at most; each table that has some in its turn.
-    fn next_batch(&mut self, count: usize) -> Option<Batch> {
-        let ids: Vec<TableId> = self.by_id.keys().copied().collect();
-        let after = ids.iter().filter(|id| Some(**id) > self.last_served);
-        let before = ids.iter().filter(|id| Some(**id) <= self.last_served);
-        for id in after.chain(before) {
-            let Some((table, mirror)) = self.by_id.get_mut(id) else { continue };
-            let ops: Vec<_> = std::iter::from_fn(|| mirror.poll_op()).take(count).collect();
-            if !ops.is_empty() {
-                self.last_served = Some(*id);
-                return Some(Batch { table: *table, ops });
-            }
-        }
-        None
-    }
-}
-
 impl Keeper<'_> {
-    /// Finds out what of ours is in the kernel, as often as it takes.
-    async fn read_table(&mut self, id: TableId, request: DumpRequest) {
-        loop {
-            match self.try_read_table(id, request).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(table = %id, %error, "reading the kernel's table failed, again in a second");
-                    if let Some(mirror) = self.mirrors.get_mut(id) {
-                        mirror.handle_dump_restarted();
-                    }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    async fn try_read_table(&mut self, id: TableId, request: DumpRequest) -> io::Result<()> {
-        let Some(mirror) = self.mirrors.get_mut(id) else { return Ok(()) };
-        let mut dump = Dump::start(request)?;
-        while let Some(news) = dump.next().await {
-            match news {
-                DumpNews::Routes(routes) => {
-                    for (to, found) in routes {
-                        // Nothing is wished for yet, so nothing can be settled by it.
-                        let _ = mirror.handle_dumped(to, found);
-                    }
-                }
-                DumpNews::Restarted => mirror.handle_dump_restarted(),
-                DumpNews::Failed(error) => return Err(error),
-                DumpNews::Complete => {
-                    mirror.handle_dump_complete();
-                    return Ok(());
-                }
-            }
-        }
-        Err(io::Error::other("the dump ended early"))
-    }
-
     async fn run(
-        &mut self,
+        mut self,
         writer: &Writer,
         mut outcomes: mpsc::UnboundedReceiver<Outcome>,
         state: &watch::Sender<FibState>,
     ) -> io::Result<Infallible> {
         // What is left over from an earlier life may have to go.
         let mut may_have_work = true;
-        self.report(&[]);
+        self.report();
         loop {
-            let wants_more = self.mirrors.pending() < ENOUGH;
-            let deadline = self.mirrors.next_deadline();
-            let announcement = self.announced.due(self.mirrors.state());
+            self.begin_reading();
+            let wants_more = self.pending() < ENOUGH;
+            let deadline = self.planner.poll_deadline();
+            let announcement = self.announced.due(self.state());
             tokio::select! {
                 biased;
                 outcome = outcomes.recv() => {
                     self.take_in(outcome.ok_or_else(|| io::Error::other("the writer has ended"))?);
                     may_have_work = true;
                 }
+                event = next_event(&mut self.watch) => {
+                    self.handle_event(event?);
+                    may_have_work = true;
+                }
                 room = writer.room(), if may_have_work => {
-                    let most = writer.most_messages();
-                    match self.mirrors.next_batch(most) {
-                        Some(batch) => room?.send(batch),
-                        None => may_have_work = false,
+                    let ops = self.planner.poll_ops(writer.most_messages());
+                    self.report();
+                    if ops.is_empty() {
+                        may_have_work = false;
+                    } else {
+                        room?.send(ops);
                     }
                 }
                 () = self.rib.woken(), if wants_more => {
                     self.take_effects();
                     may_have_work = true;
                 }
+                found = next_found(&mut self.reading), if self.reading.is_some() => {
+                    self.handle_found(found);
+                    may_have_work = true;
+                }
                 () = super::until(deadline), if deadline.is_some() => {
-                    let now = Instant::now();
-                    self.mirrors.by_id.values_mut().for_each(|(_, mirror)| mirror.handle_deadline(now));
+                    self.planner.handle_deadline(Instant::now());
                     may_have_work = true;
                 }
                 () = super::until(announcement), if announcement.is_some() => self.announce(state),
@@ -213,63 +206,198 @@ impl Keeper<'_> {
         }
     }
 
-    /// Takes some effects from the RIB into the mirrors.
-    fn take_effects(&mut self) {
-        let (news, effects) = self.rib.with(|rib| (rib.poll_link_news(), rib.poll_effects(SLICE)));
-        // First: an effect may be about what came after the loss.
-        for (_, mirror) in self.mirrors.by_id.values_mut() {
-            mirror.handle_lost(&news.lost);
-            if news.gained {
-                mirror.hurry();
+    fn pending(&self) -> usize {
+        self.planner.counts().map(|(_, counts)| counts.pending).sum()
+    }
+
+    fn state(&self) -> FibState {
+        if !self.planner.is_settled() {
+            FibState::Syncing
+        } else if self.planner.has_refusals() {
+            FibState::Degraded
+        } else {
+            FibState::Synced
+        }
+    }
+
+    /// Begins to read what has to be read.
+    fn begin_reading(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        let Some(doubt) = self.planner.poll_doubt() else { return };
+        let signature = self.signature;
+        let started = match doubt {
+            Doubt::Objects => Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects),
+            Doubt::Table(id, table) => {
+                let signature = Some(signature);
+                let question = DumpRequest { table, family: id.family, signature };
+                Dump::start(question).map(AnyDump::Routes)
+            }
+        };
+        let dump = match started {
+            Ok(dump) => {
+                self.planner.begin_reading(doubt);
+                dump
+            }
+            Err(error) => pause(&error),
+        };
+        self.reading = Some(Reading { doubt, dump });
+    }
+
+    fn handle_found(&mut self, found: Found) {
+        let Some(Reading { doubt, .. }) = &self.reading else { return };
+        let doubt = *doubt;
+        let failure = match found {
+            Found::Objects(DumpNews::Part(objects)) => {
+                for object in objects {
+                    self.planner.handle_found_object(object.id, object.content);
+                }
+                return;
+            }
+            Found::Routes(DumpNews::Part(routes)) => {
+                if let Doubt::Table(id, _) = doubt {
+                    for route in routes {
+                        self.planner.handle_found_route(id, route.to, route.target());
+                    }
+                }
+                self.report();
+                return;
+            }
+            Found::Objects(DumpNews::Restarted) | Found::Routes(DumpNews::Restarted) => {
+                self.planner.begin_reading(doubt);
+                return;
+            }
+            Found::Objects(DumpNews::Complete) | Found::Routes(DumpNews::Complete) => {
+                self.planner.handle_reading_complete(doubt);
+                self.reading = None;
+                self.report();
+                return;
+            }
+            Found::Objects(DumpNews::Failed(error)) | Found::Routes(DumpNews::Failed(error)) => {
+                Some(error)
+            }
+            Found::PauseOver => None,
+        };
+        match failure {
+            Some(error) => {
+                let dump = pause(&error);
+                self.reading = Some(Reading { doubt, dump });
+            }
+            None => {
+                self.planner.handle_reading_failed(doubt);
+                self.reading = None;
             }
         }
-        let mut settled = Vec::new();
-        for Effect { table, to, forwarding } in effects {
-            let Some(mirror) = self.mirrors.get_mut(table) else { continue };
-            settled.extend(mirror.want(to, forwarding).map(|settled| (table, to, settled)));
+    }
+
+    /// Somebody else changed something.
+    fn handle_event(&mut self, event: RouteEvent) {
+        let signature = self.signature;
+        match event {
+            RouteEvent::RouteSet { route, replaced } if signature.is_on(&route) => {
+                let what = Tampering::Ours { target: route.target(), replaced };
+                self.tampered(&route, what);
+            }
+            RouteEvent::RouteSet { route, replaced: true }
+                if route.metric == signature.metric.get() =>
+            {
+                self.tampered(&route, Tampering::Overwritten);
+            }
+            RouteEvent::RouteGone(route) if signature.is_on(&route) => {
+                self.tampered(&route, Tampering::Gone);
+            }
+            RouteEvent::ObjectSet(object) if object.protocol == signature.protocol.get() => {
+                self.planner.handle_object(object.id, object.content.as_ref());
+            }
+            RouteEvent::ObjectGone(object) if object.protocol == signature.protocol.get() => {
+                self.planner.handle_object(object.id, None);
+            }
+            RouteEvent::Overrun => {
+                tracing::warn!(
+                    "the kernel had more to tell than there was room for, reading it all again"
+                );
+                self.planner.doubt_all();
+            }
+            RouteEvent::RouteSet { .. }
+            | RouteEvent::RouteGone(_)
+            | RouteEvent::ObjectSet(_)
+            | RouteEvent::ObjectGone(_) => {}
         }
-        self.report(&settled);
+        self.report();
+    }
+
+    fn tampered(&mut self, route: &DumpedRoute, what: Tampering) {
+        tracing::debug!(table = %route.table, to = %route.to, ?what, "somebody else changed our route");
+        self.planner.handle_tampering(route.table, route.to, what, Instant::now());
+    }
+
+    /// Takes some effects from the RIB into the planner.
+    fn take_effects(&mut self) {
+        let (news, groups, effects) = self.rib.with(|rib| {
+            (rib.poll_link_news(), rib.poll_groups(usize::MAX), rib.poll_effects(SLICE))
+        });
+        // First: what comes after may be about what came after the loss.
+        self.planner.handle_lost(&news.lost, &news.down);
+        if news.missed {
+            self.planner.doubt_all();
+        }
+        let mut gone = Vec::new();
+        for GroupNews { id, family, forwarding, spare, is_used } in groups {
+            match is_used {
+                true => self.planner.handle_group(id, family, forwarding, spare),
+                false => gone.push(id),
+            }
+        }
+        if news.gained {
+            self.planner.hurry();
+        }
+        for Effect { table, to, wish } in effects {
+            self.planner.want(table, to, wish);
+        }
+        // Last: destinations that were in it have been told where they are now, or soon will be.
+        gone.into_iter().for_each(|id| self.planner.handle_group_gone(id));
+        self.report();
     }
 
     /// Takes the kernel's answers in.
     fn take_in(&mut self, outcome: Outcome) {
         let now = Instant::now();
-        let mut settled = Vec::new();
-        for (to, result) in outcome.results {
-            let Some(id) = self.mirrors.by_table.get(&(outcome.table, to.family())).copied() else {
-                continue;
-            };
+        for (op, result) in outcome {
             if let Err(refusal) = &result {
-                tracing::debug!(table = %id, %to, %refusal, "the kernel refused");
+                tracing::debug!(?op, %refusal, "the kernel refused");
             }
-            let Some(mirror) = self.mirrors.get_mut(id) else { continue };
-            settled.extend(mirror.handle_result(to, result, now).map(|settled| (id, to, settled)));
+            self.planner.handle_result(&op, result, now);
         }
-        self.report(&settled);
+        self.report();
     }
 
     /// Tells the RIB what came to rest, and how many destinations are how far.
-    fn report(&self, settled: &[(TableId, Prefix, Settled)]) {
+    fn report(&mut self) {
+        let planner = &mut self.planner;
         self.rib.with(|rib| {
-            for (id, to, Settled { status, error }) in settled {
+            while let Some((id, to, Settled { status, error })) = planner.poll_settled() {
                 let words = error.as_ref().map(ToString::to_string);
-                rib.handle_fib(*id, *to, *status, words);
+                rib.handle_fib(id, to, status, words);
             }
-            for (id, (_, mirror)) in &self.mirrors.by_id {
-                rib.handle_fib_counts(*id, mirror.counts());
+            while let Some((id, refusal)) = planner.poll_fault() {
+                rib.handle_group_fault(id, refusal.as_ref().map(ToString::to_string));
+            }
+            for (id, counts) in planner.counts() {
+                rib.handle_fib_counts(id, counts);
             }
         });
     }
 
     /// Tells the world where the kernel stands.
     fn announce(&mut self, told: &watch::Sender<FibState>) {
-        let state = self.mirrors.state();
+        let state = self.state();
         if state != FibState::Syncing && !self.announced.ready {
             self.announced.ready = true;
             tracing::info!(state = state.name(), "the kernel is in step");
             self.notifier.ready();
         }
-        let installed: usize = self.mirrors.iter().map(|mirror| mirror.counts().installed).sum();
+        let installed: usize = self.planner.counts().map(|(_, counts)| counts.installed).sum();
         self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
         let _ = told.send(state); // without a listener the service is ending
         self.announced.state = state;
@@ -297,4 +425,24 @@ impl Announced {
             FibState::Synced | FibState::Degraded => Some(Instant::now()),
         }
     }
+}
+
+/// The next thing that somebody else did; for ever nothing where that cannot be followed.
+async fn next_event(watch: &mut io::Result<RouteWatch>) -> io::Result<RouteEvent> {
+    match watch {
+        Ok(watch) => watch.next().await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn next_found(reading: &mut Option<Reading>) -> Found {
+    match reading {
+        Some(reading) => reading.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn pause(error: &io::Error) -> AnyDump {
+    tracing::error!(%error, "reading what the kernel has failed, again in a second");
+    AnyDump::Pause(Instant::now() + Duration::from_secs(1))
 }

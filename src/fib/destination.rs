@@ -1,13 +1,16 @@
 //! One destination of the mirror: what is wished, what the kernel has, and how far apart they are.
 //!
-//! [`State`] is what the rules work on; [`Destination`] is how it rests in the map, 16 bytes for the
+//! [`State`] is what the rules work on; [`Destination`] is how it rests in the map, 24 bytes for the
 //! states a million prefixes can be in at once and a box for those few thousand can. Nobody but the
 //! two conversions here knows which is which.
 
-use std::{collections::BTreeSet, mem, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, mem, time::Instant};
 
-use super::Refusal;
-use crate::model::{Family, Forwarding, InterfaceIndex, Prefix};
+use super::{
+    Refusal,
+    objects::{Objects, Wanted},
+};
+use crate::model::{Family, Forwarding, InterfaceIndex, ObjectId, Prefix, Target, Wish};
 
 /// `LOOPBACK_IFINDEX`: the first link of every network namespace.
 const LOOPBACK: InterfaceIndex = InterfaceIndex(1);
@@ -19,11 +22,11 @@ pub(super) enum Destination {
     #[default]
     Nothing,
     /// The kernel has what is wished.
-    Settled(Arc<Forwarding>),
+    Settled(Wish, Target),
     /// Wished, queued, and nothing of ours there.
-    Wished(Arc<Forwarding>),
+    Wished(Wish),
     /// There, queued, and not wished.
-    Unwanted(Arc<Forwarding>),
+    Unwanted(Target),
     /// Anything else.
     Unsettled(Box<State>),
 }
@@ -31,7 +34,7 @@ pub(super) enum Destination {
 /// A destination under the rules.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) wish: Option<Arc<Forwarding>>,
+    pub(super) wish: Option<Wish>,
     pub(super) fact: Fact,
     pub(super) stage: Stage,
     /// How often the kernel has refused in a row, since the wish last changed.
@@ -44,9 +47,9 @@ pub(super) enum Fact {
     /// Nothing.
     Absent,
     /// Exactly this.
-    Present(Arc<Forwarding>),
+    Present(Target),
     /// One route of ours or none, of an unclear version: a removal failed, an answer was lost, or
-    /// the kernel may have dropped it by itself.
+    /// the kernel may have dropped it by itself. Or somebody else's in the place of ours.
     Stale,
     /// One route of ours or none that is not what is wished and cannot be replaced by it: it has to
     /// go, or packets would follow what nobody offers any more.
@@ -66,16 +69,18 @@ pub(super) enum Stage {
     /// The kernel is at it.
     InFlight {
         action: Action,
-        /// The wish it was meant for: if that has changed when the result comes, it is planned again.
-        tried: Option<Arc<Forwarding>>,
-        /// Whether the kernel may have dropped by itself what this put there.
+        /// What it puts there: if something else is wanted when the result comes, it is planned again.
+        tried: Option<Target>,
+        /// Whether what this put there may be gone, or another's, by itself.
         dropped: bool,
     },
+    /// It waits until its group is there; `refused` says that the kernel refuses that for now.
+    Blocked { refused: bool },
     /// It was refused and will be tried again.
     Waiting { due: Instant },
 }
 
-/// The kinds of [`super::FibOp`].
+/// The kinds of [`super::RouteOp`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Action {
     Install,
@@ -92,16 +97,69 @@ pub(super) enum Class {
     Failed,
 }
 
+/// The next step from fact to wish.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// They agree.
+    Nothing,
+    /// What is wished is not to be had yet.
+    Wait,
+    Act(Action),
+}
+
 impl State {
-    /// The next step from fact to wish, or `None` when they agree.
-    pub(super) fn plan(&self) -> Option<Action> {
-        match (&self.wish, &self.fact) {
-            (None, Fact::Absent) => None,
-            (Some(wish), Fact::Present(fact)) if wish == fact => None,
-            (Some(_), Fact::Absent) => Some(Action::Install),
-            (Some(_), Fact::Present(_) | Fact::Stale) => Some(Action::Replace),
-            (Some(_), Fact::Unclear | Fact::Outdated) | (None, _) => Some(Action::Uninstall),
+    /// What the wish comes to.
+    pub(super) fn wanted(&self, objects: &Objects) -> Wanted {
+        self.wish.map_or(Wanted::Nothing, |wish| objects.wanted(wish))
+    }
+
+    /// The next step from fact to wish.
+    pub(super) fn plan(&self, objects: &Objects) -> Step {
+        match (self.wanted(objects), &self.fact) {
+            (Wanted::NotYet, _) | (Wanted::Refused, Fact::Absent) => Step::Wait,
+            (Wanted::Nothing, Fact::Absent) => Step::Nothing,
+            (Wanted::Target(wish), Fact::Present(fact)) if wish == *fact => Step::Nothing,
+            (Wanted::Target(_), Fact::Absent) => Step::Act(Action::Install),
+            (Wanted::Target(_), Fact::Present(_) | Fact::Stale) => Step::Act(Action::Replace),
+            (Wanted::Target(_), Fact::Unclear | Fact::Outdated)
+            | (Wanted::Nothing | Wanted::Refused, _) => Step::Act(Action::Uninstall),
         }
+    }
+
+    /// Whether packets already go where they are to, and only the object is to be another.
+    pub(super) fn is_right_already(&self, objects: &Objects) -> bool {
+        match (&self.fact, self.wanted(objects)) {
+            (Fact::Present(Target::Object(fact)), Wanted::Target(Target::Object(wish))) => {
+                objects.are_alike(*fact, wish)
+            }
+            _ => false,
+        }
+    }
+
+    /// A route that referred to an object is gone with it.
+    pub(super) fn refresh(&mut self, objects: &Objects) {
+        if let Fact::Present(Target::Object(id)) = self.fact
+            && !objects.is_live(id)
+        {
+            self.fact = Fact::Absent;
+        }
+    }
+
+    /// The objects that routes refer to, or may refer to in a moment.
+    pub(super) fn objects(&self) -> [Option<ObjectId>; 2] {
+        let object = |target: Option<&Target>| match target {
+            Some(Target::Object(id)) => Some(*id),
+            Some(Target::Plain(_)) | None => None,
+        };
+        let there = match &self.fact {
+            Fact::Present(target) => Some(target),
+            Fact::Absent | Fact::Stale | Fact::Outdated | Fact::Unclear => None,
+        };
+        let tried = match &self.stage {
+            Stage::InFlight { tried, .. } => tried.as_ref(),
+            Stage::Idle | Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => None,
+        };
+        [object(there), object(tried)]
     }
 
     /// What was there may be gone.
@@ -115,7 +173,7 @@ impl State {
     pub(super) fn conclude(
         &mut self,
         action: Action,
-        tried: Option<Arc<Forwarding>>,
+        tried: Option<Target>,
         result: Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let before = mem::replace(&mut self.fact, Fact::Unclear);
@@ -140,7 +198,7 @@ impl State {
                     (Action::Install, _) if is_doubtful(&refusal) => Fact::Unclear,
                     (Action::Install, before) => before,
                     (Action::Replace, _) if refusal.errno == libc::EEXIST => Fact::Unclear,
-                    (Action::Replace, _) if !is_passing(&refusal) => Fact::Outdated,
+                    (Action::Replace, _) if !refusal.is_passing() => Fact::Outdated,
                     (_, Fact::Present(_)) => Fact::Stale,
                     (_, before) => before,
                 };
@@ -156,35 +214,44 @@ fn is_doubtful(refusal: &Refusal) -> bool {
     matches!(refusal.errno, libc::EEXIST | libc::ENOBUFS)
 }
 
-/// Whether a refusal says nothing about what was asked for.
-fn is_passing(refusal: &Refusal) -> bool {
-    matches!(refusal.errno, libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN | libc::EINTR)
-}
-
 impl Destination {
     /// Whether the kernel has, or may be about to have, a route to `to` by one of these links.
     pub(super) fn leads_by(&self, to: Prefix, links: &BTreeSet<(InterfaceIndex, Family)>) -> bool {
         let family = to.family();
-        let by = |forwarding: &Arc<Forwarding>| match forwarding.as_ref() {
-            Forwarding::Unicast(hops) => {
-                hops.iter().any(|hop| links.contains(&(hop.interface, family)))
-            }
-            // IPv6 hangs these on the loopback interface, and drops them with it.
-            Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
-                family == Family::Ipv6 && links.contains(&(LOOPBACK, family))
-            }
+        let by = |target: &Target| match target {
+            Target::Object(_) => false, // known by the object
+            Target::Plain(forwarding) => match forwarding.as_ref() {
+                Forwarding::Unicast(hops) => {
+                    hops.iter().any(|hop| links.contains(&(hop.interface, family)))
+                }
+                // IPv6 hangs these on the loopback interface, and drops them with it.
+                Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
+                    family == Family::Ipv6 && links.contains(&(LOOPBACK, family))
+                }
+            },
         };
         match self {
             Self::Nothing | Self::Wished(_) => false,
-            Self::Settled(there) | Self::Unwanted(there) => by(there),
+            Self::Settled(_, there) | Self::Unwanted(there) => by(there),
             Self::Unsettled(state) => {
                 let there = matches!(&state.fact, Fact::Present(there) if by(there));
                 let tried = match &state.stage {
                     Stage::InFlight { tried, .. } => tried.as_ref(),
-                    Stage::Idle | Stage::Queued | Stage::Waiting { .. } => None,
+                    Stage::Idle | Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {
+                        None
+                    }
                 };
                 there || tried.is_some_and(by)
             }
+        }
+    }
+
+    /// Whether the kernel may have anything of ours there.
+    pub(super) fn may_be_there(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Wished(_) => false,
+            Self::Settled(..) | Self::Unwanted(_) => true,
+            Self::Unsettled(state) => !matches!(state.fact, Fact::Absent),
         }
     }
 
@@ -192,11 +259,15 @@ impl Destination {
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Nothing => Class::Nothing,
-            Self::Settled(_) => Class::Installed,
+            Self::Settled(..) => Class::Installed,
             Self::Wished(_) | Self::Unwanted(_) => Class::Pending,
             Self::Unsettled(state) => match state.stage {
-                Stage::Waiting { .. } => Class::Failed,
-                Stage::Idle | Stage::Queued | Stage::InFlight { .. } => Class::Pending,
+                Stage::Waiting { .. } | Stage::Blocked { refused: true } => Class::Failed,
+                // Wished to follow a group that leads nowhere.
+                Stage::Idle => Class::Nothing,
+                Stage::Queued | Stage::Blocked { refused: false } | Stage::InFlight { .. } => {
+                    Class::Pending
+                }
             },
         }
     }
@@ -206,7 +277,7 @@ impl From<Destination> for State {
     fn from(destination: Destination) -> Self {
         let (wish, fact, stage) = match destination {
             Destination::Nothing => (None, Fact::Absent, Stage::Idle),
-            Destination::Settled(wish) => (Some(wish.clone()), Fact::Present(wish), Stage::Idle),
+            Destination::Settled(wish, fact) => (Some(wish), Fact::Present(fact), Stage::Idle),
             Destination::Wished(wish) => (Some(wish), Fact::Absent, Stage::Queued),
             Destination::Unwanted(found) => (None, Fact::Present(found), Stage::Queued),
             Destination::Unsettled(state) => return *state,
@@ -219,9 +290,8 @@ impl From<State> for Destination {
     fn from(state: State) -> Self {
         match state {
             State { wish: None, fact: Fact::Absent, stage: Stage::Idle, .. } => Self::Nothing,
-            // The wish is kept, not the equal fact: it is shared with whoever wished.
-            State { wish: Some(wish), fact: Fact::Present(_), stage: Stage::Idle, .. } => {
-                Self::Settled(wish)
+            State { wish: Some(wish), fact: Fact::Present(fact), stage: Stage::Idle, .. } => {
+                Self::Settled(wish, fact)
             }
             State { wish: Some(wish), fact: Fact::Absent, stage: Stage::Queued, refusals: 0 } => {
                 Self::Wished(wish)
@@ -239,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_destination_at_rest_takes_sixteen_bytes() {
-        assert_eq!(size_of::<Destination>(), 16);
+    fn a_destination_at_rest_takes_twenty_four_bytes() {
+        assert_eq!(size_of::<Destination>(), 24);
     }
 }

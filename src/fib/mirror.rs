@@ -2,51 +2,59 @@
 //!
 //! Wishes for one destination coalesce: it waits in the queue once however often it changes, has at
 //! most one operation in flight, and when that returns only the difference to the last wish is left.
-//! What a reader would get wrong: a refusal is not "nothing happened" (see [`super::FibOp`]), and
-//! nothing at all is written before the kernel's table has been read once.
+//! What a reader would get wrong: a refusal is not "nothing happened" (see [`super::RouteOp`]), and
+//! nothing at all is written before the kernel's table has been read, and while it is read again.
 
 use std::{
     collections::{BTreeSet, VecDeque},
     mem,
-    sync::Arc,
     time::Instant,
 };
 
 use super::{
-    FibOp, Refusal,
-    destination::{Action, Class, Destination, Fact, Stage, State},
-    retry::Retries,
+    Refusal, RouteOp,
+    destination::{Action, Class, Destination, Fact, Stage, State, Step},
+    objects::{Objects, Wanted},
+    retry::{Fights, Retries},
 };
 use crate::model::{
-    Family, FibCounts, FibStatus, Forwarding, Hop, InterfaceIndex, Prefix, PrefixMap, Weight,
+    Family, FibCounts, FibStatus, InterfaceIndex, Prefix, PrefixMap, TableId, Target, Wish,
 };
 
-/// One kernel table, wished and found. Both families fit in one mirror; the order of work is then
-/// common to them.
-#[derive(Debug, Default)]
-pub struct Mirror {
+/// One kernel table, wished and found.
+#[derive(Debug)]
+pub(super) struct Mirror {
     destinations: PrefixMap<Destination>,
     work: Work,
 }
 
 /// What is to be done about the destinations, and how many there are of which kind. Apart from the
 /// map, so that a rule can plan while it holds a destination.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Work {
-    /// Destinations to plan, oldest first; each one in [`Stage::Queued`] exactly once, no other.
-    /// Empty until the dump is complete.
+    table: TableId,
+    /// Destinations to plan, oldest first; each one in [`Stage::Queued`] is here or in `later`
+    /// exactly once, no other.
     queue: VecDeque<Prefix>,
-    retries: Retries,
-    dump: Dump,
+    /// Those where packets go the right way already, and only by what object is to change.
+    later: VecDeque<Prefix>,
+    retries: Retries<Prefix>,
+    fights: Fights,
+    /// Operations whose results have not come.
+    in_flight: usize,
+    reading: Reading,
+    /// How far looking again at all destinations has come, while that is under way.
+    survey: Option<Option<Prefix>>,
     counts: FibCounts,
 }
 
-/// Whether the table has been read.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Dump {
-    #[default]
-    Awaited,
-    Complete,
+/// Whether what the kernel's table has is known.
+#[derive(Debug)]
+enum Reading {
+    Wanted,
+    /// It is being read, and has these so far.
+    Underway(Box<PrefixMap<()>>),
+    Done,
 }
 
 /// What there is to show about a destination after it came to rest.
@@ -58,85 +66,155 @@ pub struct Settled {
     pub error: Option<Refusal>,
 }
 
+/// What somebody else did where we have a route.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Tampering {
+    /// A route of ours is gone.
+    Gone,
+    /// There is one with our protocol and metric; `None` for a shape that is never written here.
+    Ours {
+        /// What it does.
+        target: Option<Target>,
+        /// Whether it took the place of another (`NLM_F_REPLACE`), or came beside it.
+        replaced: bool,
+    },
+    /// A stranger's route took the place of ours.
+    Overwritten,
+}
+
 impl Mirror {
     /// A mirror of a table that has not been read yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub(super) fn new(table: TableId) -> Self {
+        let work = Work {
+            table,
+            queue: VecDeque::new(),
+            later: VecDeque::new(),
+            retries: Retries::default(),
+            fights: Fights::default(),
+            in_flight: 0,
+            reading: Reading::Wanted,
+            survey: None,
+            counts: FibCounts::default(),
+        };
+        Self { destinations: PrefixMap::default(), work }
     }
 
     /// Wishes for a destination; `None` wishes that nothing of ours be there.
     ///
     /// Answers at once when nothing has to be written for it, otherwise the result will. A
     /// destination that waits after a refusal is tried again, whatever the wish.
-    pub fn want(&mut self, to: Prefix, wish: Option<Arc<Forwarding>>) -> Option<Settled> {
-        self.update(to, |work, state| {
-            state.wish = wish.map(as_the_kernel_tells);
+    pub(super) fn want(
+        &mut self,
+        to: Prefix,
+        wish: Option<Wish>,
+        objects: &mut Objects,
+    ) -> Option<Settled> {
+        self.update(to, objects, |work, state, objects| {
+            let before = mem::replace(&mut state.wish, wish);
             match state.stage {
                 Stage::InFlight { .. } => return None, // planned again when its result comes
                 Stage::Waiting { due } => {
                     work.retries.cancel(to, due);
                     state.refusals = 0;
-                    work.plan(to, state);
+                    work.plan(to, state, objects);
                 }
-                Stage::Idle => work.plan(to, state),
-                Stage::Queued => work.replan_queued(state),
+                Stage::Blocked { .. } => {
+                    if let Some(before) = before {
+                        objects.unblock(before, (work.table, to));
+                    }
+                    work.plan(to, state, objects);
+                }
+                Stage::Idle => work.plan(to, state, objects),
+                // Once it has an entry in the queue it keeps it, or a flapping wish would fill that.
+                Stage::Queued => state.refusals = 0,
             }
-            settled(state)
+            settled(state, objects)
         })
     }
 
-    /// A dump begins again from the start: what it has told so far is void. Only before
-    /// [`Self::handle_dump_complete`].
-    pub fn handle_dump_restarted(&mut self) {
-        debug_assert_eq!(
-            self.work.dump,
-            Dump::Awaited,
-            "a dump of a mirror in use is another matter"
-        );
-        if self.work.dump == Dump::Complete {
-            return;
-        }
-        let known: Vec<Prefix> = self.destinations.keys().collect();
-        for to in known {
-            self.update(to, |work, state| {
-                state.fact = Fact::Absent;
-                work.plan(to, state);
-            });
-        }
+    /// What the destination's group comes to has changed.
+    pub(super) fn handle_group(&mut self, to: Prefix, objects: &mut Objects) -> Option<Settled> {
+        self.update(to, objects, |work, state, objects| {
+            if !matches!(state.stage, Stage::Blocked { .. }) {
+                return None;
+            }
+            if let Some(wish) = state.wish {
+                objects.unblock(wish, (work.table, to));
+            }
+            work.plan(to, state, objects);
+            settled(state, objects)
+        })
+    }
+
+    /// What the table has is not certain any more.
+    pub(super) fn doubt(&mut self) {
+        self.work.reading = Reading::Wanted;
+    }
+
+    /// Whether the table is to be read now: what is being written would confuse it.
+    pub(super) fn wants_reading(&self) -> bool {
+        matches!(self.work.reading, Reading::Wanted) && self.work.in_flight == 0
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.work.reading, Reading::Done)
+    }
+
+    /// A dump begins, perhaps again from the start: what it has told so far is void.
+    pub(super) fn begin_reading(&mut self) {
+        self.work.reading = Reading::Underway(Box::default());
     }
 
     /// The kernel has a route of ours; `None` for one in a shape that the mirror never writes (a
-    /// metric of TCP, a preferred source, a next-hop object), which is repaired.
+    /// metric of TCP, a preferred source), which is repaired.
     ///
-    /// Only before [`Self::handle_dump_complete`]. A second route to one destination makes it unclear
-    /// and is repaired as well. Answers when the wish is already there.
-    pub fn handle_dumped(&mut self, to: Prefix, found: Option<Forwarding>) -> Option<Settled> {
-        debug_assert_eq!(
-            self.work.dump,
-            Dump::Awaited,
-            "a dump of a mirror in use is another matter"
-        );
-        if self.work.dump == Dump::Complete {
-            return None;
-        }
-        self.update(to, |work, state| {
-            state.fact = match (&state.fact, found) {
-                (Fact::Absent, Some(found)) => Fact::Present(Arc::new(found)),
-                _ => Fact::Unclear,
+    /// A second route to one destination makes it unclear and is repaired as well. Answers when the
+    /// wish is already there.
+    pub(super) fn handle_dumped(
+        &mut self,
+        to: Prefix,
+        found: Option<Target>,
+        objects: &mut Objects,
+    ) -> Option<Settled> {
+        let Reading::Underway(seen) = &mut self.work.reading else { return None };
+        let is_second = seen.insert(to, ()).is_some();
+        self.update(to, objects, |work, state, objects| {
+            let fact = match found {
+                _ if is_second => Fact::Unclear,
+                // By an object that is not ours.
+                Some(Target::Object(id)) if !objects.is_live(id) => Fact::Stale,
+                Some(found) => Fact::Present(found),
+                None => Fact::Unclear,
             };
-            work.plan(to, state);
-            settled(state)
+            state.fact = fact;
+            if !matches!(state.stage, Stage::Queued | Stage::Waiting { .. }) {
+                work.plan_again(to, state, objects);
+            }
+            settled(state, objects)
         })
     }
 
-    /// The table has been read, in each family that is wished for: from here on there is work, beginning with what is to go or to change.
-    pub fn handle_dump_complete(&mut self) {
-        if mem::replace(&mut self.work.dump, Dump::Complete) == Dump::Awaited {
-            let unsettled = self.destinations.iter();
-            self.work.queue = unsettled
-                .filter(|(_, destination)| destination.class() == Class::Pending)
-                .map(|(to, _)| to)
-                .collect();
+    /// The table has been read: what was not in it is not there.
+    pub(super) fn handle_dump_complete(&mut self, objects: &mut Objects) {
+        let seen = match mem::replace(&mut self.work.reading, Reading::Done) {
+            Reading::Underway(seen) => seen,
+            other => {
+                self.work.reading = other;
+                return;
+            }
+        };
+        let is_missing = |(to, destination): &(Prefix, &Destination)| {
+            destination.may_be_there() && seen.get(to).is_none()
+        };
+        let missing: Vec<Prefix> =
+            self.destinations.iter().filter(is_missing).map(|(to, _)| to).collect();
+        for to in missing {
+            self.update(to, objects, |work, state, objects| {
+                state.fact = Fact::Absent;
+                if !matches!(state.stage, Stage::Queued | Stage::Waiting { .. }) {
+                    work.plan_again(to, state, objects);
+                }
+            });
         }
     }
 
@@ -144,13 +222,14 @@ impl Mirror {
     ///
     /// Answers what to show, unless there is more to write for the destination first. `ESRCH` for a
     /// removal is success. Results nobody waits for are ignored.
-    pub fn handle_result(
+    pub(super) fn handle_result(
         &mut self,
         to: Prefix,
         result: Result<(), Refusal>,
         now: Instant,
+        objects: &mut Objects,
     ) -> Option<Settled> {
-        self.update(to, |work, state| {
+        self.update(to, objects, |work, state, objects| {
             let (action, tried, dropped) = match mem::replace(&mut state.stage, Stage::Idle) {
                 Stage::InFlight { action, tried, dropped } => (action, tried, dropped),
                 other => {
@@ -158,7 +237,14 @@ impl Mirror {
                     return None;
                 }
             };
-            let renewed = state.wish != tried;
+            work.in_flight = work.in_flight.saturating_sub(1);
+            let renewed = match (state.wanted(objects), &tried) {
+                (Wanted::Target(wanted), Some(tried)) => wanted != *tried,
+                (Wanted::Nothing | Wanted::Refused, None) => false,
+                // To be taken away first, whatever is wished.
+                (Wanted::Target(_), None) => false,
+                _ => true,
+            };
             if renewed {
                 state.refusals = 0;
             }
@@ -166,29 +252,82 @@ impl Mirror {
             if dropped {
                 state.doubt();
             }
+            state.refresh(objects);
             match concluded {
                 Err(refusal) if !renewed => {
                     if action == Action::Replace && matches!(state.fact, Fact::Outdated) {
                         // First that goes, then it is tried once more, and that answer is told.
-                        work.plan(to, state);
+                        work.plan(to, state, objects);
                         return None;
                     }
-                    state.refusals = state.refusals.saturating_add(1);
-                    let due = work.retries.schedule(to, state.refusals, now);
-                    state.stage = Stage::Waiting { due };
+                    work.wait(to, state, now);
                     Some(Settled { status: FibStatus::Failed, error: Some(refusal) })
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
-                    work.plan(to, state);
-                    settled(state)
+                    work.plan(to, state, objects);
+                    settled(state, objects)
                 }
             }
         })
     }
 
+    /// Somebody else changed what is here. It is repaired at once, but not for ever.
+    pub(super) fn handle_tampering(
+        &mut self,
+        to: Prefix,
+        what: Tampering,
+        now: Instant,
+        objects: &mut Objects,
+    ) -> Option<Settled> {
+        if self.destinations.get(&to).is_none() && matches!(what, Tampering::Gone) {
+            return None;
+        }
+        self.update(to, objects, |work, state, objects| {
+            let fact = match (what, &state.fact) {
+                (Tampering::Overwritten, Fact::Absent) => return None, // there was none of ours
+                (Tampering::Overwritten, _) => Fact::Stale,
+                (Tampering::Gone, Fact::Absent) => return None,
+                // The news may be older than what was written since, so whatever is there is replaced.
+                (Tampering::Gone, _) => Fact::Stale,
+                (Tampering::Ours { target: Some(told), .. }, Fact::Present(known))
+                    if told == *known =>
+                {
+                    return None;
+                }
+                (Tampering::Ours { target: Some(told), replaced }, known) => {
+                    match (replaced, known) {
+                        (true, _) | (false, Fact::Absent) => Fact::Present(told),
+                        (false, _) => Fact::Unclear,
+                    }
+                }
+                (Tampering::Ours { target: None, .. }, _) => Fact::Unclear,
+            };
+            if let Stage::InFlight { dropped, .. } = &mut state.stage {
+                *dropped = true;
+                return None;
+            }
+            state.fact = fact;
+            if !matches!(state.stage, Stage::Idle) || state.plan(objects) == Step::Nothing {
+                return None;
+            }
+            if work.fights.is_one(to, now) {
+                work.wait(to, state, now);
+                let message = "another program keeps changing this route".to_owned();
+                let error = Some(Refusal { errno: libc::EBUSY, message });
+                return Some(Settled { status: FibStatus::Failed, error });
+            }
+            work.plan(to, state, objects);
+            settled(state, objects)
+        })
+    }
+
     /// The kernel may have dropped what led by these links, and told nobody.
-    pub fn handle_lost(&mut self, lost: &BTreeSet<(InterfaceIndex, Family)>) {
+    pub(super) fn handle_lost(
+        &mut self,
+        lost: &BTreeSet<(InterfaceIndex, Family)>,
+        objects: &mut Objects,
+    ) {
         if lost.is_empty() {
             return;
         }
@@ -198,86 +337,130 @@ impl Mirror {
             .map(|(to, _)| to)
             .collect();
         for to in concerned {
-            self.update(to, |work, state| {
+            self.update(to, objects, |work, state, objects| {
                 state.doubt();
                 match &mut state.stage {
                     Stage::InFlight { dropped, .. } => *dropped = true,
-                    Stage::Idle => work.plan(to, state),
-                    Stage::Queued | Stage::Waiting { .. } => {}
+                    Stage::Idle => work.plan(to, state, objects),
+                    Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
                 }
             });
         }
     }
 
+    /// Objects are others now: all destinations are to be looked at again.
+    pub(super) fn survey_again(&mut self) {
+        self.work.survey = Some(None);
+    }
+
+    /// Looks again at `count` more destinations; answers whether there was one to look at.
+    pub(super) fn survey(&mut self, count: usize, objects: &mut Objects) -> bool {
+        let Some(last) = self.work.survey else { return false };
+        let some: Vec<Prefix> = match last {
+            None => self.destinations.iter().map(|(to, _)| to).take(count).collect(),
+            Some(last) => {
+                self.destinations.iter_from(&last, false).map(|(to, _)| to).take(count).collect()
+            }
+        };
+        self.work.survey = some.last().map(|last| Some(*last));
+        for to in &some {
+            self.update(*to, objects, |work, state, objects| {
+                if matches!(state.stage, Stage::Idle) {
+                    work.plan(*to, state, objects);
+                }
+            });
+        }
+        !some.is_empty()
+    }
+
     /// What was refused may be possible now: nothing waits any longer.
-    pub fn hurry(&mut self) {
+    pub(super) fn hurry(&mut self, objects: &mut Objects) {
         while let Some(to) = self.work.retries.take_first() {
-            self.update(to, |work, state| {
+            self.update(to, objects, |work, state, objects| {
                 state.refusals = 0;
-                work.plan(to, state);
+                work.plan(to, state, objects);
             });
         }
     }
 
     /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.
-    pub fn handle_deadline(&mut self, now: Instant) {
+    pub(super) fn handle_deadline(&mut self, now: Instant, objects: &mut Objects) {
         while let Some(to) = self.work.retries.poll_due(now) {
-            self.update(to, |work, state| work.plan(to, state));
+            self.update(to, objects, |work, state, objects| work.plan(to, state, objects));
         }
     }
 
     /// The next operation for the kernel, oldest wish first. [`Self::handle_result`] has to follow.
-    pub fn poll_op(&mut self) -> Option<FibOp> {
-        while let Some(to) = self.work.queue.pop_front() {
-            let op = self.update(to, |_, state| {
-                let Some(action) = state.plan() else {
-                    state.stage = Stage::Idle; // it changed back while it waited
-                    state.refusals = 0;
+    pub(super) fn poll_op(&mut self, objects: &mut Objects) -> Option<(Prefix, RouteOp)> {
+        if !self.is_known() {
+            return None;
+        }
+        while let Some(to) = self.work.next() {
+            let op = self.update(to, objects, |work, state, objects| {
+                let Step::Act(action) = state.plan(objects) else {
+                    work.plan(to, state, objects); // it changed back while it waited, or has to wait
                     return None;
                 };
-                let wish = state.wish.clone();
-                state.stage = Stage::InFlight { action, tried: wish.clone(), dropped: false };
-                Some(match (action, wish) {
-                    (Action::Install, Some(forwarding)) => FibOp::Install { to, forwarding },
-                    (Action::Replace, Some(forwarding)) => FibOp::Replace { to, forwarding },
-                    (_, _) => FibOp::Uninstall { to },
-                })
+                let (op, tried) = match (action, state.wanted(objects)) {
+                    (Action::Install, Wanted::Target(wanted)) => {
+                        (RouteOp::Install(wanted.clone()), Some(wanted))
+                    }
+                    (Action::Replace, Wanted::Target(wanted)) => {
+                        (RouteOp::Replace(wanted.clone()), Some(wanted))
+                    }
+                    (_, _) => (RouteOp::Uninstall, None),
+                };
+                state.stage = Stage::InFlight { action, tried, dropped: false };
+                work.in_flight += 1;
+                Some(op)
             });
-            if op.is_some() {
-                return op;
+            if let Some(op) = op {
+                return Some((to, op));
             }
         }
         self.work.queue = VecDeque::new(); // a load of a million leaves 20 MB of room behind
+        self.work.later = VecDeque::new();
         None
     }
 
     /// When to call [`Self::handle_deadline`], if anything waits.
-    pub fn poll_deadline(&self) -> Option<Instant> {
+    pub(super) fn poll_deadline(&self) -> Option<Instant> {
         self.work.retries.next_due()
     }
 
     /// How many destinations are in which condition.
-    pub fn counts(&self) -> FibCounts {
+    pub(super) fn counts(&self) -> FibCounts {
         self.work.counts
     }
 
     /// Whether nothing is queued or in flight; what was refused may still wait.
-    pub fn is_settled(&self) -> bool {
-        self.work.dump == Dump::Complete && self.work.counts.pending == 0
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_known() && self.work.counts.pending == 0 && self.work.survey.is_none()
     }
 
     /// Changes one destination, and keeps the counts and the map true.
-    fn update<T>(&mut self, to: Prefix, change: impl FnOnce(&mut Work, &mut State) -> T) -> T {
+    fn update<T>(
+        &mut self,
+        to: Prefix,
+        objects: &mut Objects,
+        change: impl FnOnce(&mut Work, &mut State, &mut Objects) -> T,
+    ) -> T {
         let resting = self.destinations.entry(to).or_default();
         leave(&mut self.work.counts, resting.class());
 
         let mut state = State::from(mem::take(resting));
-        let answer = change(&mut self.work, &mut state);
+        let before = state.objects();
+        state.refresh(objects);
+        let answer = change(&mut self.work, &mut state, objects);
+        let after = state.objects();
+        if before != after {
+            after.into_iter().flatten().for_each(|id| objects.refer(id));
+            before.into_iter().flatten().for_each(|id| objects.release(id));
+        }
 
         *resting = Destination::from(state);
-        let class = resting.class();
-        enter(&mut self.work.counts, class);
-        if class == Class::Nothing {
+        enter(&mut self.work.counts, resting.class());
+        if matches!(resting, Destination::Nothing) {
             self.destinations.remove(&to);
         }
         answer
@@ -286,25 +469,46 @@ impl Mirror {
 
 impl Work {
     /// Puts a destination that is not in the queue where it belongs.
-    fn plan(&mut self, to: Prefix, state: &mut State) {
-        if state.plan().is_none() {
-            state.stage = Stage::Idle;
-            state.refusals = 0;
-        } else {
-            state.stage = Stage::Queued;
-            if self.dump == Dump::Complete {
-                self.queue.push_back(to);
+    fn plan(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
+        match state.plan(objects) {
+            Step::Nothing => {
+                state.stage = Stage::Idle;
+                state.refusals = 0;
+                if let (Some(wish), Wanted::Nothing) = (state.wish, state.wanted(objects)) {
+                    objects.miss(wish);
+                }
+            }
+            Step::Wait => {
+                let wish = state.wish.map(|wish| objects.block(wish, (self.table, to)));
+                state.stage = Stage::Blocked { refused: wish.flatten().is_some() };
+            }
+            Step::Act(_) => {
+                state.stage = Stage::Queued;
+                match state.is_right_already(objects) {
+                    true => self.later.push_back(to),
+                    false => self.queue.push_back(to),
+                }
             }
         }
     }
 
-    /// Looks again at a destination that is `Queued`: once it has an entry in the queue it keeps it,
-    /// or a flapping wish would fill the queue.
-    fn replan_queued(&self, state: &mut State) {
-        if self.dump == Dump::Awaited && state.plan().is_none() {
-            state.stage = Stage::Idle;
+    /// The same for one that may wait for its group.
+    fn plan_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
+        if let (Stage::Blocked { .. }, Some(wish)) = (&state.stage, state.wish) {
+            objects.unblock(wish, (self.table, to));
         }
-        state.refusals = 0;
+        self.plan(to, state, objects);
+    }
+
+    /// Lets a destination wait that was refused once more.
+    fn wait(&mut self, to: Prefix, state: &mut State, now: Instant) {
+        state.refusals = state.refusals.saturating_add(1);
+        let due = self.retries.schedule(to, state.refusals, now);
+        state.stage = Stage::Waiting { due };
+    }
+
+    fn next(&mut self) -> Option<Prefix> {
+        self.queue.pop_front().or_else(|| self.later.pop_front())
     }
 }
 
@@ -329,27 +533,22 @@ fn count_of(counts: &mut FibCounts, class: Class) -> Option<&mut usize> {
     }
 }
 
-/// The same forwarding without what the kernel does not keep, so that a dump can equal it: the weight
-/// of an only hop.
-fn as_the_kernel_tells(wish: Arc<Forwarding>) -> Arc<Forwarding> {
-    match wish.as_ref() {
-        Forwarding::Unicast(hops) => match hops.as_ref() {
-            [only] if only.weight != Weight::ONE => {
-                Arc::new(Forwarding::Unicast([Hop { weight: Weight::ONE, ..*only }].into()))
-            }
-            _ => wish,
-        },
-        Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => wish,
+/// What to show of a destination that is at rest.
+fn settled(state: &State, objects: &Objects) -> Option<Settled> {
+    match (state.plan(objects), &state.stage) {
+        (Step::Nothing, _) => {
+            let status = match state.wanted(objects) {
+                Wanted::Target(_) => FibStatus::Installed,
+                Wanted::Nothing | Wanted::NotYet | Wanted::Refused => FibStatus::None,
+            };
+            Some(Settled { status, error: None })
+        }
+        (Step::Wait, Stage::Blocked { refused: true }) => {
+            let error = state.wish.and_then(|wish| objects.refusal(wish)).cloned();
+            Some(Settled { status: FibStatus::Failed, error })
+        }
+        _ => None,
     }
-}
-
-/// What to show of a destination whose wish and fact agree.
-fn settled(state: &State) -> Option<Settled> {
-    if state.plan().is_some() {
-        return None;
-    }
-    let status = if state.wish.is_some() { FibStatus::Installed } else { FibStatus::None };
-    Some(Settled { status, error: None })
 }
 
 #[cfg(test)]

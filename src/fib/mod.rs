@@ -11,42 +11,66 @@
 )]
 
 mod destination;
-pub mod mirror;
+mod mirror;
+mod objects;
+mod planner;
 mod retry;
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io};
 
-pub use mirror::{Mirror, Settled};
+pub use mirror::{Settled, Tampering};
+pub use objects::Support;
+pub use planner::{Doubt, Planner};
 
-use crate::model::{Forwarding, Prefix};
+use crate::model::{KernelTable, NextHopObject, ObjectId, Prefix, Target};
+
+/// One change in the kernel.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FibOp {
+    /// Of a route.
+    Route {
+        /// The table it is in.
+        table: KernelTable,
+        /// The destination.
+        to: Prefix,
+        /// What to do there.
+        op: RouteOp,
+    },
+    /// Of a next-hop object.
+    Object {
+        /// Its number.
+        id: ObjectId,
+        /// What to do with it.
+        op: ObjectOp,
+    },
+}
 
 /// One change to one destination in the kernel.
 ///
 /// Ours is what carries our protocol and our metric; how an operation keeps off everything else is
 /// each variant's promise, which the kernel's encoder has to keep.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum FibOp {
+pub enum RouteOp {
     /// Put a route where nothing of ours is. Refused (`EEXIST`) if anything has our metric there, so
     /// that a stranger's route with the same metric is not overwritten.
-    Install {
-        /// The destination.
-        to: Prefix,
-        /// What to do with packets to it.
-        forwarding: Arc<Forwarding>,
-    },
+    Install(Target),
     /// Put a route in place of our own, without a moment in which there is none. It also succeeds
     /// where ours has vanished meanwhile.
-    Replace {
-        /// The destination.
-        to: Prefix,
-        /// What to do with packets to it.
-        forwarding: Arc<Forwarding>,
-    },
+    Replace(Target),
     /// Take one route of ours away. Refused (`ESRCH`) when there is none.
-    Uninstall {
-        /// The destination.
-        to: Prefix,
-    },
+    Uninstall,
+}
+
+/// One change to one next-hop object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ObjectOp {
+    /// Make it. Refused (`EEXIST`) if anybody has one with its number.
+    Add(NextHopObject),
+    /// Make another of it, under all routes that refer to it. Refused (`ENOENT`) when it is gone: the
+    /// routes are gone with it, and must not be taken for there.
+    Replace(NextHopObject),
+    /// Take it away, with all routes that refer to it.
+    Delete,
 }
 
 /// Why the kernel did not do something.
@@ -58,20 +82,10 @@ pub struct Refusal {
     pub message: String,
 }
 
-impl FibOp {
-    /// The destination it is about.
-    pub fn to(&self) -> Prefix {
-        match self {
-            Self::Install { to, .. } | Self::Replace { to, .. } | Self::Uninstall { to } => *to,
-        }
-    }
-
-    /// What the kernel is to have; `None` to take away.
-    pub fn forwarding(&self) -> Option<&Arc<Forwarding>> {
-        match self {
-            Self::Install { forwarding, .. } | Self::Replace { forwarding, .. } => Some(forwarding),
-            Self::Uninstall { .. } => None,
-        }
+impl Refusal {
+    /// Whether it says nothing about what was asked for, which may even have been done.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.errno, libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN | libc::EINTR)
     }
 }
 

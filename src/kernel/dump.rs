@@ -1,18 +1,15 @@
-//! Reading back what of ours is in a table.
+//! Reading what the kernel has: routes of a table, next-hop objects.
 //!
 //! A million routes are 68 MB of messages, so they are passed on in parts and never collected; a
 //! listener that falls behind slows the kernel's dump down instead of filling memory.
 
 use std::{io, thread};
 
-use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE};
+use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR};
 use tokio::sync::mpsc;
 
 use super::socket::RouteSocket;
-use crate::{
-    model::{Forwarding, Prefix},
-    netlink::{DumpRequest, DumpedRoute, frame},
-};
+use crate::netlink::{DumpQuestion, frame};
 
 /// How many parts (of up to 32 KiB, about 500 routes) wait for the listener.
 const QUEUE: usize = 4;
@@ -20,25 +17,21 @@ const QUEUE: usize = 4;
 /// How often a dump may be interrupted by changes before it is given up.
 const MOST_ATTEMPTS: u32 = 16;
 
-/// `RTM_NEWROUTE`, as which dumped routes come.
-const NEW_ROUTE: u16 = libc::RTM_NEWROUTE;
-
-/// A dump under way on a thread of its own.
+/// A dump of some things, under way on a thread of its own.
 #[derive(Debug)]
-pub struct Dump(mpsc::Receiver<DumpNews>);
+pub struct Dump<T>(mpsc::Receiver<DumpNews<T>>);
 
 /// What a dump has to tell.
 #[derive(Debug)]
-pub enum DumpNews {
-    /// Some routes of ours, each with what it does (`None` for what is never written here).
-    Routes(Vec<(Prefix, Option<Forwarding>)>),
-    /// The table changed under the dump, which begins again: what came so far is void.
+pub enum DumpNews<T> {
+    /// Some of the things.
+    Part(Vec<T>),
+    /// They changed under the dump, which begins again: what came so far is void.
     ///
-    /// Linux tells that (`NLM_F_DUMP_INTR`) of links and addresses, but never of routes, as of 6.18: a
-    /// dump that routes were written under comes out as complete, and may lack some or tell of some
-    /// that are gone. So the repair at the start relies on nobody else writing routes with our
-    /// signature meanwhile; rtmd itself writes none before the dump is complete. This is for a
-    /// kernel that does tell.
+    /// Linux tells that (`NLM_F_DUMP_INTR`) of links, addresses and next-hop objects, but never of
+    /// routes, as of 6.18: a dump that routes were written under comes out as complete, and may lack
+    /// some or tell of some that are gone. So whoever dumps routes has to hear of changes in another
+    /// way, or rely on nobody making any.
     Restarted,
     /// That was all.
     Complete,
@@ -46,31 +39,31 @@ pub enum DumpNews {
     Failed(io::Error),
 }
 
-impl Dump {
-    /// Starts to read the routes of a table in this thread's network namespace. A table that does not
-    /// exist has none.
+impl<T: Send + 'static> Dump<T> {
+    /// Starts to ask the kernel in this thread's network namespace. A table that does not exist has no
+    /// routes.
     ///
     /// # Errors
     /// No socket or no thread to be had.
-    pub fn start(request: DumpRequest) -> io::Result<Self> {
+    pub fn start(question: impl DumpQuestion<Item = T> + Send + 'static) -> io::Result<Self> {
         let mut socket = RouteSocket::open()?;
         socket.check_strictly()?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         thread::Builder::new().name("rtmd-dump".to_owned()).spawn(move || {
             // A listener that is gone ends it; there is nobody to tell.
-            let _ = run(&mut socket, request, &sender);
+            let _ = run(&mut socket, &question, &sender);
         })?;
         Ok(Self(receiver))
     }
 
     /// The next news; `None` after [`DumpNews::Complete`] or [`DumpNews::Failed`]. Cancelling loses
     /// nothing.
-    pub async fn next(&mut self) -> Option<DumpNews> {
+    pub async fn next(&mut self) -> Option<DumpNews<T>> {
         self.0.recv().await
     }
 
     /// As [`Self::next`], for a thread that may wait.
-    pub fn blocking_next(&mut self) -> Option<DumpNews> {
+    pub fn blocking_next(&mut self) -> Option<DumpNews<T>> {
         self.0.blocking_recv()
     }
 }
@@ -78,38 +71,38 @@ impl Dump {
 /// The listener is gone.
 struct Abandoned;
 
-/// How one walk through the table ended.
+/// How one walk through the things ended.
 enum Walk {
     Complete,
     Interrupted,
     Failed(io::Error),
 }
 
-fn run(
+fn run<Q: DumpQuestion>(
     socket: &mut RouteSocket,
-    request: DumpRequest,
-    news: &mpsc::Sender<DumpNews>,
+    question: &Q,
+    news: &mpsc::Sender<DumpNews<Q::Item>>,
 ) -> Result<(), Abandoned> {
     let tell = |item| news.blocking_send(item).map_err(|_| Abandoned);
     for sequence in 1..=MOST_ATTEMPTS {
-        match walk(socket, request, sequence, &tell)? {
+        match walk(socket, question, sequence, &tell)? {
             Walk::Complete => return tell(DumpNews::Complete),
             Walk::Failed(error) => return tell(DumpNews::Failed(error)),
             Walk::Interrupted => tell(DumpNews::Restarted)?,
         }
     }
-    tell(DumpNews::Failed(io::Error::other("the table kept changing while it was read")))
+    tell(DumpNews::Failed(io::Error::other("it kept changing while it was read")))
 }
 
-/// Walks through the table once.
-fn walk(
+/// Walks through the things once.
+fn walk<Q: DumpQuestion>(
     socket: &mut RouteSocket,
-    request: DumpRequest,
+    question: &Q,
     sequence: u32,
-    tell: &impl Fn(DumpNews) -> Result<(), Abandoned>,
+    tell: &impl Fn(DumpNews<Q::Item>) -> Result<(), Abandoned>,
 ) -> Result<Walk, Abandoned> {
     let mut datagram = Vec::new();
-    request.encode(sequence, &mut datagram);
+    question.encode(sequence, &mut datagram);
     if let Err(error) = socket.send(&datagram) {
         return Ok(Walk::Failed(error));
     }
@@ -119,24 +112,21 @@ fn walk(
             Ok(datagram) => datagram,
             Err(error) => return Ok(Walk::Failed(error)),
         };
-        let mut routes = Vec::new();
+        let mut part = Vec::new();
         let mut end = None;
         for frame in frame::frames(datagram).filter(|frame| frame.sequence == sequence) {
             interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
             match frame.kind {
-                NEW_ROUTE => match DumpedRoute::decode(frame.payload) {
-                    Ok(Some(route)) if request.matches(&route) => {
-                        routes.push((route.to, route.forwarding));
-                    }
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!(%error, "a route in the kernel is beyond reading"),
-                },
                 NLMSG_DONE => end = Some(frame.payload.first_chunk().map_or(0, done_error)),
-                _ => end = frame.reply().map(|reply| reply.errno).or(end),
+                NLMSG_ERROR => end = frame.reply().map(|reply| reply.errno).or(end),
+                _ => match question.read(&frame) {
+                    Ok(item) => part.extend(item),
+                    Err(error) => tracing::warn!(%error, "the kernel told what is beyond reading"),
+                },
             }
         }
-        if !routes.is_empty() {
-            tell(DumpNews::Routes(routes))?;
+        if !part.is_empty() {
+            tell(DumpNews::Part(part))?;
         }
         match end {
             None => {}

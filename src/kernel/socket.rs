@@ -12,10 +12,15 @@ use rustix::net::sockopt;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Room for a datagram: the kernel's dumps come in up to 32 KiB.
-const DATAGRAM_ROOM: usize = 64 * 1024;
+pub(super) const DATAGRAM_ROOM: usize = 64 * 1024;
 
 /// What the buffers of a socket are asked to hold, in bytes; the kernel doubles it for its own use.
 const BUFFER_SIZE: usize = 1024 * 1024;
+
+/// The address of a netlink socket in its network namespace (`nl_pid`), which the kernel also puts on what
+/// it tells everybody of the socket's requests. It need not be the number of a process.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct PortId(pub u32);
 
 /// A socket that talks with the kernel only.
 #[derive(Debug)]
@@ -35,6 +40,13 @@ impl RouteSocket {
         socket.set_cap_ack(true)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
         Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_ROOM) })
+    }
+
+    /// The address that the kernel gave it.
+    pub(super) fn port(&self) -> io::Result<PortId> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket.get_address(&mut address)?;
+        Ok(PortId(address.port_number()))
     }
 
     /// Has the kernel heed the filters of a dump, and refuse what it does not know.
@@ -91,11 +103,16 @@ impl RouteSocket {
     }
 }
 
-/// Asks for a large receive buffer. Beyond the system's limit (`net.core.rmem_max`) that takes
-/// `CAP_NET_ADMIN` in the first user namespace, so in a container there may be less.
+/// Asks for a large receive buffer.
 pub(super) fn enlarge_receive_buffer(socket: impl AsFd) {
-    if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER_SIZE).is_err() {
-        let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER_SIZE);
+    set_receive_buffer(socket, BUFFER_SIZE);
+}
+
+/// Asks for a receive buffer of so many bytes. Beyond the system's limit (`net.core.rmem_max`) that takes
+/// `CAP_NET_ADMIN` in the first user namespace, so in a container there may be less.
+pub(super) fn set_receive_buffer(socket: impl AsFd, bytes: usize) {
+    if sockopt::set_socket_recv_buffer_size_force(&socket, bytes).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, bytes);
     }
 }
 

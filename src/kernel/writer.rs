@@ -11,11 +11,10 @@ use std::{io, ops::Range, thread};
 
 use tokio::sync::mpsc;
 
-use super::socket::RouteSocket;
+use super::socket::{PortId, RouteSocket};
 use crate::{
-    fib::{FibOp, Refusal},
-    model::{KernelTable, Prefix},
-    netlink::{RouteChange, RouteRequest, Signature, frame},
+    fib::{FibOp, ObjectOp, Refusal, RouteOp},
+    netlink::{ObjectChange, ObjectRequest, RouteChange, RouteRequest, Signature, TooLong, frame},
 };
 
 /// What one answer costs in the receive buffer: the least memory Linux accounts for a datagram.
@@ -28,30 +27,19 @@ const MOST_MESSAGES: usize = 1024;
 /// How many batches wait in front of the thread.
 const QUEUE: usize = 2;
 
-/// Operations for one table, at most one for a destination.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The table.
-    pub table: KernelTable,
-    /// What to do, in this order.
-    pub ops: Vec<FibOp>,
-}
+/// What to do, in this order; at most one operation for a destination or an object.
+pub type Batch = Vec<FibOp>;
 
-/// What came of a batch.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The table.
-    pub table: KernelTable,
-    /// What came of each operation, in the batch's order. A [`Refusal`] with `ENOBUFS` says that the
-    /// answer was lost and the operation may have been done or not.
-    pub results: Vec<(Prefix, Result<(), Refusal>)>,
-}
+/// What came of each operation of a batch, in its order. A [`Refusal`] with `ENOBUFS` says that the
+/// answer was lost and the operation may have been done or not.
+pub type Outcome = Vec<(FibOp, Result<(), Refusal>)>;
 
 /// The way to the thread that writes. It ends after its last batch when this is dropped.
 #[derive(Debug)]
 pub struct Writer {
     batches: mpsc::Sender<Batch>,
     most_messages: usize,
+    port: PortId,
 }
 
 impl Writer {
@@ -62,19 +50,19 @@ impl Writer {
     /// No socket or no thread to be had.
     pub fn start(signature: Signature) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
         let mut exchange = Exchange::open(signature)?;
-        let most_messages = exchange.most_messages;
+        let (most_messages, port) = (exchange.most_messages, exchange.socket.port()?);
         let (batches, mut queue) = mpsc::channel(QUEUE);
         // Bounded by what is in flight, which the mirror keeps to one operation for a destination. A
         // bounded one could block this thread while the daemon waits for room in the queue.
         let (outcomes, results) = mpsc::unbounded_channel();
         thread::Builder::new().name("rtmd-writer".to_owned()).spawn(move || {
             while let Some(batch) = queue.blocking_recv() {
-                if outcomes.send(exchange.write(&batch)).is_err() {
+                if outcomes.send(exchange.write(batch)).is_err() {
                     break; // nobody is left to tell
                 }
             }
         })?;
-        Ok((Self { batches, most_messages }, results))
+        Ok((Self { batches, most_messages, port }, results))
     }
 
     /// Hands a batch over, as soon as there is room in the queue.
@@ -92,6 +80,11 @@ impl Writer {
     /// The thread has ended.
     pub async fn room(&self) -> io::Result<mpsc::Permit<'_, Batch>> {
         self.batches.reserve().await.map_err(|_| thread_ended())
+    }
+
+    /// Where the kernel is asked from, which it tells everybody with each change.
+    pub fn port(&self) -> PortId {
+        self.port
     }
 
     /// How many operations go to the kernel at once; a larger batch is taken in parts.
@@ -127,38 +120,33 @@ impl Exchange {
     }
 
     /// Carries out a batch, in as many datagrams as it takes.
-    fn write(&mut self, batch: &Batch) -> Outcome {
-        let mut results: Vec<_> = batch.ops.iter().map(|op| (op.to(), Ok(()))).collect();
+    fn write(&mut self, batch: Batch) -> Outcome {
+        let mut outcome: Outcome = batch.into_iter().map(|op| (op, Ok(()))).collect();
         let mut start = 0;
-        while start < batch.ops.len() {
-            let (end, last) = self.fill(batch, start, &mut results);
+        while start < outcome.len() {
+            let (end, last) = self.fill(&mut outcome, start);
             if let Some(last) = last
-                && let Err(error) = self.send_and_hear(start..last + 1, &mut results)
+                && let Err(error) = self.send_and_hear(start..last + 1, &mut outcome)
             {
-                tracing::warn!(%error, messages = last + 1 - start, "writing routes failed");
-                fill_in(&mut results[start..=last], &error);
+                tracing::warn!(%error, messages = last + 1 - start, "writing to the kernel failed");
+                fill_in(&mut outcome[start..=last], &error);
             }
             start = end;
         }
-        self.sequence = self.sequence_of(batch.ops.len());
-        Outcome { table: batch.table, results }
+        self.sequence = self.sequence_of(outcome.len());
+        outcome
     }
 
     /// Fills the datagram with operations from the nth on; answers with where to go on, and which is
     /// the last one in it, if any.
-    fn fill(
-        &mut self,
-        batch: &Batch,
-        start: usize,
-        results: &mut [(Prefix, Result<(), Refusal>)],
-    ) -> (usize, Option<usize>) {
+    fn fill(&mut self, outcome: &mut Outcome, start: usize) -> (usize, Option<usize>) {
         self.datagram.clear();
         let mut last = None;
         let mut end = start;
-        for (index, op) in batch.ops.iter().enumerate().skip(start).take(self.most_messages) {
+        for index in start..outcome.len().min(start.saturating_add(self.most_messages)) {
             let begin = self.datagram.len();
-            let request = request(batch.table, self.signature, op);
-            match request.encode(self.sequence_of(index), &mut self.datagram) {
+            let (op, result) = &mut outcome[index];
+            match encode(op, self.signature, self.sequence_of(index), &mut self.datagram) {
                 Ok(()) if begin > 0 && self.datagram.len() > self.most_bytes => {
                     self.datagram.truncate(begin);
                     break;
@@ -166,7 +154,7 @@ impl Exchange {
                 Ok(()) => last = Some((index, begin)),
                 Err(error) => {
                     let refusal = Refusal { errno: libc::EMSGSIZE, message: error.to_string() };
-                    results[index].1 = Err(refusal);
+                    *result = Err(refusal);
                 }
             }
             end = index + 1;
@@ -178,11 +166,7 @@ impl Exchange {
     }
 
     /// Sends the datagram, and notes what the kernel says about these operations of the batch.
-    fn send_and_hear(
-        &mut self,
-        ops: Range<usize>,
-        results: &mut [(Prefix, Result<(), Refusal>)],
-    ) -> io::Result<()> {
+    fn send_and_hear(&mut self, ops: Range<usize>, outcome: &mut Outcome) -> io::Result<()> {
         self.socket.send(&self.datagram)?;
         let first = self.sequence_of(ops.start);
         loop {
@@ -206,7 +190,7 @@ impl Exchange {
                 let Some(reply) = frame.reply() else { continue };
                 if reply.errno != 0 {
                     let refusal = Refusal { errno: reply.errno, message: reply.message };
-                    results[index].1 = Err(refusal);
+                    outcome[index].1 = Err(refusal);
                 }
                 if index + 1 == ops.end {
                     return Ok(());
@@ -222,18 +206,35 @@ impl Exchange {
     }
 }
 
-/// An operation in the words of rtnetlink.
-fn request(table: KernelTable, signature: Signature, op: &FibOp) -> RouteRequest<'_> {
-    let change = match op {
-        FibOp::Install { forwarding, .. } => RouteChange::Add(forwarding),
-        FibOp::Replace { forwarding, .. } => RouteChange::Replace(forwarding),
-        FibOp::Uninstall { .. } => RouteChange::Delete,
-    };
-    RouteRequest { table, signature, to: op.to(), change }
+/// Appends an operation in the words of rtnetlink.
+fn encode(
+    op: &FibOp,
+    signature: Signature,
+    sequence: u32,
+    into: &mut Vec<u8>,
+) -> Result<(), TooLong> {
+    match op {
+        FibOp::Route { table, to, op } => {
+            let change = match op {
+                RouteOp::Install(target) => RouteChange::Add(target.clone()),
+                RouteOp::Replace(target) => RouteChange::Replace(target.clone()),
+                RouteOp::Uninstall => RouteChange::Delete,
+            };
+            RouteRequest { table: *table, signature, to: *to, change }.encode(sequence, into)
+        }
+        FibOp::Object { id, op } => {
+            let change = match op {
+                ObjectOp::Add(object) => ObjectChange::Add(object),
+                ObjectOp::Replace(object) => ObjectChange::Replace(object),
+                ObjectOp::Delete => ObjectChange::Delete,
+            };
+            ObjectRequest { signature, id: *id, change }.encode(sequence, into)
+        }
+    }
 }
 
 /// Refuses what the kernel has not refused itself, after an exchange that failed: none of it is certain.
-fn fill_in(results: &mut [(Prefix, Result<(), Refusal>)], error: &io::Error) {
+fn fill_in(results: &mut [(FibOp, Result<(), Refusal>)], error: &io::Error) {
     for (_, result) in results.iter_mut().filter(|(_, result)| result.is_ok()) {
         let message = format!("no answer from the kernel: {error}");
         *result = Err(Refusal { errno: libc::ENOBUFS, message });
@@ -245,6 +246,7 @@ mod tests {
     use nix::sched::{CloneFlags, unshare};
 
     use super::*;
+    use crate::model::{KernelTable, Prefix};
 
     #[test]
     fn when_answers_are_lost_the_rest_is_uncertain_and_the_next_batch_is_not() {
@@ -254,26 +256,28 @@ mod tests {
                 return;
             }
             let batch = |number: u32| {
-                let ops = (0..number).map(|n| FibOp::Uninstall {
+                let ops = (0..number).map(|n| FibOp::Route {
+                    table: KernelTable(1000),
                     to: Prefix::host(std::net::Ipv4Addr::from_bits(n + (10 << 24)).into()),
+                    op: RouteOp::Uninstall,
                 });
-                Batch { table: KernelTable(1000), ops: ops.collect() }
+                ops.collect::<Batch>()
             };
             let count = |outcome: &Outcome, errno| {
-                let with = |(_, result): &&(Prefix, Result<(), Refusal>)| {
+                let with = |(_, result): &&(FibOp, Result<(), Refusal>)| {
                     result.as_ref().is_err_and(|refusal| refusal.errno == errno)
                 };
-                outcome.results.iter().filter(with).count()
+                outcome.iter().filter(with).count()
             };
             let mut exchange = Exchange::open(Signature::default()).unwrap();
             let room = exchange.socket.receive_buffer().unwrap() / REPLY_COST;
 
             exchange.most_messages = 2 * room;
-            let lost = exchange.write(&batch(u32::try_from(2 * room).unwrap()));
+            let lost = exchange.write(batch(u32::try_from(2 * room).unwrap()));
             assert_eq!(count(&lost, libc::ESRCH) + count(&lost, libc::ENOBUFS), 2 * room);
             assert!(count(&lost, libc::ENOBUFS) > 0);
 
-            let heard = exchange.write(&batch(100));
+            let heard = exchange.write(batch(100));
             assert_eq!(count(&heard, libc::ESRCH), 100);
         });
         test.join().unwrap();

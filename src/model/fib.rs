@@ -1,8 +1,17 @@
 //! What the choice comes to: how packets to a destination are treated.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+    sync::Arc,
+};
 
-use super::nexthop::{InterfaceIndex, Weight};
+use super::{
+    nexthop::{InterfaceIndex, Weight},
+    prefix::Family,
+    route::Special,
+};
 
 /// A kernel routing table by its number; 254 is the main one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,6 +30,20 @@ pub enum Forwarding {
     Prohibit,
 }
 
+/// What packets to a destination follow.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Wish {
+    /// Nothing: they are dropped.
+    Special(Special),
+    /// The next hops of a group.
+    Group(GroupId),
+}
+
+/// A group of destinations that share their next hops and what would replace them, and so one object
+/// in the kernel.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupId(pub NonZeroU32);
+
 /// One way out: an interface, and the router to hand the packet to if there is one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Hop {
@@ -29,6 +52,55 @@ pub struct Hop {
     /// The interface to send by; never 0.
     pub interface: InterfaceIndex,
     /// The share of this hop.
+    pub weight: Weight,
+}
+
+/// What a route in the kernel says about packets.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Target {
+    /// All of it, in the route itself.
+    Plain(Arc<Forwarding>),
+    /// To do as this next-hop object says, which can change under the route.
+    Object(ObjectId),
+}
+
+/// A next-hop object of the kernel, by its number (`NHA_ID`). Objects of everybody share the numbers.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ObjectId(pub NonZeroU32);
+
+/// What a next-hop object says.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum NextHopObject {
+    /// One way out. Linux takes it away without a word when its interface goes down or loses its
+    /// carrier, and the IPv4 routes that refer to it too.
+    Hop {
+        /// The gateway's family. Without a gateway, whose routes may refer to it: routes of IPv4 also
+        /// take a gateway of IPv6, nothing else mixes.
+        family: Family,
+        /// The neighbouring router; `None` when the destination is on the link itself.
+        gateway: Option<IpAddr>,
+        /// The interface to send by; never 0.
+        interface: InterfaceIndex,
+    },
+    /// Several, each of them at most once. Linux takes a member out without a word when the member
+    /// itself goes, and the group with its last one.
+    Group {
+        /// The objects to send by, none of them a group; at least one.
+        members: Box<[Member]>,
+        /// How packets are dealt out. `None`: by a hash of their addresses over the weights (Linux
+        /// 5.3). Otherwise the group is resilient (Linux 5.13): so many buckets are shared out among
+        /// the members by weight, and one that is idle moves at once (no idle timer). A member that is
+        /// too light for a bucket waits until another is gone. The number is fixed at creation.
+        buckets: Option<NonZeroU16>,
+    },
+}
+
+/// One next-hop object of a group.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Member {
+    /// Which one.
+    pub object: ObjectId,
+    /// Its share.
     pub weight: Weight,
 }
 
@@ -67,6 +139,26 @@ impl KernelTable {
     pub const MAIN: Self = Self(254);
 }
 
+impl From<Special> for Forwarding {
+    fn from(special: Special) -> Self {
+        match special {
+            Special::Blackhole => Self::Blackhole,
+            Special::Unreachable => Self::Unreachable,
+            Special::Prohibit => Self::Prohibit,
+        }
+    }
+}
+
+impl Forwarding {
+    /// The ways that packets are sent by; none where they are not.
+    pub fn hops(&self) -> &[Hop] {
+        match self {
+            Self::Unicast(hops) => hops,
+            Self::Blackhole | Self::Unreachable | Self::Prohibit => &[],
+        }
+    }
+}
+
 impl FibStatus {
     /// The word for it on the bus.
     pub fn name(self) -> &'static str {
@@ -81,7 +173,19 @@ impl FibStatus {
     }
 }
 
+impl From<Forwarding> for Target {
+    fn from(forwarding: Forwarding) -> Self {
+        Self::Plain(Arc::new(forwarding))
+    }
+}
+
 impl fmt::Display for KernelTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -11,12 +11,16 @@ pub mod nexthop;
 pub mod notification;
 pub mod prefix;
 pub mod route;
+pub mod share;
 pub mod time;
 pub mod view;
 
 pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol, TableId};
 pub use error::{Error, ErrorKind, Result, quoted};
-pub use fib::{FibCounts, FibStatus, Forwarding, Hop, KernelTable};
+pub use fib::{
+    FibCounts, FibStatus, Forwarding, GroupId, Hop, KernelTable, Member, NextHopObject, ObjectId,
+    Target, Wish,
+};
 pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use notification::{Change, ListId, NotificationId, NotifyFlags};
@@ -24,5 +28,6 @@ pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{
     ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Special, Turn,
 };
+pub use share::shares;
 pub use time::{Moment, Now, Span, Timestamp};
 pub use view::{View, ViewSet};

@@ -38,7 +38,7 @@ pub struct Rank {
 pub struct RouteFlags(pub u16);
 
 /// The ways of not forwarding. A route that has one needs no next hop.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Special {
     /// Drop without a word.
     Blackhole,
@@ -70,6 +70,9 @@ impl RouteFlags {
     pub const DISCARD: Self = Self(0x0004);
     /// Chosen like any other, but not for the kernel (`RTM_ROUTE_FLAGS_INACTIVE`).
     pub const INACTIVE: Self = Self(0x0008);
+
+    /// One of the addresses of this machine (`RTM_ROUTE_FLAGS_MYSELF`).
+    pub const MYSELF: Self = Self(0x0040);
 
     /// What keeps a best route from being forwarded by, in one way or another
     /// (`RTM_ROUTE_FLAGS_FORWARDING`).

@@ -57,6 +57,18 @@ pub fn request_acknowledgement(message: &mut [u8]) {
     }
 }
 
+/// Appends a message with this payload. The kernel reads the sender's number from elsewhere.
+pub(super) fn append(kind: u16, flags: u16, sequence: u32, payload: &[u8], into: &mut Vec<u8>) {
+    let length = u32::try_from(HEADER_LENGTH + payload.len()).unwrap_or(u32::MAX);
+    into.extend(length.to_ne_bytes());
+    into.extend(kind.to_ne_bytes());
+    into.extend(flags.to_ne_bytes());
+    into.extend(sequence.to_ne_bytes());
+    into.extend([0; 4]);
+    into.extend(payload);
+    into.resize(into.len().next_multiple_of(4), 0);
+}
+
 /// So many bytes from an offset on, if they are there.
 pub(super) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()

@@ -153,7 +153,7 @@ impl Rib {
         work.last = some.last().copied();
         let progress = if some.len() < count { Progress::Complete } else { Progress::Unfinished };
         for to in some {
-            self.queue(work.table, to);
+            self.settle_wish(work.table, to);
         }
         progress
     }

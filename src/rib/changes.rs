@@ -13,13 +13,17 @@
 mod load;
 mod ordered;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+};
 
 pub use ordered::{BestChange, RouteSnapshot};
 
 use super::{
     Rib,
     table::{Best, DestinationView, ViewRecord},
+    waste::Waste,
 };
 use crate::model::{
     Caller, Change, Error, ErrorKind, NotificationId, NotifyFlags, Prefix, PrefixMap, Result,
@@ -57,6 +61,8 @@ pub(super) struct Notifications {
     /// Those whose owners have to be woken.
     waking: BTreeSet<(TableId, NotificationId)>,
     loads: load::Loads,
+    /// What was dropped, to be freed elsewhere.
+    pub(super) waste: Waste,
     last_id: u64,
 }
 
@@ -85,7 +91,7 @@ impl Notification {
     /// Takes up to `count` of the destinations that wait, and says whether these were the last.
     fn fetch(&mut self, count: usize) -> Result<(Vec<Prefix>, bool)> {
         if self.lost > 0 && !self.is_ordered() {
-            let lost = std::mem::take(&mut self.lost);
+            let lost = mem::take(&mut self.lost);
             return Err(ErrorKind::NoSystemResources.because(format_args!(
                 "{lost} destinations changed and were not fetched in time, they are dropped: read \
                  the table anew"
@@ -127,7 +133,7 @@ impl Rib {
         mut subscription: Subscription,
         owner: Caller,
     ) -> Result<NotificationId> {
-        let supported = self.policy.table(subscription.table)?.views;
+        let supported = self.policy.views(subscription.table)?;
         subscription.views = match subscription.views.within(supported)? {
             ViewSet::NONE => supported,
             some => some,
@@ -150,15 +156,7 @@ impl Rib {
 
     /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
     pub fn deregister_from_changes(&mut self, table: TableId, id: NotificationId) {
-        // Nothing of it counts any more; without such a registration there is nothing to count.
-        let _ = self.notifications.change(table, id, Notification::lose);
-        self.notifications.waking.remove(&(table, id));
-        if let Some(all) = self.notifications.by_table.get_mut(&table) {
-            all.remove(&id);
-            if all.is_empty() {
-                self.notifications.by_table.remove(&table);
-            }
-        }
+        self.notifications.remove(table, id);
     }
 
     /// Whether [`Rib::poll_wake_ups`] has something to tell.
@@ -168,7 +166,7 @@ impl Rib {
 
     /// Whose owners have to be woken: once each, until all that waits was fetched (RTMv2 gap 17).
     pub fn poll_wake_ups(&mut self) -> Vec<WakeUp> {
-        let waking = std::mem::take(&mut self.notifications.waking);
+        let waking = mem::take(&mut self.notifications.waking);
         let known = |(table, id): (TableId, NotificationId)| {
             let found = self.notifications.by_table.get(&table)?.get(&id)?;
             let bus_name = found.owner.bus_name.clone();
@@ -311,9 +309,6 @@ impl Rib {
                 return;
             }
             found.pending.insert(to, ());
-            if found.pending.len() > limits.pending_destinations as usize {
-                found.lose();
-            }
         });
     }
 }

@@ -4,20 +4,18 @@
 //! most one entry for each destination. What is to be done there is read when the entry is taken,
 //! not when it is made.
 
-use std::sync::Arc;
-
 use super::Rib;
-use crate::model::{FibCounts, FibStatus, Forwarding, KernelTable, Prefix, TableId, View};
+use crate::model::{FibCounts, FibStatus, KernelTable, Prefix, TableId, Wish};
 
-/// A destination whose forwarding may have changed, and what it is now.
-#[derive(Clone, Debug)]
+/// A destination that may have to follow something else, and what that is.
+#[derive(Clone, Copy, Debug)]
 pub struct Effect {
     /// Its table.
     pub table: TableId,
     /// Its prefix.
     pub to: Prefix,
-    /// What the kernel is to do; `None` for nothing.
-    pub forwarding: Option<Arc<Forwarding>>,
+    /// What packets are to follow; `None` for nothing of ours.
+    pub wish: Option<Wish>,
 }
 
 /// The kernel's words about a refusal.
@@ -42,11 +40,13 @@ impl Rib {
         while effects.len() < count
             && let Some((table, to)) = self.waiting.pop_front()
         {
-            let (status, forwarding) = self.wish(table, to);
+            let (status, _) = self.way(table, to);
+            let mut wish = None;
             if let Some(found) = self.tables.get_mut(&table) {
                 if let Some(destination) = found.destinations.get_mut(&to) {
                     destination.waiting = false;
                     destination.fib = status;
+                    wish = destination.wish;
                 }
                 found.drop_if_unused(to);
             }
@@ -54,7 +54,7 @@ impl Rib {
             let report = self.fib.entry(table).or_default();
             report.waiting = report.waiting.saturating_sub(1);
             report.taken += 1;
-            effects.push(Effect { table, to, forwarding });
+            effects.push(Effect { table, to, wish });
         }
         if self.waiting.is_empty() {
             // A load of a million leaves room for as many behind.
@@ -65,7 +65,7 @@ impl Rib {
 
     /// Whether any destination waits, or [`Rib::poll_link_news`] has something to tell.
     pub fn has_effects(&self) -> bool {
-        !self.waiting.is_empty() || self.has_link_news()
+        !self.waiting.is_empty() || self.groups.has_news() || self.has_link_news()
     }
 
     /// The kernel took a destination's best route, or refused it with these words.
@@ -132,23 +132,6 @@ impl Rib {
             destination.fib = FibStatus::Pending;
             self.fib.entry(id).or_default().waiting += 1;
             self.waiting.push_back((id, to));
-        }
-    }
-
-    /// What the kernel is to do for a destination now, and how far that is as long as it did nothing.
-    pub(super) fn wish(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Arc<Forwarding>>) {
-        let best = self
-            .destination(table, to)
-            .and_then(|destination| destination.best(View::UNICAST, &self.routes))
-            .and_then(|slot| self.routes.get(slot));
-        let Some(route) = best else { return (FibStatus::None, None) };
-        if self.withheld.contains(&table) {
-            return (FibStatus::Suppressed, None);
-        }
-        match self.forwarding(route) {
-            Some(forwarding) => (FibStatus::Pending, Some(forwarding)),
-            None if route.viable => (FibStatus::Suppressed, None),
-            None => (FibStatus::Ineligible, None),
         }
     }
 }

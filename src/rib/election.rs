@@ -3,18 +3,16 @@
 //! Everything that changes a destination goes through here: the election, the accounts of the
 //! owners, the kernel's list, holds and change notifications are settled in one place.
 
-use std::sync::Arc;
-
 use super::{
     Rib,
     arena::Slot,
-    nexthops::Whose,
+    recursion::follows,
+    resolve::Resolved,
     route::{Expiry, Route},
     routes::too_many,
 };
 use crate::model::{
-    Change, ChangeFlags, EntityId, Forwarding, Now, Prefix, Result, RouteFlags, RouteState,
-    TableId, View, ViewSet,
+    Change, ChangeFlags, EntityId, Now, Prefix, Result, RouteFlags, RouteState, TableId, ViewSet,
 };
 
 impl Rib {
@@ -27,6 +25,7 @@ impl Rib {
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.insert(slot);
         }
+        self.enlist(slot);
         self.touch(id, to, now);
         let moved = self.elect(id, to);
         self.record((id, to), before, Some(owner));
@@ -38,6 +37,7 @@ impl Rib {
     pub(super) fn replace_route(&mut self, slot: Slot, mut route: Route, now: Now) -> ChangeFlags {
         let (id, to, owner) = (route.table, route.to, route.owner);
         let before = self.before(id, to);
+        self.dismiss(slot);
         let Some(known) = self.routes.get_mut(slot) else { return ChangeFlags::default() };
         if known.cost() == route.cost() {
             // Same preference and metric: it keeps its place among its equals.
@@ -55,6 +55,7 @@ impl Rib {
             self.next_hops.release(neighbour);
         }
         self.next_hops.release_set(old.next_hops);
+        self.enlist(slot);
         let table = self.tables.get_mut(&id);
         if let Some(destination) = table.and_then(|table| table.destinations.get_mut(&to)) {
             destination.place(slot, &self.routes);
@@ -80,6 +81,7 @@ impl Rib {
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         let (id, to, owner) = (route.table, route.to, route.owner);
         let before = self.before(id, to);
+        self.dismiss(slot);
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         // In no view, it loses everywhere: the election then also settles its owner's account.
         let views = std::mem::replace(&mut route.views, ViewSet::NONE);
@@ -129,15 +131,48 @@ impl Rib {
         }
     }
 
-    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    /// Chooses the best routes of a destination again, and of those that depend on it.
     pub(super) fn elect(&mut self, id: TableId, to: Prefix) -> ViewSet {
+        // First who can be followed at all: what is best in between would be told, and count.
+        let resolved = self.resolve_through(id, to);
+        let moved = self.choose(id, to);
+        self.elect_where_resolved(&resolved, Some((id, to)));
+        moved
+    }
+
+    /// Elects where resolving made a difference, but for a destination where that is done already.
+    pub(super) fn elect_where_resolved(
+        &mut self,
+        resolved: &Resolved,
+        but: Option<(TableId, Prefix)>,
+    ) {
+        for (id, to) in resolved.destinations.iter().filter(|it| Some(**it) != but) {
+            let before = self.before(*id, *to);
+            let moved = self.choose(*id, *to);
+            self.record((*id, *to), before, None);
+            self.note(*id, *to, Change::whole(moved));
+        }
+        for set in &resolved.spares {
+            self.groups.touch(*set);
+        }
+        self.elect_users_of(&resolved.sets);
+    }
+
+    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    pub(super) fn choose(&mut self, id: TableId, to: Prefix) -> ViewSet {
         let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
         else {
             return ViewSet::NONE;
         };
-        let election = destination.elect(settings, &mut self.routes);
+        for slot in destination.routes() {
+            // What was noted may be from before a change that has not come to this route yet.
+            let Some(route) = self.routes.get_mut(*slot) else { continue };
+            route.viable = follows(&self.next_hops, self.denied.get(slot), route);
+        }
+        let election =
+            destination.elect((settings.views(id.family), settings.viability), &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
                 entity.best_routes += 1;
@@ -148,68 +183,8 @@ impl Rib {
                 entity.best_routes = entity.best_routes.saturating_sub(1);
             }
         }
-        if election.moved.contains(View::UNICAST) {
-            self.queue(id, to);
-        }
+        self.settle_wish(id, to);
         election.moved
-    }
-
-    /// The next hops of these sets lead elsewhere now: elect where routes use them.
-    ///
-    /// The sets come in ascending order.
-    pub(super) fn elect_users_of(&mut self, whose: Whose, sets: &[Slot]) {
-        let users = self.users_of(whose, sets);
-        // All of them first: an election in between would see routes that are not viable any more.
-        for slot in &users {
-            let Some(route) = self.routes.get(*slot) else { continue };
-            let viable = self.is_viable(route.flags, route.next_hops);
-            if let Some(route) = self.routes.get_mut(*slot) {
-                route.viable = viable;
-            }
-        }
-        for slot in users {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to) = (route.table, route.to);
-            let is_best = route.best_in.contains(View::UNICAST);
-            let before = self.before(id, to);
-            let moved = self.elect(id, to);
-            if is_best {
-                self.queue(id, to);
-            }
-            self.record((id, to), before, None);
-            self.note(id, to, Change::whole(moved));
-        }
-    }
-
-    /// The owner says something else of its next hops in these sets: those who follow the routes
-    /// that have them hear of it (RTMv2 gap 23).
-    pub(super) fn note_users_of(&mut self, owner: EntityId, sets: &[Slot]) {
-        for slot in self.users_of(Whose::Of(owner), sets) {
-            let Some(route) = self.routes.get(slot) else { continue };
-            let (id, to, views, best_in) = (route.table, route.to, route.views, route.best_in);
-            self.note(id, to, Change { all: views, best: best_in, forwarding: best_in });
-        }
-    }
-
-    /// The routes in the table that have one of these sets, which come in ascending order.
-    fn users_of(&self, whose: Whose, sets: &[Slot]) -> Vec<Slot> {
-        if sets.is_empty() {
-            return Vec::new();
-        }
-        let uses = |route: &Route| {
-            route.state == RouteState::Created && sets.binary_search(&route.next_hops).is_ok()
-        };
-        match whose {
-            Whose::All => {
-                let routes = self.routes.iter().filter(|(_, route)| uses(route));
-                routes.map(|(slot, _)| slot).collect()
-            }
-            Whose::Of(owner) => {
-                let owned = self.entities.active(owner).map(|entity| &entity.routes);
-                let owned = owned.into_iter().flatten().copied();
-                owned.filter(|slot| self.routes.get(*slot).is_some_and(uses)).collect()
-            }
-        }
     }
 
     /// Whether packets can follow a route with these flags and this set of next hops.
@@ -217,17 +192,6 @@ impl Rib {
         let leads_out =
             || self.next_hops.set(next_hops).is_some_and(|set| set.forwarding.is_some());
         flags.special().is_some() || leads_out()
-    }
-
-    /// What the kernel is to do for this route; `None` when it has nothing to do for it.
-    pub(super) fn forwarding(&self, route: &Route) -> Option<Arc<Forwarding>> {
-        if route.flags.intersects(RouteFlags::INACTIVE) {
-            return None;
-        }
-        match route.flags.special() {
-            Some(special) => Some(self.special.forwarding(special)),
-            None => self.next_hops.set(route.next_hops)?.forwarding.clone(),
-        }
     }
 }
 

@@ -31,6 +31,7 @@ mod effects;
 mod election;
 mod entities;
 mod explain;
+mod groups;
 mod hold;
 mod lists;
 mod matching;
@@ -39,6 +40,8 @@ mod nexthops;
 mod offer;
 mod opaque;
 mod policy;
+mod recursion;
+mod reelection;
 mod resolve;
 mod route;
 mod routes;
@@ -49,30 +52,30 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod waste;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub use administration::{Progress, Reapplication, Requeue};
 pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
 pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
-pub use explain::{Candidate, Explanation, NextHopFault};
+pub use explain::{Candidate, ExplainedNextHop, Explanation};
+pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
-pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
+pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability};
 pub use resolve::LinkNews;
 pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
+pub use waste::Waste;
 
-use crate::model::{EntityId, Forwarding, Prefix, Special, TableId, Turn};
+use crate::model::{EntityId, Prefix, TableId, Turn};
 
 /// All tables, all entities, and what waits to be told to the kernel.
 #[derive(Debug)]
@@ -85,6 +88,8 @@ pub struct Rib {
     next_hops: nexthops::NextHops,
     statics: statics::Statics,
     links: resolve::Links,
+    /// Routes that would lean on themselves, with the next hops by which they would.
+    denied: recursion::Denied,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
     /// Tables whose routes an administrator keeps out of the kernel for now.
@@ -94,7 +99,8 @@ pub struct Rib {
     fib: BTreeMap<TableId, effects::FibReport>,
     /// The kernel's words about destinations it refused; few, so not in the destination.
     failures: HashMap<(TableId, Prefix), effects::Failure>,
-    special: SpecialForwardings,
+    groups: groups::Groups,
+    reelections: reelection::Reelections,
     turn: Turn,
     deadlines: deadlines::Deadlines,
     /// Entities that have to be asked about routes that expired.
@@ -102,14 +108,8 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
-}
-
-/// The forwardings that need no next hop, one of each for all routes.
-#[derive(Debug)]
-struct SpecialForwardings {
-    blackhole: Arc<Forwarding>,
-    unreachable: Arc<Forwarding>,
-    prohibit: Arc<Forwarding>,
+    /// What ended and is still to be freed.
+    waste: Waste,
 }
 
 impl Rib {
@@ -118,7 +118,7 @@ impl Rib {
         let mut tables = BTreeMap::new();
         for (instance, configured) in &policy.instances {
             if let Instance::Ready(settings) = configured {
-                for family in &settings.families {
+                for family in settings.families.keys() {
                     let id = TableId { instance: *instance, family: *family };
                     tables.insert(id, table::Table::default());
                 }
@@ -132,22 +132,21 @@ impl Rib {
             next_hops: nexthops::NextHops::default(),
             statics: statics::Statics::default(),
             links: resolve::Links::default(),
+            denied: recursion::Denied::new(),
             link_news: LinkNews::default(),
             withheld: BTreeSet::new(),
             waiting: VecDeque::new(),
             fib: BTreeMap::new(),
             failures: HashMap::new(),
-            special: SpecialForwardings {
-                blackhole: Arc::new(Forwarding::Blackhole),
-                unreachable: Arc::new(Forwarding::Unreachable),
-                prohibit: Arc::new(Forwarding::Prohibit),
-            },
+            groups: groups::Groups::default(),
+            reelections: reelection::Reelections::default(),
             turn: Turn(0),
             deadlines: deadlines::Deadlines::default(),
             inquiring: BTreeSet::new(),
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),
+            waste: Waste::default(),
         }
     }
 
@@ -159,15 +158,5 @@ impl Rib {
     /// The tables there are.
     pub fn tables(&self) -> impl Iterator<Item = TableId> {
         self.tables.keys().copied()
-    }
-}
-
-impl SpecialForwardings {
-    fn forwarding(&self, special: Special) -> Arc<Forwarding> {
-        Arc::clone(match special {
-            Special::Blackhole => &self.blackhole,
-            Special::Unreachable => &self.unreachable,
-            Special::Prohibit => &self.prohibit,
-        })
     }
 }

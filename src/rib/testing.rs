@@ -4,16 +4,19 @@
 //! to 3 are up, named `up1` to `up3`, with the networks 192.0.2.0/24, 198.51.100.0/24 and
 //! 2001:db8:3::/64.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Best, DestinationView, Effect, LookUp, Offer, OfferedNextHops, Policy, Registration, Rib,
     Subscription, Tenure, Terms,
 };
 use crate::model::{
-    Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, InterfaceIndex, Metric,
-    NextHopKey, NotificationId, NotifyFlags, Now, Preference, Prefix, Protocol, Result, RouteFlags,
-    RouteId, Span, TableId, View, ViewSet, Weight,
+    Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, Forwarding, GroupId,
+    InterfaceIndex, Metric, NextHopKey, NotificationId, NotifyFlags, Now, Preference, Prefix,
+    Protocol, Result, RouteFlags, RouteId, Span, TableId, View, ViewSet, Weight, Wish,
 };
 
 pub(super) struct TestRib {
@@ -22,6 +25,9 @@ pub(super) struct TestRib {
     pub(super) uid: u32,
     entities: BTreeMap<String, EntityId>,
     clock: u64,
+    /// What the kernel was told of destinations, and of groups.
+    fib: BTreeMap<Prefix, Option<Wish>>,
+    groups: BTreeMap<GroupId, Option<Arc<Forwarding>>>,
 }
 
 pub(super) fn table(family: Family) -> TableId {
@@ -39,7 +45,14 @@ impl TestRib {
         }
         rib.handle_links_complete();
         let _ = rib.poll_link_news();
-        Self { rib, uid: 1000, entities: BTreeMap::new(), clock: 0 }
+        Self {
+            rib,
+            uid: 1000,
+            entities: BTreeMap::new(),
+            clock: 0,
+            fib: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        }
     }
 
     /// With IPv4 entities under these labels; a label that is a protocol's name is of that protocol.
@@ -193,17 +206,41 @@ impl TestRib {
         self.best_in(View::UNICAST, prefix)
     }
 
-    /// What the kernel is told now, a line for each destination.
+    /// What the kernel is told now, a line for each destination: first those that follow something
+    /// else, then those whose group comes to something else.
     pub(super) fn effects(&mut self) -> Vec<String> {
+        let mut touched = BTreeSet::new();
+        for news in self.rib.poll_groups(usize::MAX) {
+            touched.insert(news.id);
+            self.groups.insert(news.id, news.forwarding);
+        }
         let effects = self.rib.poll_effects(usize::MAX);
         for table in Family::ALL.map(table) {
             self.rib.handle_fib_counts(table, FibCounts::default());
         }
-        let line = |Effect { to, forwarding, .. }: Effect| match forwarding {
-            Some(forwarding) => format!("{to} {forwarding}"),
-            None => format!("{to} -"),
+        let mut lines = Vec::new();
+        let mut told = BTreeSet::new();
+        for Effect { to, wish, .. } in effects {
+            told.insert(to);
+            lines.push(self.line(to, wish));
+            self.fib.insert(to, wish);
+        }
+        for (to, wish) in &self.fib {
+            let moved = matches!(wish, Some(Wish::Group(id)) if touched.contains(id));
+            if moved && !told.contains(to) {
+                lines.push(self.line(*to, *wish));
+            }
+        }
+        lines
+    }
+
+    fn line(&self, to: Prefix, wish: Option<Wish>) -> String {
+        let forwarding = match wish {
+            Some(Wish::Special(special)) => Some(Arc::new(Forwarding::from(special))),
+            Some(Wish::Group(id)) => self.groups[&id].clone(),
+            None => None,
         };
-        effects.into_iter().map(line).collect()
+        forwarding.map_or_else(|| format!("{to} -"), |forwarding| format!("{to} {forwarding}"))
     }
 }
 

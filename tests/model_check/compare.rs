@@ -1,31 +1,37 @@
 //! What must be the same on both sides after each command.
 
+use std::collections::BTreeMap;
+
 use rtmd::{
-    model::{FibCounts, FibStatus, Forwarding, Moment, Prefix, RouteState, TableId, View, ViewSet},
-    rib::{Best, LookUp, Match, Start, WalkSettings},
+    model::{
+        FibCounts, FibStatus, Forwarding, Moment, Prefix, RouteState, TableId, View, ViewSet, Wish,
+    },
+    rib::{Best, Effect, GroupNews, LookUp, Match, Start, WalkSettings},
 };
 
 use crate::{
     Pair,
-    naive::{Expiry, NaiveRoute},
+    naive::{Expiry, NaiveRoute, Place},
     world,
 };
 
 impl Pair {
     pub(crate) fn take_effects(&mut self, count: usize) {
-        for effect in self.rib.poll_effects(count) {
-            let place = (effect.table, effect.to);
-            let status = match effect.forwarding {
-                Some(forwarding) => {
-                    self.kernel.insert(place, Forwarding::clone(&forwarding));
+        self.take_groups(count);
+        for Effect { table, to, wish } in self.rib.poll_effects(count) {
+            // Before an effect may be taken, the group that it names has to be known.
+            self.take_groups(usize::MAX);
+            let status = match wish {
+                Some(wish) => {
+                    self.kernel.insert((table, to), wish);
                     FibStatus::Installed
                 }
                 None => {
-                    self.kernel.remove(&place);
+                    self.kernel.remove(&(table, to));
                     FibStatus::None
                 }
             };
-            self.rib.handle_fib(place.0, place.1, status, None);
+            self.rib.handle_fib(table, to, status, None);
         }
         for table in self.tables() {
             self.rib.handle_fib_counts(table, FibCounts::default());
@@ -33,11 +39,49 @@ impl Pair {
         let _ = self.rib.poll_link_news();
     }
 
+    fn take_groups(&mut self, count: usize) {
+        for GroupNews { id, forwarding, spare, is_used, .. } in self.rib.poll_groups(count) {
+            let Some(forwarding) = forwarding.filter(|_| is_used) else {
+                self.groups.remove(&id);
+                continue;
+            };
+            let Forwarding::Unicast(hops) = forwarding.as_ref() else { panic!("{forwarding}") };
+            if let Some(spare) = spare {
+                assert!(hops.iter().all(|hop| hop.interface != spare.interface), "{spare:?}");
+            }
+            self.groups.insert(id, Forwarding::clone(&forwarding));
+        }
+    }
+
+    /// Where packets are to go, but for those that follow who is leaving: they are told elsewhere
+    /// before their routes are withdrawn.
+    pub(crate) fn wishes(&self) -> BTreeMap<Place, Forwarding> {
+        let mut wish = self.naive.wish();
+        wish.retain(|place, _| !self.naive.is_best_leaving(*place));
+        wish
+    }
+
+    /// Where packets go by what the kernel was told.
+    pub(crate) fn forwarding(&self) -> BTreeMap<Place, Forwarding> {
+        let routes = self.kernel.iter().filter_map(|(place, wish)| {
+            let forwarding = match wish {
+                Wish::Special(special) => (*special).into(),
+                Wish::Group(id) => self.groups.get(id)?.clone(),
+            };
+            (!self.naive.is_best_leaving(*place)).then_some((*place, forwarding))
+        });
+        routes.collect()
+    }
+
     pub(crate) fn check(&mut self) {
         self.settle_readers();
         self.check_followers();
         if !self.rib.has_effects() {
-            assert_eq!(self.kernel, self.naive.wish(), "nothing waits, so the kernel has the wish");
+            assert_eq!(
+                self.forwarding(),
+                self.wishes(),
+                "nothing waits, so the kernel has the wish"
+            );
         }
         for table in self.tables() {
             for to in world::prefixes(table.family) {
@@ -92,7 +136,7 @@ impl Pair {
         assert_eq!(route.rank.preference.0, naive.preference);
         assert_eq!(route.rank.metric.0, naive.metric);
         assert_eq!((route.flags.0, route.views.0), (naive.flags, naive.views));
-        assert_eq!((route.private(), route.list()), (&*naive.private, naive.list));
+        assert_eq!((route.private(), view.list), (&*naive.private, naive.list));
         assert_eq!(u64::from(route.generation), naive.generation, "the generation of route {id}");
         assert_eq!(route.state, RouteState::Created);
         let expires = match naive.expiry {
@@ -167,8 +211,8 @@ impl Pair {
             assert_eq!((told.owner, told.key, told.deleted), (hop.owner, hop.key, hop.deleted));
             assert_eq!((told.flags.0, u32::from(told.weight.get())), (hop.flags, hop.weight));
             assert_eq!((told.remote, &*told.private), (hop.remote, &*hop.private));
-            let way_out = self.naive.way_out(hop).filter(|_| !hop.deleted);
-            assert_eq!(found.resolved.map(|hop| hop.interface), way_out);
+            let lead = self.naive.lead(hop.id);
+            assert_eq!((&*told.hops, told.through), (&*lead.hops, lead.through), "{}", hop.key);
             let by_key = self.rib.find_next_hop(hop.owner, hop.key).ok().map(|found| found.id);
             let expected = self.naive.find_hop(hop.owner, hop.key).map(|found| found.id);
             assert_eq!(by_key, expected);

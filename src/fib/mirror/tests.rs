@@ -1,12 +1,15 @@
 //! The mirror against a kernel of its own that keeps Linux's rules: one route for each key unless
 //! appended, `EEXIST`, `ESRCH`, one removal a request, replacing only the first.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::model::InterfaceIndex;
+use crate::{
+    fib::objects::Support,
+    model::{Forwarding, GroupId, Hop, Special, Weight},
+};
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -27,11 +30,35 @@ fn forwarding(text: &str) -> Arc<Forwarding> {
     })
 }
 
-fn show(op: &FibOp) -> String {
+/// The wish that comes to it: what is sent via N is group N.
+fn wish(text: &str) -> Wish {
+    match text.strip_prefix("via ") {
+        None => Wish::Special(Special::Blackhole),
+        Some(last) => Wish::Group(GroupId(last.parse().unwrap())),
+    }
+}
+
+/// A kernel without next-hop objects, and what the groups are that wishes name.
+fn plain_groups() -> Objects {
+    let mut objects = Objects::new(Support::None);
+    for number in 1..10 {
+        let what = format!("via {number}");
+        let Wish::Group(id) = wish(&what) else { panic!("{what}") };
+        objects.handle_group(id, Family::Ipv4, Some(forwarding(&what)), None);
+    }
+    while objects.poll_event().is_some() {}
+    objects
+}
+
+fn show((to, op): &(Prefix, RouteOp)) -> String {
+    let target = |target: &Target| match target {
+        Target::Plain(forwarding) => forwarding.to_string(),
+        Target::Object(id) => format!("object {id}"),
+    };
     match op {
-        FibOp::Install { to, forwarding } => format!("install {to} {forwarding}"),
-        FibOp::Replace { to, forwarding } => format!("replace {to} {forwarding}"),
-        FibOp::Uninstall { to } => format!("uninstall {to}"),
+        RouteOp::Install(what) => format!("install {to} {}", target(what)),
+        RouteOp::Replace(what) => format!("replace {to} {}", target(what)),
+        RouteOp::Uninstall => format!("uninstall {to}"),
     }
 }
 
@@ -42,12 +69,15 @@ fn refused(errno: i32) -> Result<(), Refusal> {
 /// A mirror, and the time.
 struct Case {
     mirror: Mirror,
+    objects: Objects,
     now: Instant,
 }
 
 impl Case {
     fn new() -> Self {
-        Self { mirror: Mirror::new(), now: Instant::now() }
+        let mut mirror = Mirror::new(TableId::new(0, Family::Ipv4).unwrap());
+        mirror.begin_reading();
+        Self { mirror, objects: plain_groups(), now: Instant::now() }
     }
 
     /// A mirror that has read a table with these routes.
@@ -56,44 +86,49 @@ impl Case {
         for (to, what) in found {
             case.dumped(to, what);
         }
-        case.mirror.handle_dump_complete();
+        case.mirror.handle_dump_complete(&mut case.objects);
         case
     }
 
     fn dumped(&mut self, to: &str, what: &str) -> Option<FibStatus> {
-        let found = forwarding(what).as_ref().clone();
-        self.mirror.handle_dumped(prefix(to), Some(found)).map(|settled| settled.status)
+        let found = Some(Target::Plain(forwarding(what)));
+        let settled = self.mirror.handle_dumped(prefix(to), found, &mut self.objects);
+        settled.map(|settled| settled.status)
     }
 
     fn want(&mut self, to: &str, what: &str) -> Option<FibStatus> {
-        self.mirror.want(prefix(to), Some(forwarding(what))).map(|settled| settled.status)
+        let settled = self.mirror.want(prefix(to), Some(wish(what)), &mut self.objects);
+        settled.map(|settled| settled.status)
     }
 
     fn withdraw(&mut self, to: &str) -> Option<FibStatus> {
-        self.mirror.want(prefix(to), None).map(|settled| settled.status)
+        let settled = self.mirror.want(prefix(to), None, &mut self.objects);
+        settled.map(|settled| settled.status)
     }
 
     fn op(&mut self) -> String {
-        self.mirror.poll_op().as_ref().map_or_else(|| "nothing".to_owned(), show)
+        self.mirror.poll_op(&mut self.objects).as_ref().map_or_else(|| "nothing".to_owned(), show)
     }
 
     fn done(&mut self, to: &str) -> Option<FibStatus> {
-        self.mirror.handle_result(prefix(to), Ok(()), self.now).map(|settled| settled.status)
+        let settled = self.mirror.handle_result(prefix(to), Ok(()), self.now, &mut self.objects);
+        settled.map(|settled| settled.status)
     }
 
     fn refused(&mut self, to: &str, errno: i32) -> Option<FibStatus> {
-        let settled = self.mirror.handle_result(prefix(to), refused(errno), self.now);
+        let settled =
+            self.mirror.handle_result(prefix(to), refused(errno), self.now, &mut self.objects);
         settled.map(|settled| settled.status)
     }
 
     fn lost(&mut self, link: u32) {
-        self.mirror.handle_lost(&[(InterfaceIndex(link), Family::Ipv4)].into());
+        self.mirror.handle_lost(&[(InterfaceIndex(link), Family::Ipv4)].into(), &mut self.objects);
     }
 
     /// Lets a second pass.
     fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
-        self.mirror.handle_deadline(self.now);
+        self.mirror.handle_deadline(self.now, &mut self.objects);
     }
 }
 
@@ -125,7 +160,7 @@ fn nothing_is_written_before_the_table_has_been_read() {
     case.dumped("11.0.0.0/8", "via 1");
     assert_eq!(case.op(), "nothing");
     assert!(!case.mirror.is_settled());
-    case.mirror.handle_dump_complete();
+    case.mirror.handle_dump_complete(&mut case.objects);
     assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
     assert_eq!(case.op(), "uninstall 11.0.0.0/8");
     assert_eq!(case.op(), "nothing");
@@ -138,7 +173,7 @@ fn a_dump_that_equals_the_wish_plans_nothing_whichever_comes_first() {
     assert_eq!(case.dumped("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
     assert_eq!(case.dumped("11.0.0.0/8", "blackhole"), None);
     assert_eq!(case.want("11.0.0.0/8", "blackhole"), Some(FibStatus::Installed));
-    case.mirror.handle_dump_complete();
+    case.mirror.handle_dump_complete(&mut case.objects);
     assert_eq!(case.op(), "nothing");
     assert!(case.mirror.is_settled());
 }
@@ -148,7 +183,7 @@ fn a_dump_that_differs_is_replaced() {
     let mut case = Case::new();
     case.want("10.0.0.0/8", "via 1");
     assert_eq!(case.dumped("10.0.0.0/8", "via 2"), None);
-    case.mirror.handle_dump_complete();
+    case.mirror.handle_dump_complete(&mut case.objects);
     assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
 }
 
@@ -158,9 +193,9 @@ fn a_dump_that_begins_again_is_not_taken_for_duplicates() {
     case.want("10.0.0.0/8", "via 1");
     case.dumped("10.0.0.0/8", "via 1");
     case.dumped("11.0.0.0/8", "via 1");
-    case.mirror.handle_dump_restarted();
+    case.mirror.begin_reading();
     assert_eq!(case.dumped("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
-    case.mirror.handle_dump_complete();
+    case.mirror.handle_dump_complete(&mut case.objects);
     assert_eq!(case.op(), "nothing");
 }
 
@@ -186,8 +221,8 @@ fn several_routes_to_one_destination_are_cleared_before_the_wish_is_installed() 
 fn a_found_route_of_a_shape_never_written_is_repaired() {
     let mut case = Case::new();
     case.want("10.0.0.0/8", "via 1");
-    assert_eq!(case.mirror.handle_dumped(prefix("10.0.0.0/8"), None), None);
-    case.mirror.handle_dump_complete();
+    assert_eq!(case.mirror.handle_dumped(prefix("10.0.0.0/8"), None, &mut case.objects), None);
+    case.mirror.handle_dump_complete(&mut case.objects);
     assert_eq!(case.op(), "uninstall 10.0.0.0/8");
 }
 
@@ -195,11 +230,11 @@ fn a_found_route_of_a_shape_never_written_is_repaired() {
 fn many_changes_while_one_waits_are_one_operation() {
     let mut case = Case::after_dump([]);
     for round in 0..1000 {
-        case.want("10.0.0.0/8", &format!("via {}", round % 7));
+        case.want("10.0.0.0/8", &format!("via {}", 1 + round % 7));
     }
     case.want("11.0.0.0/8", "via 1");
     assert_eq!(case.mirror.work.queue.len(), 2);
-    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.5 dev 2");
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.6 dev 2");
     assert_eq!(case.op(), "install 11.0.0.0/8 via 192.0.2.1 dev 2");
     assert_eq!(case.op(), "nothing");
 }
@@ -325,9 +360,11 @@ fn of_several_lost_links_each_counts_in_its_own_family() {
         case.want(to, what);
     }
     let (uplink, loopback) = (InterfaceIndex(2), InterfaceIndex(1));
-    case.mirror.handle_lost(&[(uplink, Family::Ipv6), (loopback, Family::Ipv4)].into());
+    case.mirror
+        .handle_lost(&[(uplink, Family::Ipv6), (loopback, Family::Ipv4)].into(), &mut case.objects);
     assert_eq!(case.op(), "nothing");
-    case.mirror.handle_lost(&[(uplink, Family::Ipv4), (loopback, Family::Ipv6)].into());
+    case.mirror
+        .handle_lost(&[(uplink, Family::Ipv4), (loopback, Family::Ipv6)].into(), &mut case.objects);
     assert_eq!(case.op(), "replace 10.0.0.0/8 via 192.0.2.1 dev 2");
     assert_eq!(case.op(), "replace 2001:db8::/32 blackhole");
     assert_eq!(case.op(), "nothing");
@@ -357,7 +394,7 @@ fn hurrying_ends_every_wait() {
     case.op();
     case.refused("10.0.0.0/8", libc::ENETUNREACH);
     assert_eq!(case.op(), "nothing");
-    case.mirror.hurry();
+    case.mirror.hurry(&mut case.objects);
     assert_eq!(case.mirror.counts(), FibCounts { installed: 0, pending: 1, failed: 0 });
     assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
 }
@@ -404,7 +441,10 @@ fn the_weight_of_an_only_hop_makes_no_difference() {
     let mut case = Case::after_dump([("10.0.0.0/8", "via 1")]);
     let Forwarding::Unicast(mut hops) = forwarding("via 1").as_ref().clone() else { panic!() };
     hops[0].weight = Weight::new(7).unwrap();
-    let settled = case.mirror.want(prefix("10.0.0.0/8"), Some(Forwarding::Unicast(hops).into()));
+    let id = GroupId(std::num::NonZeroU32::new(77).unwrap());
+    let forwarding = Some(Arc::new(Forwarding::Unicast(hops)));
+    case.objects.handle_group(id, Family::Ipv4, forwarding, None);
+    let settled = case.mirror.want(prefix("10.0.0.0/8"), Some(Wish::Group(id)), &mut case.objects);
     assert_eq!(settled.map(|settled| settled.status), Some(FibStatus::Installed));
     assert_eq!(case.op(), "nothing");
 }
@@ -443,12 +483,12 @@ enum Mishap {
 }
 
 impl Kernel {
-    fn carry_out(&mut self, op: &FibOp, mishap: Mishap) -> Result<(), Refusal> {
+    fn carry_out(&mut self, op: &(Prefix, RouteOp), mishap: Mishap) -> Result<(), Refusal> {
         match mishap {
             Mishap::Nothing => self.apply(op),
             Mishap::Refused => refused(libc::ENETUNREACH),
             Mishap::RefusedHalfway => {
-                if let FibOp::Replace { to, .. } = op {
+                if let (to, RouteOp::Replace(_)) = op {
                     self.0.entry(*to).or_default().retain(|(_, owner)| *owner == Owner::Stranger);
                 }
                 refused(libc::ENETUNREACH)
@@ -461,19 +501,22 @@ impl Kernel {
         }
     }
 
-    fn apply(&mut self, op: &FibOp) -> Result<(), Refusal> {
-        let routes = self.0.entry(op.to()).or_default();
+    fn apply(&mut self, (to, op): &(Prefix, RouteOp)) -> Result<(), Refusal> {
+        let routes = self.0.entry(*to).or_default();
         match op {
-            FibOp::Install { .. } if !routes.is_empty() => return refused(libc::EEXIST),
-            FibOp::Install { forwarding, .. } => routes.push((forwarding.clone(), Owner::Us)),
-            FibOp::Replace { forwarding, .. } => match routes.first_mut() {
+            RouteOp::Install(_) if !routes.is_empty() => return refused(libc::EEXIST),
+            RouteOp::Install(Target::Plain(forwarding)) => {
+                routes.push((forwarding.clone(), Owner::Us));
+            }
+            RouteOp::Replace(Target::Plain(forwarding)) => match routes.first_mut() {
                 Some(first) => {
                     assert_eq!(first.1, Owner::Us, "{op:?} overwrites a stranger's route");
                     first.0 = forwarding.clone();
                 }
                 None => routes.push((forwarding.clone(), Owner::Us)),
             },
-            FibOp::Uninstall { .. } => {
+            RouteOp::Install(_) | RouteOp::Replace(_) => return refused(libc::EINVAL),
+            RouteOp::Uninstall => {
                 let ours = routes.iter().position(|(_, owner)| *owner == Owner::Us);
                 match ours {
                     Some(index) => drop(routes.remove(index)),
@@ -505,7 +548,7 @@ impl Kernel {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum Event {
     Want(u8, Option<u8>),
     /// Hand out up to so many operations.
     Send(u8),
@@ -519,7 +562,7 @@ enum Step {
     Hurry,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<Event>> {
     let mishap = prop_oneof![
         4 => Just(Mishap::Nothing),
         1 => Just(Mishap::Refused),
@@ -528,13 +571,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Mishap::RequestLost),
     ];
     let step = prop_oneof![
-        4 => (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(to, wish)| Step::Want(to, wish)),
-        2 => (1..4_u8).prop_map(Step::Send),
-        4 => (mishap, any::<bool>()).prop_map(|(mishap, oldest)| Step::Answer(mishap, oldest)),
-        1 => Just(Step::Wait),
-        1 => Just(Step::Drop),
-        1 => Just(Step::Tell),
-        1 => Just(Step::Hurry),
+        4 => (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(to, wish)| Event::Want(to, wish)),
+        2 => (1..4_u8).prop_map(Event::Send),
+        4 => (mishap, any::<bool>()).prop_map(|(mishap, oldest)| Event::Answer(mishap, oldest)),
+        1 => Just(Event::Wait),
+        1 => Just(Event::Drop),
+        1 => Just(Event::Tell),
+        1 => Just(Event::Hurry),
     ];
     vec(step, 0..120)
 }
@@ -548,8 +591,14 @@ fn nth_prefix(index: u8) -> Prefix {
     prefix(&format!("10.{index}.0.0/16"))
 }
 
+const NAMES: [&str; 3] = ["blackhole", "via 1", "via 2"];
+
 fn nth_forwarding(index: u8) -> Arc<Forwarding> {
-    forwarding(if index == 0 { "blackhole" } else { ["", "via 1", "via 2"][usize::from(index)] })
+    forwarding(NAMES[usize::from(index)])
+}
+
+fn nth_wish(index: u8) -> Wish {
+    wish(NAMES[usize::from(index)])
 }
 
 proptest! {
@@ -571,58 +620,59 @@ proptest! {
         let strangers = kernel.of(Owner::Stranger);
 
         let mut now = Instant::now();
-        let mut mirror = Mirror::new();
+        let mut mirror = Mirror::new(TableId::new(0, Family::Ipv4).unwrap());
+        let mut objects = plain_groups();
+        mirror.begin_reading();
         let mut wishes = BTreeMap::new();
         for (to, wish) in early {
-            mirror.want(nth_prefix(to), Some(nth_forwarding(wish)));
+            mirror.want(nth_prefix(to), Some(nth_wish(wish)), &mut objects);
             wishes.insert(nth_prefix(to), nth_forwarding(wish));
         }
         for (to, routes) in kernel.of(Owner::Us) {
             for route in routes {
-                mirror.handle_dumped(to, Some(route.as_ref().clone()));
+                mirror.handle_dumped(to, Some(Target::Plain(route)), &mut objects);
             }
         }
-        mirror.handle_dump_complete();
+        mirror.handle_dump_complete(&mut objects);
 
-        let mut in_flight: VecDeque<FibOp> = VecDeque::new();
+        let mut in_flight: VecDeque<(Prefix, RouteOp)> = VecDeque::new();
         let lost = [(InterfaceIndex(2), Family::Ipv4)].into();
-        for step in steps.into_iter().chain([Step::Tell]) {
+        for step in steps.into_iter().chain([Event::Tell]) {
             match step {
-                Step::Want(to, wish) => {
+                Event::Want(to, wish) => {
                     let to = nth_prefix(to);
+                    mirror.want(to, wish.map(nth_wish), &mut objects);
                     match wish.map(nth_forwarding) {
                         Some(wish) => {
-                            mirror.want(to, Some(wish.clone()));
                             wishes.insert(to, wish);
                         }
                         None => {
-                            mirror.want(to, None);
                             wishes.remove(&to);
                         }
                     }
                 }
-                Step::Send(number) => {
+                Event::Send(number) => {
                     for _ in 0..number {
-                        if let Some(op) = mirror.poll_op() {
-                            prop_assert!(in_flight.iter().all(|other| other.to() != op.to()));
+                        if let Some(op) = mirror.poll_op(&mut objects) {
+                            prop_assert!(in_flight.iter().all(|other| other.0 != op.0));
                             in_flight.push_back(op);
                         }
                     }
                 }
-                Step::Answer(mishap, oldest) => {
+                Event::Answer(mishap, oldest) => {
                     let op = if oldest { in_flight.pop_front() } else { in_flight.pop_back() };
                     if let Some(op) = op {
                         let result = kernel.carry_out(&op, mishap);
-                        mirror.handle_result(op.to(), result, now);
+                        mirror.handle_result(op.0, result, now, &mut objects);
                     }
                 }
-                Step::Wait => {
+                Event::Wait => {
                     now += Duration::from_secs(60);
-                    mirror.handle_deadline(now);
+                    mirror.handle_deadline(now, &mut objects);
                 }
-                Step::Drop => kernel.drop_silently(),
-                Step::Tell => mirror.handle_lost(&lost),
-                Step::Hurry => mirror.hurry(),
+                Event::Drop => kernel.drop_silently(),
+                Event::Tell => mirror.handle_lost(&lost, &mut objects),
+                Event::Hurry => mirror.hurry(&mut objects),
             }
             let counts = mirror.counts();
             prop_assert_eq!(
@@ -633,12 +683,12 @@ proptest! {
 
         // The world comes to its senses: strangers stay, everything else works.
         for _ in 0..8 {
-            while let Some(op) = in_flight.pop_front().or_else(|| mirror.poll_op()) {
+            while let Some(op) = in_flight.pop_front().or_else(|| mirror.poll_op(&mut objects)) {
                 let result = kernel.carry_out(&op, Mishap::Nothing);
-                mirror.handle_result(op.to(), result, now);
+                mirror.handle_result(op.0, result, now, &mut objects);
             }
             now += Duration::from_secs(60);
-            mirror.handle_deadline(now);
+            mirror.handle_deadline(now, &mut objects);
         }
         prop_assert_eq!(kernel.of(Owner::Stranger), strangers.clone());
         let blocked = |to: &Prefix| strangers.iter().any(|(other, _)| other == to);

@@ -1,13 +1,16 @@
 //! How much waits, and for whom: counted for each user, and dropped where it is too much.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use smallvec::SmallVec;
 
 use super::{Notification, Notifications, no_such_registration};
 use crate::{
-    model::{NotificationId, PrefixMap, Result, TableId},
-    rib::Limits,
+    model::{NotificationId, Result, TableId},
+    rib::{
+        Limits,
+        waste::{Piece, Waste},
+    },
 };
 
 /// How much waits for all registrations of each account.
@@ -57,13 +60,22 @@ impl Notification {
         self.load() > 0 || self.lost > 0
     }
 
+    /// How much of it may wait.
+    fn most(&self, limits: &Limits) -> usize {
+        match self.is_ordered() {
+            true => limits.queued_changes as usize,
+            false => limits.pending_destinations as usize,
+        }
+    }
+
     /// Drops all that waits.
-    pub(super) fn lose(&mut self) {
+    fn lose(&mut self, waste: &mut Waste) {
         self.lost += self.load() as u64;
-        self.pending = PrefixMap::default();
         self.reached = None;
-        self.ordered.clear();
-        self.ordered.shrink_to_fit();
+        let (pending, ordered) = (mem::take(&mut self.pending), mem::take(&mut self.ordered));
+        let counts = (pending.len(), ordered.len());
+        waste.add(Piece::Prefixes(pending), counts.0);
+        waste.add(Piece::Changes(ordered), counts.1);
     }
 }
 
@@ -86,6 +98,20 @@ impl Notifications {
         Ok(value)
     }
 
+    /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
+    pub(super) fn remove(&mut self, table: TableId, id: NotificationId) {
+        self.waking.remove(&(table, id));
+        let Some(all) = self.by_table.get_mut(&table) else { return };
+        let Some(mut ended) = all.remove(&id) else { return };
+        if all.is_empty() {
+            self.by_table.remove(&table);
+        }
+        self.loads.change(Account::of(&ended), ended.load(), 0);
+        ended.lose(&mut self.waste);
+        let marks = ended.marks.len();
+        self.waste.add(Piece::Prefixes(ended.marks), marks);
+    }
+
     /// Has each registration of a table keep something, if it is for it. Its owner has to be woken
     /// if nothing waited before.
     pub(super) fn keep(
@@ -95,15 +121,19 @@ impl Notifications {
         mut keep: impl FnMut(&mut Notification),
     ) {
         let mut overfull = SmallVec::<[Account; 2]>::new();
-        for (id, found) in self.by_table.get_mut(&table).into_iter().flatten() {
+        let Self { by_table, waking, loads, waste, .. } = self;
+        for (id, found) in by_table.get_mut(&table).into_iter().flatten() {
             let (before, was_waiting) = (found.load(), found.is_waiting());
             keep(found);
+            if found.load() > found.most(limits) {
+                found.lose(waste);
+            }
             if found.is_waiting() && !was_waiting {
-                self.waking.insert((table, *id));
+                waking.insert((table, *id));
             }
             let account = Account::of(found);
             if found.load() != before
-                && self.loads.change(account, before, found.load()) > account.most(limits)
+                && loads.change(account, before, found.load()) > account.most(limits)
                 && !overfull.contains(&account)
             {
                 overfull.push(account);
@@ -120,7 +150,7 @@ impl Notifications {
         let own = all.filter(|found| Account::of(found) == account);
         let Some(fullest) = own.max_by_key(|found| found.load()) else { return };
         let before = fullest.load();
-        fullest.lose();
+        fullest.lose(&mut self.waste);
         if before > 0 && self.loads.change(account, before, 0) > most {
             self.relieve(account, most);
         }

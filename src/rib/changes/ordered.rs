@@ -10,7 +10,7 @@ use super::Notification;
 use crate::{
     model::{
         EntityId, ErrorKind, FibStatus, NextHopId, NotificationId, Prefix, Result, RouteId,
-        TableId, View, ViewSet,
+        TableId, View,
     },
     rib::{Rib, Route, RouteView},
 };
@@ -47,6 +47,7 @@ impl RouteSnapshot {
             id: self.id,
             route: &self.route,
             next_hops: &self.next_hops,
+            list: None,
             fib: FibStatus::None,
             fib_error: None,
         }
@@ -120,7 +121,7 @@ impl Rib {
         let doer = by.and_then(|id| self.entities.active(id).ok());
         let doer = doer.map(|entity| entity.caller.bus_name.clone());
         let limits = &self.policy.limits;
-        let supported = self.policy.table(table).map_or(ViewSet::NONE, |settings| settings.views);
+        let supported = self.policy.views(table).unwrap_or_default();
         for view in supported.iter() {
             let (previous, current) = (of(&before, view), of(&after, view));
             let same = match (&previous, &current) {
@@ -141,9 +142,6 @@ impl Rib {
                     (true, 0) => {
                         let (current, previous) = (current.clone(), previous.clone());
                         found.ordered.push_back(BestChange { to, view, current, previous });
-                        if found.ordered.len() > limits.queued_changes as usize {
-                            found.lose();
-                        }
                     }
                     (true, _) => found.lost += 1,
                 }

@@ -28,12 +28,13 @@ fn only_the_unicast_view_reaches_the_kernel() {
 }
 
 #[test]
-fn a_change_of_a_route_that_is_not_best_reaches_nobody() {
-    let mut test = TestRib::with_entities(["static", "rip"]);
+fn a_change_of_a_route_that_would_not_replace_the_best_reaches_nobody() {
+    let mut test = TestRib::with_entities(["static", "bgp", "rip"]);
     test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.add("bgp: 10.0.0.0/8 via 192.0.2.2").unwrap();
     test.effects();
-    test.add("rip: 10.0.0.0/8 via 192.0.2.2").unwrap();
     test.add("rip: 10.0.0.0/8 via 192.0.2.3").unwrap();
+    test.add("rip: 10.0.0.0/8 via 192.0.2.4").unwrap();
     assert_eq!(test.effects(), [""; 0]);
 }
 
@@ -123,7 +124,7 @@ fn an_instance_kept_out_of_the_kernel_has_no_effects() {
 }
 
 fn news(test: &mut TestRib) -> String {
-    let LinkNews { lost, gained } = test.rib.poll_link_news();
+    let LinkNews { lost, gained, .. } = test.rib.poll_link_news();
     let lost = lost.iter().map(|(link, family)| format!("lost {link} {family}"));
     lost.chain(gained.then(|| "gained".to_owned())).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,623 @@
+//! Next-hop objects: what the groups of the RIB come to in the kernel.
+//!
+//! Every distinct way out is one object, a *leg*, and every group of the RIB one object that has legs
+//! as its members; routes refer to the groups' objects. So a next hop that fails is one message for
+//! each group that has it, however many routes there are.
+//!
+//! What a reader would get wrong:
+//! * The kernel takes legs away without a word when their link goes, and a group with its last leg,
+//!   and all routes with their group. So a group gets a *spare* leg by another interface, too light for
+//!   a bucket as long as another leg is there: then the kernel itself moves the packets to it, and
+//!   what is done here afterwards is no matter of haste.
+//! * A number is never used for two objects. What refers to an object that is gone is gone too, and is
+//!   known to be by the number alone.
+//! * Nothing is written that refers to something whose creation has not been answered yet.
+
+mod legs;
+mod results;
+mod shape;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Instant,
+};
+
+use legs::{Leg, Legs};
+use shape::{Resilience, Shape};
+
+use super::{FibOp, ObjectOp, Refusal, retry::Retries};
+use crate::model::{
+    Family, Forwarding, GroupId, Hop, Member, NextHopObject, ObjectId, Prefix, TableId, Target,
+    Wish,
+};
+
+/// What the kernel can do with next-hop objects.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Support {
+    /// Nothing, or it is not to be used: each route carries its next hops.
+    None,
+    /// Groups that deal packets out by a hash (Linux 5.3): they can have no spare.
+    Groups,
+    /// Resilient groups (Linux 5.13).
+    #[default]
+    Resilient,
+}
+
+/// The first of the numbers that are given out: 82 in the highest byte, where hardly anybody counts to.
+const FIRST_ID: u32 = 82 << 24;
+
+/// The number after the last one.
+const END_OF_IDS: u32 = 83 << 24;
+
+/// What a destination is to have in the kernel by its wish.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Wanted {
+    /// Nothing: its group leads nowhere.
+    Nothing,
+    /// This.
+    Target(Target),
+    /// What its group comes to is not there yet.
+    NotYet,
+    /// What its group comes to is refused by the kernel for now.
+    Refused,
+}
+
+/// What happened to a group that its destinations have to know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum GroupEvent {
+    /// Those that wait for it need wait no longer.
+    Ready(GroupId),
+    /// The kernel refuses it.
+    Refused(GroupId),
+    /// Routes that referred to what it was have to be written again.
+    Renewed,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Item {
+    Leg(Leg),
+    Group(GroupId),
+    /// An object that nothing refers to any more.
+    Stray(ObjectId),
+}
+
+/// A group of the RIB.
+#[derive(Debug, Default)]
+struct Group {
+    family: Option<Family>,
+    forwarding: Option<Arc<Forwarding>>,
+    spare: Option<Hop>,
+    /// The object of the kernel that routes are to refer to.
+    serving: Option<ObjectId>,
+    /// The legs it has or is to have.
+    legs: BTreeSet<Leg>,
+    in_flight: bool,
+    /// Why there is none, or not by all legs.
+    refusal: Option<Refusal>,
+    refusals: u8,
+    /// Whether destinations have nothing because it led nowhere, and are to be looked at again.
+    missed: bool,
+    /// Destinations that wait for it.
+    blocked: BTreeSet<(TableId, Prefix)>,
+}
+
+/// A group object of the kernel.
+#[derive(Debug)]
+struct KernelGroup {
+    resilience: Resilience,
+    members: Vec<Member>,
+    /// Whose it is; none when it is only left until no route refers to it.
+    of: Option<GroupId>,
+    /// Routes that refer to it.
+    routes: u32,
+}
+
+/// The objects of one network namespace, wished and found.
+#[derive(Debug)]
+pub(super) struct Objects {
+    support: Support,
+    groups: HashMap<GroupId, Group>,
+    legs: Legs,
+    kernel: HashMap<ObjectId, KernelGroup>,
+    queue: VecDeque<Item>,
+    queued: HashSet<Item>,
+    in_flight: HashMap<ObjectId, Item>,
+    /// What a group in flight is to become.
+    tried: HashMap<ObjectId, KernelGroup>,
+    retries: Retries<Item>,
+    /// What is in the retries.
+    waiting: HashSet<Item>,
+    last_id: u32,
+    events: Vec<GroupEvent>,
+    /// What the kernel refuses of groups, to be shown.
+    faults: Vec<(GroupId, Option<Refusal>)>,
+    reading: Reading,
+    /// When it was last doubted because of a single route.
+    doubted: Option<Instant>,
+}
+
+/// How far the knowledge of what the kernel has can be trusted.
+#[derive(Debug)]
+enum Reading {
+    /// It cannot: nothing is written until all objects have been read.
+    Wanted,
+    /// They are being read.
+    Underway(BTreeMap<ObjectId, Option<NextHopObject>>),
+    /// It can.
+    Done,
+}
+
+impl Objects {
+    /// Nothing known yet; what the kernel has is to be read first, where it has anything.
+    pub(super) fn new(support: Support) -> Self {
+        let reading = match support {
+            Support::None => Reading::Done,
+            Support::Groups | Support::Resilient => Reading::Wanted,
+        };
+        Self {
+            support,
+            groups: HashMap::new(),
+            legs: Legs::default(),
+            kernel: HashMap::new(),
+            queue: VecDeque::new(),
+            queued: HashSet::new(),
+            in_flight: HashMap::new(),
+            tried: HashMap::new(),
+            retries: Retries::default(),
+            waiting: HashSet::new(),
+            last_id: FIRST_ID - 1,
+            events: Vec::new(),
+            faults: Vec::new(),
+            reading,
+            doubted: None,
+        }
+    }
+
+    /// What a group comes to now.
+    pub(super) fn handle_group(
+        &mut self,
+        id: GroupId,
+        family: Family,
+        forwarding: Option<Arc<Forwarding>>,
+        spare: Option<Hop>,
+    ) {
+        let group = self.groups.entry(id).or_default();
+        group.family = Some(family);
+        group.forwarding = forwarding.map(shape::as_the_kernel_tells);
+        group.spare = spare;
+        group.refusals = 0;
+        match self.support {
+            Support::None => self.events.extend([GroupEvent::Ready(id), GroupEvent::Renewed]),
+            Support::Groups | Support::Resilient => self.push(Item::Group(id)),
+        }
+    }
+
+    /// No destination is in the group any more.
+    pub(super) fn handle_group_gone(&mut self, id: GroupId) {
+        let Some(group) = self.groups.remove(&id) else { return };
+        for leg in group.legs {
+            self.legs.unwant(leg, id);
+            self.push(Item::Leg(leg));
+        }
+        if let Some(object) = group.serving {
+            self.retire(object);
+        }
+    }
+
+    /// What a destination with this wish is to have.
+    pub(super) fn wanted(&self, wish: Wish) -> Wanted {
+        let id = match wish {
+            Wish::Special(special) => {
+                return Wanted::Target(Target::Plain(Arc::new(special.into())));
+            }
+            Wish::Group(id) => id,
+        };
+        let Some(group) = self.groups.get(&id) else { return Wanted::NotYet };
+        match (&group.forwarding, group.serving) {
+            (None, _) => Wanted::Nothing,
+            (Some(forwarding), _) if self.support == Support::None => {
+                Wanted::Target(Target::Plain(forwarding.clone()))
+            }
+            (Some(_), Some(object)) => Wanted::Target(Target::Object(object)),
+            (Some(_), None) if group.refusal.is_some() => Wanted::Refused,
+            (Some(_), None) => Wanted::NotYet,
+        }
+    }
+
+    /// Lets a destination wait for its group; answers why the kernel refused that, if it did.
+    pub(super) fn block(&mut self, wish: Wish, at: (TableId, Prefix)) -> Option<Refusal> {
+        let Wish::Group(id) = wish else { return None };
+        let group = self.groups.get_mut(&id)?;
+        group.blocked.insert(at);
+        group.refusal.clone()
+    }
+
+    /// A destination has nothing because its group leads nowhere.
+    pub(super) fn miss(&mut self, wish: Wish) {
+        if let Wish::Group(id) = wish
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.missed = true;
+        }
+    }
+
+    /// A destination waits no longer.
+    pub(super) fn unblock(&mut self, wish: Wish, at: (TableId, Prefix)) {
+        if let Wish::Group(id) = wish
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.blocked.remove(&at);
+        }
+    }
+
+    /// The destinations that wait for a group.
+    pub(super) fn blocked(&self, id: GroupId) -> Vec<(TableId, Prefix)> {
+        self.groups
+            .get(&id)
+            .map(|group| group.blocked.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// Whether the kernel has the object, and so the routes that were written to refer to it.
+    pub(super) fn is_live(&self, id: ObjectId) -> bool {
+        self.kernel.contains_key(&id)
+    }
+
+    /// Whether two groups have the same legs, their spares left out of account.
+    pub(super) fn are_alike(&self, one: ObjectId, other: ObjectId) -> bool {
+        match (self.kernel.get(&one), self.kernel.get(&other)) {
+            (Some(one), Some(other)) => {
+                shape::is_equal(shape::in_use(&one.members), shape::in_use(&other.members))
+            }
+            _ => false,
+        }
+    }
+
+    /// Why a destination's group is not there.
+    pub(super) fn refusal(&self, wish: Wish) -> Option<&Refusal> {
+        match wish {
+            Wish::Group(id) => self.groups.get(&id)?.refusal.as_ref(),
+            Wish::Special(_) => None,
+        }
+    }
+
+    /// A route refers to the object now.
+    pub(super) fn refer(&mut self, id: ObjectId) {
+        if let Some(object) = self.kernel.get_mut(&id) {
+            object.routes = object.routes.saturating_add(1);
+        }
+    }
+
+    /// A route does not refer to the object any more.
+    pub(super) fn release(&mut self, id: ObjectId) {
+        if let Some(object) = self.kernel.get_mut(&id) {
+            object.routes = object.routes.saturating_sub(1);
+            if object.routes == 0 && object.of.is_none() {
+                self.push(Item::Stray(id));
+            }
+        }
+    }
+
+    /// What destinations have to know.
+    pub(super) fn poll_event(&mut self) -> Option<GroupEvent> {
+        self.events.pop()
+    }
+
+    /// What the kernel refuses of a group now.
+    pub(super) fn poll_fault(&mut self) -> Option<(GroupId, Option<Refusal>)> {
+        self.faults.pop()
+    }
+
+    /// Whether the kernel refuses anything.
+    pub(super) fn has_refusals(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// When to call [`Self::handle_deadline`], if anything waits.
+    pub(super) fn poll_deadline(&self) -> Option<Instant> {
+        self.retries.next_due()
+    }
+
+    pub(super) fn handle_deadline(&mut self, now: Instant) {
+        while let Some(item) = self.retries.poll_due(now) {
+            self.try_again(item);
+        }
+    }
+
+    /// What was refused may be possible now.
+    pub(super) fn hurry(&mut self) {
+        while let Some(item) = self.retries.take_first() {
+            self.try_again(item);
+        }
+    }
+
+    fn try_again(&mut self, item: Item) {
+        self.waiting.remove(&item);
+        if let Item::Leg(leg) = item {
+            self.legs.reopen(leg);
+        }
+        self.push(item);
+    }
+
+    /// Whether what the kernel has is certain.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.reading, Reading::Done)
+    }
+
+    /// Whether all is as it is to be.
+    pub(super) fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty() && self.is_known()
+    }
+
+    /// How many objects the kernel has of ours.
+    pub(super) fn count(&self) -> usize {
+        self.kernel.len() + self.legs.live().len()
+    }
+
+    fn push(&mut self, item: Item) {
+        if self.queued.insert(item) {
+            self.queue.push_back(item);
+        }
+    }
+
+    fn next_id(&mut self) -> Option<ObjectId> {
+        for _ in FIRST_ID..END_OF_IDS {
+            self.last_id = match self.last_id.checked_add(1) {
+                Some(next) if (FIRST_ID..END_OF_IDS).contains(&next) => next,
+                _ => FIRST_ID,
+            };
+            let id = NonZeroU32::new(self.last_id).map(ObjectId)?;
+            if !self.is_live(id)
+                && self.legs.by_id(id).is_none()
+                && !self.in_flight.contains_key(&id)
+            {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The next operation, if nothing is in doubt.
+    pub(super) fn poll_op(&mut self) -> Option<FibOp> {
+        if !self.is_known() {
+            return None;
+        }
+        while let Some(item) = self.queue.pop_front() {
+            self.queued.remove(&item);
+            let op = match item {
+                Item::Leg(leg) => self.plan_leg(leg),
+                Item::Group(id) => self.plan_group(id),
+                Item::Stray(id) => self.plan_stray(id),
+            };
+            if let Some((id, op)) = op {
+                self.in_flight.insert(id, item);
+                return Some(FibOp::Object { id, op });
+            }
+        }
+        None
+    }
+
+    fn plan_leg(&mut self, leg: Leg) -> Option<(ObjectId, ObjectOp)> {
+        match self.legs.step(leg) {
+            legs::Step::Nothing => None,
+            legs::Step::Create => {
+                let id = self.next_id()?;
+                self.legs.begin(leg);
+                Some((id, ObjectOp::Add(leg.into())))
+            }
+            legs::Step::Rewrite(id) => {
+                self.legs.begin(leg);
+                Some((id, ObjectOp::Replace(leg.into())))
+            }
+            legs::Step::Delete(id) => {
+                self.legs.begin(leg);
+                Some((id, ObjectOp::Delete))
+            }
+        }
+    }
+
+    fn plan_stray(&mut self, id: ObjectId) -> Option<(ObjectId, ObjectOp)> {
+        let unused = self.kernel.get(&id).is_none_or(|it| it.of.is_none() && it.routes == 0);
+        if !unused || self.legs.by_id(id).is_some() || self.in_flight.contains_key(&id) {
+            return None;
+        }
+        self.forget_group(id);
+        Some((id, ObjectOp::Delete))
+    }
+
+    /// The next step of a group towards what it is to be.
+    fn plan_group(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
+        let group = self.groups.get_mut(&id)?;
+        if group.in_flight {
+            return None; // planned again when its result comes
+        }
+        let family = group.family?;
+        let Some(forwarding) = group.forwarding.clone() else {
+            return self.withdraw_group(id);
+        };
+        let shape = Shape::new(&forwarding, group.spare, family, self.support);
+        let wanted: BTreeSet<Leg> = shape.legs().collect();
+        let before = std::mem::replace(&mut group.legs, wanted.clone());
+        for leg in &wanted {
+            self.legs.want(*leg, id);
+        }
+        for leg in before.difference(&wanted) {
+            self.legs.unwant(*leg, id);
+            self.push(Item::Leg(*leg));
+        }
+        let missing = wanted.iter().filter(|leg| self.legs.is_open(**leg));
+        let missing: Vec<Leg> = missing.copied().collect();
+        if !missing.is_empty() {
+            for leg in missing {
+                self.push(Item::Leg(leg));
+            }
+            return None; // planned again with each result
+        }
+        let members = shape.members(|leg| self.legs.id(leg));
+        let refusal = shape.in_use().find_map(|leg| self.legs.refusal(leg)).cloned();
+        if members.is_empty() {
+            // What is served by a spare goes on; what nobody wishes any more does not stay.
+            let serving = self.groups.get(&id).and_then(|group| group.serving);
+            let still = serving.and_then(|object| self.kernel.get(&object)).is_some_and(|object| {
+                object.members.iter().any(|member| {
+                    self.legs.by_id(member.object).is_some_and(|leg| wanted.contains(&leg))
+                })
+            });
+            let op = if still { None } else { self.withdraw_object(id) };
+            self.refuse(id, refusal);
+            return op;
+        }
+        let group = self.groups.get_mut(&id)?;
+        if group.refusal != refusal {
+            self.faults.push((id, refusal.clone()));
+        }
+        group.refusal = refusal;
+        if let Some(serving) = group.serving
+            && let Some(object) = self.kernel.get(&serving)
+        {
+            let KernelGroup { resilience, routes, .. } = *object;
+            if std::mem::take(&mut group.missed) {
+                self.events.push(GroupEvent::Renewed);
+            }
+            if !shape::is_equal(&object.members, &members) {
+                group.in_flight = true;
+                return Some(self.write_group(serving, id, resilience, members, routes));
+            }
+            if resilience.can_hold(shape.resilience) {
+                return None;
+            }
+        }
+        if let Some(found) = self.adopt(id, &members, shape.resilience) {
+            self.serve(id, found);
+            return None;
+        }
+        let object = self.next_id()?;
+        self.groups.get_mut(&id)?.in_flight = true;
+        Some(self.write_group(object, id, shape.resilience, members, 0))
+    }
+
+    fn write_group(
+        &mut self,
+        object: ObjectId,
+        of: GroupId,
+        resilience: Resilience,
+        members: Vec<Member>,
+        routes: u32,
+    ) -> (ObjectId, ObjectOp) {
+        let content =
+            NextHopObject::Group { members: members.clone().into(), buckets: resilience.buckets() };
+        let op = match self.is_live(object) {
+            true => ObjectOp::Replace(content),
+            false => ObjectOp::Add(content),
+        };
+        self.tried.insert(object, KernelGroup { resilience, members, of: Some(of), routes });
+        (object, op)
+    }
+
+    /// A group leads nowhere: its routes go at once, with what they refer to.
+    fn withdraw_group(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
+        let group = self.groups.get_mut(&id)?;
+        if group.refusal.take().is_some() {
+            self.faults.push((id, None));
+        }
+        for leg in std::mem::take(&mut group.legs) {
+            self.legs.unwant(leg, id);
+            self.push(Item::Leg(leg));
+        }
+        self.events.push(GroupEvent::Ready(id));
+        self.withdraw_object(id)
+    }
+
+    fn withdraw_object(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
+        let group = self.groups.get_mut(&id)?;
+        let serving = group.serving.take()?;
+        group.missed |= self.kernel.get(&serving).is_some_and(|object| object.routes > 0);
+        self.forget_group(serving);
+        Some((serving, ObjectOp::Delete))
+    }
+
+    /// An object from before that is just like this and nobody's.
+    fn adopt(
+        &mut self,
+        id: GroupId,
+        members: &[Member],
+        resilience: Resilience,
+    ) -> Option<ObjectId> {
+        let is_it = |(_, object): &(&ObjectId, &mut KernelGroup)| {
+            object.of.is_none()
+                && object.resilience.can_hold(resilience)
+                && shape::is_equal(&object.members, members)
+        };
+        // Most used first: those routes need no writing.
+        let found = self.kernel.iter_mut().filter(is_it).max_by_key(|(_, object)| object.routes);
+        let (found, object) = found?;
+        object.of = Some(id);
+        Some(*found)
+    }
+
+    /// The object is what routes of the group are to refer to.
+    fn serve(&mut self, id: GroupId, object: ObjectId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            self.retire(object);
+            return;
+        };
+        let before = group.serving.replace(object).filter(|before| *before != object);
+        if std::mem::take(&mut group.missed) || before.is_some() {
+            self.events.push(GroupEvent::Renewed);
+        }
+        if let Some(before) = before {
+            self.retire(before);
+        }
+        self.events.push(GroupEvent::Ready(id));
+    }
+
+    /// Nobody's from now on; it goes with its last route.
+    fn retire(&mut self, id: ObjectId) {
+        if let Some(object) = self.kernel.get_mut(&id) {
+            object.of = None;
+            if object.routes == 0 {
+                self.push(Item::Stray(id));
+            }
+        }
+    }
+
+    /// The kernel has a group no more.
+    fn forget_group(&mut self, id: ObjectId) {
+        let Some(object) = self.kernel.remove(&id) else { return };
+        for member in object.members {
+            self.leave(member.object, id);
+        }
+        if let Some(of) = object.of
+            && let Some(group) = self.groups.get_mut(&of)
+        {
+            if group.serving == Some(id) {
+                group.serving = None;
+                if object.routes > 0 {
+                    self.events.push(GroupEvent::Renewed);
+                }
+            }
+            self.push(Item::Group(of));
+        }
+    }
+
+    fn leave(&mut self, leg: ObjectId, group: ObjectId) {
+        if let Some(leg) = self.legs.leave(leg, group) {
+            self.push(Item::Leg(leg));
+        }
+    }
+
+    fn refuse(&mut self, id: GroupId, refusal: Option<Refusal>) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let refusal = refusal.unwrap_or_else(|| Refusal {
+            errno: libc::ENETUNREACH,
+            message: "no next hop of the group is to be had".to_owned(),
+        });
+        self.faults.push((id, Some(refusal.clone())));
+        group.refusal = Some(refusal);
+        if group.serving.is_none() {
+            self.events.push(GroupEvent::Refused(id));
+        }
+    }
+}

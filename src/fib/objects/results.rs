@@ -1,0 +1,346 @@
+//! What the kernel says of objects: results, losses, what others do to them, and what it has.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    time::{Duration, Instant},
+};
+
+use super::{
+    END_OF_IDS, FIRST_ID, GroupEvent, Item, KernelGroup, Leg, Objects, Reading, Refusal, shape,
+};
+use crate::{
+    fib::ObjectOp,
+    model::{GroupId, InterfaceIndex, Member, NextHopObject, ObjectId},
+};
+
+impl Objects {
+    /// The kernel did what [`Objects::poll_op`] handed out, or refused.
+    pub(in crate::fib) fn handle_result(
+        &mut self,
+        id: ObjectId,
+        op: &ObjectOp,
+        result: Result<(), Refusal>,
+        now: Instant,
+    ) {
+        let Some(item) = self.in_flight.remove(&id) else { return };
+        if result.as_ref().is_err_and(Refusal::is_passing) {
+            self.doubt();
+        }
+        if let (ObjectOp::Delete, Err(refusal)) = (op, &result)
+            && refusal.errno != libc::ENOENT
+        {
+            self.retry(Item::Stray(id), 1, now);
+        }
+        match item {
+            Item::Leg(leg) => self.conclude_leg(leg, id, op, result, now),
+            Item::Group(group) => self.conclude_group(group, id, op, result, now),
+            // Gone, or gone before, or tried again.
+            Item::Stray(_) => {}
+        }
+    }
+
+    fn conclude_leg(
+        &mut self,
+        leg: Leg,
+        id: ObjectId,
+        op: &ObjectOp,
+        result: Result<(), Refusal>,
+        now: Instant,
+    ) {
+        let dropped = self.legs.end(leg);
+        match (op, result) {
+            // Before or after its link was lost, who knows: another takes its place.
+            (ObjectOp::Add(_) | ObjectOp::Replace(_), Ok(())) if dropped => {
+                self.push(Item::Stray(id));
+            }
+            (ObjectOp::Add(_) | ObjectOp::Replace(_), Ok(())) => self.legs.set(leg, id),
+            (ObjectOp::Delete, _) => self.lose_leg(leg),
+            // Somebody else has the number: the next one is tried.
+            (ObjectOp::Add(_), Err(refusal)) if refusal.errno == libc::EEXIST => {}
+            (ObjectOp::Replace(_), Err(refusal)) if refusal.errno == libc::ENOENT => {
+                self.lose_leg(leg);
+            }
+            (_, Err(refusal)) => {
+                let refusals = self.legs.refuse(leg, refusal);
+                self.retry(Item::Leg(leg), refusals, now);
+            }
+        }
+        self.push(Item::Leg(leg));
+        for group in self.legs.wanted_by(leg) {
+            self.push(Item::Group(group));
+        }
+    }
+
+    fn conclude_group(
+        &mut self,
+        group: GroupId,
+        id: ObjectId,
+        op: &ObjectOp,
+        result: Result<(), Refusal>,
+        now: Instant,
+    ) {
+        let tried = self.tried.remove(&id);
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.in_flight = false;
+        }
+        self.push(Item::Group(group));
+        match (op, result) {
+            (ObjectOp::Add(_) | ObjectOp::Replace(_), Ok(())) => {
+                if let Some(tried) = tried {
+                    self.keep_group(group, id, tried);
+                }
+            }
+            (ObjectOp::Delete, _) => {}
+            (ObjectOp::Add(_), Err(refusal)) if refusal.errno == libc::EEXIST => {}
+            (ObjectOp::Replace(_), Err(refusal)) if refusal.errno == libc::ENOENT => {
+                self.forget_group(id);
+            }
+            (_, Err(refusal)) => {
+                // A leg may be gone that was thought to be there.
+                self.doubt();
+                let refusals = self.groups.get_mut(&group).map_or(1, |group| {
+                    group.refusals = group.refusals.saturating_add(1);
+                    group.refusals
+                });
+                self.refuse(group, Some(refusal));
+                self.unqueue(Item::Group(group));
+                self.retry(Item::Group(group), refusals, now);
+            }
+        }
+    }
+
+    /// The kernel has the group like this, but for legs that were lost meanwhile.
+    fn keep_group(&mut self, group: GroupId, id: ObjectId, mut tried: KernelGroup) {
+        tried.members.retain(|member| self.legs.by_id(member.object).is_some());
+        let before = self.kernel.remove(&id);
+        for member in before.iter().flat_map(|before| &before.members) {
+            if tried.members.iter().all(|it| it.object != member.object) {
+                self.leave(member.object, id);
+            }
+        }
+        let routes = before.map_or(0, |before| before.routes);
+        if tried.members.is_empty() {
+            self.lose_routes(group, id, routes);
+            return;
+        }
+        for member in &tried.members {
+            self.legs.join(member.object, id);
+        }
+        self.kernel.insert(id, KernelGroup { routes, ..tried });
+        self.serve(group, id);
+    }
+
+    fn retry(&mut self, item: Item, refusals: u8, now: Instant) {
+        if self.waiting.insert(item) {
+            self.retries.schedule(item, refusals, now);
+        }
+    }
+
+    fn unqueue(&mut self, item: Item) {
+        if self.queued.remove(&item) {
+            self.queue.retain(|other| *other != item);
+        }
+    }
+
+    /// A link is down or gone, and with it all that leads by it.
+    pub(in crate::fib) fn handle_lost(&mut self, interface: InterfaceIndex) {
+        for leg in self.legs.by(interface) {
+            self.lose_leg(leg);
+        }
+    }
+
+    pub(super) fn lose_leg(&mut self, leg: Leg) {
+        if let Some((id, groups)) = self.legs.lose(leg) {
+            for group in groups {
+                self.shrink(group, id);
+            }
+        }
+        self.push(Item::Leg(leg));
+        for group in self.legs.wanted_by(leg) {
+            self.push(Item::Group(group));
+        }
+    }
+
+    /// A group lost a leg, and with its last one itself.
+    fn shrink(&mut self, id: ObjectId, leg: ObjectId) {
+        let Some(object) = self.kernel.get_mut(&id) else { return };
+        object.members.retain(|member| member.object != leg);
+        if !object.members.is_empty() {
+            return;
+        }
+        let known = |member: &Member| self.legs.by_id(member.object).is_some();
+        let outlives = self.tried.get(&id).is_some_and(|tried| tried.members.iter().any(known));
+        if !outlives {
+            self.forget_group(id);
+        }
+    }
+
+    /// Somebody else changed an object of ours, or deleted it (`None`).
+    pub(in crate::fib) fn handle_event(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
+        if self.in_flight.contains_key(&id) {
+            self.doubt(); // what came first is not to be told
+            return;
+        }
+        match content {
+            None => match self.legs.by_id(id) {
+                Some(leg) => self.lose_leg(leg),
+                None => self.forget_group(id),
+            },
+            Some(content) => self.compare(id, content),
+        }
+    }
+
+    /// Takes in what the kernel has under a number.
+    fn compare(&mut self, id: ObjectId, content: &NextHopObject) {
+        if let Some(leg) = self.legs.by_id(id) {
+            if NextHopObject::from(leg) != *content {
+                self.legs.tamper(leg);
+                self.push(Item::Leg(leg));
+            }
+            return;
+        }
+        let (members, buckets) = match content {
+            NextHopObject::Group { members, buckets } => (members, *buckets),
+            NextHopObject::Hop { family, gateway, interface } => {
+                let hop = crate::model::Hop {
+                    gateway: *gateway,
+                    interface: *interface,
+                    weight: crate::model::Weight::ONE,
+                };
+                let leg = Leg::new(&hop, *family);
+                if self.legs.id(leg).is_none() {
+                    self.legs.set(leg, id); // of an earlier life, and as good as a new one
+                    self.push(Item::Leg(leg));
+                } else {
+                    self.push(Item::Stray(id));
+                }
+                return;
+            }
+        };
+        let known = self.kernel.entry(id).or_insert_with(|| KernelGroup {
+            resilience: buckets.into(),
+            members: Vec::new(),
+            of: None,
+            routes: 0,
+        });
+        known.resilience = buckets.into();
+        if shape::is_equal(&known.members, members) {
+            return;
+        }
+        let before = mem::replace(&mut known.members, members.to_vec());
+        let of = known.of;
+        for member in before {
+            self.leave(member.object, id);
+        }
+        for member in members {
+            self.legs.join(member.object, id);
+        }
+        if let Some(of) = of {
+            self.push(Item::Group(of));
+        }
+    }
+
+    /// What the kernel has is not certain any more: nothing is written until it has been read.
+    pub(in crate::fib) fn doubt(&mut self) {
+        if self.is_used() {
+            self.reading = Reading::Wanted;
+        }
+    }
+
+    /// The same because of what the kernel says of a route, which may have another reason: once a
+    /// second at most.
+    pub(in crate::fib) fn doubt_once(&mut self, now: Instant) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        if self.doubted.is_none_or(|last| now.saturating_duration_since(last) >= PAUSE) {
+            self.doubted = Some(now);
+            self.doubt();
+        }
+    }
+
+    /// Whether the objects are to be read now.
+    pub(in crate::fib) fn wants_reading(&self) -> bool {
+        matches!(self.reading, Reading::Wanted) && self.in_flight.is_empty()
+    }
+
+    pub(in crate::fib) fn begin_reading(&mut self) {
+        self.reading = Reading::Underway(BTreeMap::new());
+    }
+
+    /// The kernel has this; `None` for what is never written here.
+    pub(in crate::fib) fn handle_found(&mut self, id: ObjectId, content: Option<NextHopObject>) {
+        if let Reading::Underway(found) = &mut self.reading
+            && (FIRST_ID..END_OF_IDS).contains(&id.0.get())
+        {
+            found.insert(id, content);
+        }
+    }
+
+    /// All has been read.
+    pub(in crate::fib) fn handle_reading_complete(&mut self) {
+        let found = match mem::replace(&mut self.reading, Reading::Done) {
+            Reading::Underway(found) => found,
+            other => {
+                self.reading = other;
+                return;
+            }
+        };
+        let legs: Vec<(ObjectId, Leg)> = self.legs.live().collect();
+        for (id, leg) in legs {
+            if !found.contains_key(&id) {
+                self.lose_leg(leg);
+            }
+        }
+        let groups: Vec<ObjectId> = self.kernel.keys().copied().collect();
+        for id in groups {
+            if !found.contains_key(&id) {
+                self.forget_group(id);
+            }
+        }
+        // Legs first: a group is known by those.
+        let is_hop =
+            |content: &Option<NextHopObject>| matches!(content, Some(NextHopObject::Hop { .. }));
+        let (hops, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(_, content)| is_hop(content));
+        for (id, content) in hops.into_iter().chain(others) {
+            match content {
+                Some(content) => self.compare(id, &content),
+                None => self.push(Item::Stray(id)),
+            }
+        }
+        // Whatever was waiting for certainty.
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for group in groups {
+            self.push(Item::Group(group));
+        }
+    }
+
+    /// The routes have been read too: what none of them refers to, and nobody wants, goes.
+    pub(in crate::fib) fn sweep(&mut self) {
+        let unused: Vec<ObjectId> = self
+            .kernel
+            .iter()
+            .filter(|(_, object)| object.of.is_none() && object.routes == 0)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in unused {
+            self.push(Item::Stray(id));
+        }
+    }
+
+    fn is_used(&self) -> bool {
+        self.support != super::Support::None
+    }
+
+    /// The routes of an object are gone with it.
+    fn lose_routes(&mut self, group: GroupId, id: ObjectId, routes: u32) {
+        if let Some(group) = self.groups.get_mut(&group)
+            && group.serving == Some(id)
+        {
+            group.serving = None;
+            if routes > 0 {
+                self.events.push(GroupEvent::Renewed);
+            }
+        }
+    }
+}

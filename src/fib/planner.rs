@@ -1,0 +1,328 @@
+//! All tables and the next-hop objects that their routes share: what is to be done next.
+//!
+//! Objects come first, because one of them stands for any number of routes; then the tables, each in
+//! its turn. What the kernel has is read before anything is written, and again whenever it may be
+//! something else than was thought.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    FibOp, Refusal, Settled,
+    mirror::{Mirror, Tampering},
+    objects::{GroupEvent, Objects, Support},
+};
+use crate::model::{
+    Family, FibCounts, Forwarding, GroupId, Hop, InterfaceIndex, KernelTable, NextHopObject,
+    ObjectId, Prefix, TableId, Target, Wish,
+};
+
+/// How many destinations are looked at at once when objects were renewed.
+const SLICE: usize = 4096;
+
+/// Wishes against facts, of one network namespace.
+#[derive(Debug)]
+pub struct Planner {
+    objects: Objects,
+    tables: BTreeMap<TableId, Table>,
+    /// No two instances share a kernel table, so what the kernel says has one place to go.
+    by_kernel: BTreeMap<(KernelTable, Family), TableId>,
+    last_served: Option<TableId>,
+    settled: VecDeque<(TableId, Prefix, Settled)>,
+}
+
+#[derive(Debug)]
+struct Table {
+    kernel: KernelTable,
+    mirror: Mirror,
+}
+
+/// What has to be read because the kernel may have something else than was thought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Doubt {
+    /// The next-hop objects.
+    Objects,
+    /// A table.
+    Table(TableId, KernelTable),
+}
+
+impl Planner {
+    /// Nothing wished, and nothing read yet.
+    pub fn new(support: Support, tables: impl IntoIterator<Item = (TableId, KernelTable)>) -> Self {
+        let tables: BTreeMap<TableId, Table> = tables
+            .into_iter()
+            .map(|(id, kernel)| (id, Table { kernel, mirror: Mirror::new(id) }))
+            .collect();
+        let by_kernel = tables.iter().map(|(id, table)| ((table.kernel, id.family), *id)).collect();
+        Self {
+            objects: Objects::new(support),
+            tables,
+            by_kernel,
+            last_served: None,
+            settled: VecDeque::new(),
+        }
+    }
+
+    /// What a group of destinations of this family comes to now.
+    pub fn handle_group(
+        &mut self,
+        id: GroupId,
+        family: Family,
+        forwarding: Option<Arc<Forwarding>>,
+        spare: Option<Hop>,
+    ) {
+        self.objects.handle_group(id, family, forwarding, spare);
+        self.carry();
+    }
+
+    /// No destination is wished to be in the group any more.
+    pub fn handle_group_gone(&mut self, id: GroupId) {
+        self.objects.handle_group_gone(id);
+    }
+
+    /// Wishes for a destination; `None` wishes that nothing of ours be there.
+    pub fn want(&mut self, table: TableId, to: Prefix, wish: Option<Wish>) {
+        self.change(table, to, |mirror, objects| mirror.want(to, wish, objects));
+    }
+
+    /// The kernel may have dropped what led by these links, and told nobody; `down` are those that
+    /// were down or gone for a moment, and not only without an address.
+    pub fn handle_lost(
+        &mut self,
+        lost: &BTreeSet<(InterfaceIndex, Family)>,
+        down: &BTreeSet<InterfaceIndex>,
+    ) {
+        for interface in down {
+            self.objects.handle_lost(*interface);
+        }
+        for table in self.tables.values_mut() {
+            table.mirror.handle_lost(lost, &mut self.objects);
+        }
+        self.carry();
+    }
+
+    /// What was refused may be possible now: nothing waits any longer.
+    pub fn hurry(&mut self) {
+        self.objects.hurry();
+        for table in self.tables.values_mut() {
+            table.mirror.hurry(&mut self.objects);
+        }
+    }
+
+    /// The next operations for the kernel, `count` at most, to be carried out in this order. A result
+    /// has to follow for each.
+    pub fn poll_ops(&mut self, count: usize) -> Vec<FibOp> {
+        self.carry();
+        let mut ops: Vec<FibOp> =
+            std::iter::from_fn(|| self.objects.poll_op()).take(count).collect();
+        self.carry();
+        let ids: Vec<TableId> = self.tables.keys().copied().collect();
+        let last = self.last_served;
+        let after = ids.iter().filter(|id| Some(**id) > last);
+        let before = ids.iter().filter(|id| Some(**id) <= last);
+        for id in after.chain(before) {
+            let Some(Table { kernel, mirror }) = self.tables.get_mut(id) else { continue };
+            let objects = &mut self.objects;
+            while ops.len() < count {
+                match mirror.poll_op(objects) {
+                    Some((to, op)) => {
+                        self.last_served = Some(*id);
+                        ops.push(FibOp::Route { table: *kernel, to, op });
+                    }
+                    None if mirror.survey(SLICE, objects) => {}
+                    None => break,
+                }
+            }
+        }
+        ops
+    }
+
+    /// The kernel carried an operation out, or refused it.
+    pub fn handle_result(&mut self, op: &FibOp, result: Result<(), Refusal>, now: Instant) {
+        match op {
+            FibOp::Object { id, op } => {
+                self.objects.handle_result(*id, op, result, now);
+                self.carry();
+            }
+            FibOp::Route { table, to, .. } => {
+                if let Some(id) = self.by_kernel.get(&(*table, to.family())).copied() {
+                    let refused = result.as_ref().err().map(|refusal| refusal.errno);
+                    if matches!(refused, Some(libc::EINVAL | libc::ENOENT)) {
+                        self.objects.doubt_once(now); // its object may be gone
+                    }
+                    self.change(id, *to, |mirror, objects| {
+                        mirror.handle_result(*to, result, now, objects)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Somebody else changed or deleted a route with our metric.
+    pub fn handle_tampering(
+        &mut self,
+        table: KernelTable,
+        to: Prefix,
+        what: Tampering,
+        now: Instant,
+    ) {
+        if let Some(id) = self.by_kernel.get(&(table, to.family())).copied() {
+            self.change(id, to, |mirror, objects| mirror.handle_tampering(to, what, now, objects));
+        }
+    }
+
+    /// Somebody else changed a next-hop object with our protocol, or deleted it (`None`).
+    pub fn handle_object(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
+        self.objects.handle_event(id, content);
+        self.carry();
+    }
+
+    /// Nothing that is known of the kernel is certain any more.
+    pub fn doubt_all(&mut self) {
+        self.objects.doubt();
+        self.tables.values_mut().for_each(|table| table.mirror.doubt());
+    }
+
+    /// What is to be read now, objects first. [`Self::begin_reading`] is to follow.
+    pub fn poll_doubt(&self) -> Option<Doubt> {
+        if !self.objects.is_known() {
+            return self.objects.wants_reading().then_some(Doubt::Objects);
+        }
+        let table = self.tables.iter().find(|(_, table)| table.mirror.wants_reading());
+        table.map(|(id, table)| Doubt::Table(*id, table.kernel))
+    }
+
+    /// A dump begins, also when it begins again: what it told so far is void.
+    pub fn begin_reading(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Objects => self.objects.begin_reading(),
+            Doubt::Table(id, _) => {
+                if let Some(table) = self.tables.get_mut(&id) {
+                    table.mirror.begin_reading();
+                }
+            }
+        }
+    }
+
+    /// The dump failed: it is to be begun again.
+    pub fn handle_reading_failed(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Objects => self.objects.doubt(),
+            Doubt::Table(id, _) => {
+                if let Some(table) = self.tables.get_mut(&id) {
+                    table.mirror.doubt();
+                }
+            }
+        }
+    }
+
+    /// The kernel has an object with our protocol; `None` for one in a shape never written here.
+    pub fn handle_found_object(&mut self, id: ObjectId, content: Option<NextHopObject>) {
+        self.objects.handle_found(id, content);
+    }
+
+    /// The kernel has a route of ours; `None` for one in a shape never written here (a metric of TCP,
+    /// a preferred source), which is repaired.
+    pub fn handle_found_route(&mut self, table: TableId, to: Prefix, found: Option<Target>) {
+        self.change(table, to, |mirror, objects| mirror.handle_dumped(to, found, objects));
+    }
+
+    /// All of it has been read.
+    pub fn handle_reading_complete(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Objects => self.objects.handle_reading_complete(),
+            Doubt::Table(id, _) => {
+                if let Some(table) = self.tables.get_mut(&id) {
+                    table.mirror.handle_dump_complete(&mut self.objects);
+                }
+            }
+        }
+        self.carry();
+        let all_known =
+            self.objects.is_known() && self.tables.values().all(|table| table.mirror.is_known());
+        if all_known {
+            self.objects.sweep();
+        }
+    }
+
+    /// What came to rest, and is to be shown.
+    pub fn poll_settled(&mut self) -> Option<(TableId, Prefix, Settled)> {
+        self.settled.pop_front()
+    }
+
+    /// What the kernel refuses of a group now, all or some of its next hops; `None` for nothing any
+    /// more.
+    pub fn poll_fault(&mut self) -> Option<(GroupId, Option<Refusal>)> {
+        self.objects.poll_fault()
+    }
+
+    /// Whether the kernel refuses anything for now.
+    pub fn has_refusals(&self) -> bool {
+        self.objects.has_refusals() || self.counts().any(|(_, counts)| counts.failed > 0)
+    }
+
+    /// When to call [`Self::handle_deadline`], if anything waits.
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        let tables = self.tables.values().filter_map(|table| table.mirror.poll_deadline());
+        tables.chain(self.objects.poll_deadline()).min()
+    }
+
+    /// The time has come that [`Self::poll_deadline`] told.
+    pub fn handle_deadline(&mut self, now: Instant) {
+        self.objects.handle_deadline(now);
+        for table in self.tables.values_mut() {
+            table.mirror.handle_deadline(now, &mut self.objects);
+        }
+        self.carry();
+    }
+
+    /// How many destinations of each table are how far.
+    pub fn counts(&self) -> impl Iterator<Item = (TableId, FibCounts)> {
+        self.tables.iter().map(|(id, table)| (*id, table.mirror.counts()))
+    }
+
+    /// How many next-hop objects the kernel has of ours.
+    pub fn objects(&self) -> usize {
+        self.objects.count()
+    }
+
+    /// Whether nothing is queued, in flight or unknown; what was refused may still wait.
+    pub fn is_settled(&self) -> bool {
+        self.objects.is_settled() && self.tables.values().all(|table| table.mirror.is_settled())
+    }
+
+    /// Changes one destination, and keeps what came to rest.
+    fn change(
+        &mut self,
+        table: TableId,
+        to: Prefix,
+        change: impl FnOnce(&mut Mirror, &mut Objects) -> Option<Settled>,
+    ) {
+        let Some(found) = self.tables.get_mut(&table) else { return };
+        if let Some(settled) = change(&mut found.mirror, &mut self.objects) {
+            self.settled.push_back((table, to, settled));
+        }
+    }
+
+    /// Carries what happened to groups to their destinations.
+    fn carry(&mut self) {
+        while let Some(event) = self.objects.poll_event() {
+            let id = match event {
+                GroupEvent::Ready(id) | GroupEvent::Refused(id) => id,
+                GroupEvent::Renewed => {
+                    self.tables.values_mut().for_each(|table| table.mirror.survey_again());
+                    continue;
+                }
+            };
+            for (table, to) in self.objects.blocked(id) {
+                self.change(table, to, |mirror, objects| mirror.handle_group(to, objects));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,35 @@ impl Case {
 }
 
 #[test]
+fn all_routes_by_a_lost_link_are_elected_again_however_many_there_are() {
+    on_stage(async |scene| {
+        let bgp = scene.client(Family::Ipv4, BGP).await;
+        let ospf = scene.client(Family::Ipv4, OSPF).await;
+        let all: Vec<String> =
+            (0..5000u32).map(|n| format!("11.{}.{}.0/24", n / 256, n % 256)).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        for (client, by, preference) in [(&bgp, CASES[0].west, 20), (&ospf, CASES[0].north, 110)] {
+            let (_, errors) =
+                client.entity.add_prefixes(&all, &offer(by, preference, 0), 0).await.unwrap();
+            assert_eq!(errors, []);
+        }
+        for (change, best) in [("down", ospf.id), ("up", bgp.id)] {
+            ip(&format!("link set west {change}"));
+            eventually("each route is elected again", async || {
+                for to in all.iter().step_by(97) {
+                    let found = ospf.table.get_routes(to).await.unwrap();
+                    if !found.iter().any(|route| is_best(route) && route.owner == best) {
+                        return false;
+                    }
+                }
+                true
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
 fn the_kernel_follows_the_best_route_from_step_to_step() {
     on_stage(async |scene| {
         for case in CASES {

@@ -47,7 +47,7 @@ impl SharedRib {
         let deadline = rib.next_deadline();
         let value = f(&mut rib);
         let effects = rib.has_effects();
-        let news = rib.has_wake_ups() || rib.has_questions();
+        let news = rib.has_wake_ups() || rib.has_questions() || rib.has_fib_results();
         let next = rib.next_deadline();
         let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
         let unfinished = rib.has_reelections();

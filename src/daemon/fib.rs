@@ -32,10 +32,12 @@ const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
 ///
-/// `state` is told where the kernel stands.
+/// `with_objects` lets routes refer to next-hop objects where the kernel has them. `state` is told where
+/// the kernel stands.
 pub(super) async fn keep(
     rib: &SharedRib,
     signature: Signature,
+    with_objects: bool,
     state: &watch::Sender<FibState>,
 ) -> io::Error {
     let (writer, outcomes) = match Writer::start(signature) {
@@ -43,10 +45,11 @@ pub(super) async fn keep(
         Err(error) => return error,
     };
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
+    let support = if with_objects { support() } else { Support::None };
     let keeper = Keeper {
         rib,
         signature,
-        planner: Planner::new(support(), tables),
+        planner: Planner::new(support, tables),
         announced: Announced::default(),
         notifier: Notifier::start(),
         reading: None,

@@ -6,11 +6,15 @@
 
 #[path = "fib/links.rs"]
 mod links;
+#[path = "fib/peers.rs"]
+mod peers;
 #[path = "service/scene.rs"]
 mod scene;
 #[path = "fib/stage.rs"]
 mod stage;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "fib/tampering.rs"]
+mod tampering;
 #[path = "kernel/world.rs"]
 mod world;

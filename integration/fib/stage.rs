@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use crate::{
 /// The kernel has to be right again after this at the latest, whatever happened.
 const RIGHT_WITHIN: Duration = Duration::from_secs(1);
 
+#[derive(Clone, Copy)]
 /// One destination, and ways to it by the links `north` and `west`.
 pub(crate) struct Case {
     pub(crate) family: Family,
@@ -77,6 +79,10 @@ impl Case {
     /// Offers a route to the destination, in place of the client's earlier one.
     pub(crate) async fn offer(&self, client: &Client, what: &str, preference: u32) {
         client.entity.add_route(self.to, &offer(what, preference, 0), 0).await.unwrap();
+    }
+
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.family == Family::Ipv6
     }
 
     /// `ip`'s option for the family.
@@ -159,4 +165,13 @@ impl Rivals {
             client.entity.deregister(&details([])).await.unwrap();
         }
     }
+}
+
+/// `ip route flush` for what is ours. With a route that refers to a next-hop object iproute2 6.1 asks for
+/// what no kernel takes ("Invalid argument"), and stops.
+pub(crate) fn flush(family: &str) {
+    let mut command = Command::new("ip");
+    let output = command.args([family, "route", "flush", "proto", "82"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains("Invalid argument"), "{said}");
 }

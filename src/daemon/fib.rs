@@ -284,10 +284,10 @@ impl Keeper<'_> {
             RouteEvent::RouteGone(route) if signature.is_on(&route) => {
                 self.tampered(&route, Tampering::Gone);
             }
-            RouteEvent::ObjectSet(object) if object.protocol == signature.protocol.get() => {
+            RouteEvent::ObjectSet(object) if self.is_ours(&object) => {
                 self.planner.handle_object(object.id, object.content.as_ref());
             }
-            RouteEvent::ObjectGone(object) if object.protocol == signature.protocol.get() => {
+            RouteEvent::ObjectGone(object) if self.is_ours(&object) => {
                 self.planner.handle_object(object.id, None);
             }
             RouteEvent::Overrun => {
@@ -302,6 +302,11 @@ impl Keeper<'_> {
             | RouteEvent::ObjectGone(_) => {}
         }
         self.report();
+    }
+
+    /// By its protocol, or by its number if somebody else made it theirs.
+    fn is_ours(&self, object: &DumpedObject) -> bool {
+        object.protocol == self.signature.protocol.get() || self.planner.knows(object.id)
     }
 
     fn tampered(&mut self, route: &DumpedRoute, what: Tampering) {

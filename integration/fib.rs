@@ -12,9 +12,13 @@ mod peers;
 mod scene;
 #[path = "fib/stage.rs"]
 mod stage;
+#[path = "fib/storm.rs"]
+mod storm;
 #[path = "../tests/support/mod.rs"]
 mod support;
 #[path = "fib/tampering.rs"]
 mod tampering;
+#[path = "service/walk.rs"]
+mod walk;
 #[path = "kernel/world.rs"]
 mod world;

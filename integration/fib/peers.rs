@@ -9,8 +9,8 @@ use std::{
 use rtmd::kernel::{PortId, RouteEvent, RouteWatch};
 
 use crate::{
-    scene::{CONFIG, Scene, fib, ip_at_once, is_best, offer},
-    stage::{CASES, becomes, flush, in_both_ways},
+    scene::{CONFIG, Scene, fib, is_best, offer},
+    stage::{CASES, becomes, flood, flush, in_both_ways},
     support::{Client, PrivateBus, details, eventually},
     world::{ip, ours, with_links},
 };
@@ -75,21 +75,6 @@ fn other_programs_routes_stay_at_start_and_run_and_stop_and_are_not_wiped_as_by_
             assert_eq!(of_strangers(), before);
         });
     }
-}
-
-/// Many events of strangers' routes, which change nothing.
-fn flood() {
-    let mut commands = String::new();
-    for round in 0..6 {
-        for number in 0..6000 {
-            let (high, low) = (number / 256, number % 256);
-            let verb = ["add", "del"][round % 2];
-            commands.push_str(&format!(
-                "route {verb} 198.18.{high}.{low}/32 dev south proto static metric 7\n"
-            ));
-        }
-    }
-    ip_at_once(&commands);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use rtmd::model::Family;
 
 use crate::{
-    scene::{self, Scene, offer},
+    scene::{self, Scene, ip_at_once, offer},
     support::{Client, details},
     world::{all_routes, ours},
 };
@@ -174,4 +174,19 @@ pub(crate) fn flush(family: &str) {
     let output = command.args([family, "route", "flush", "proto", "82"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || said.contains("Invalid argument"), "{said}");
+}
+
+/// Many events of strangers' routes, which change nothing, and more than rtmd's socket has room for.
+pub(crate) fn flood() {
+    let mut commands = String::new();
+    for round in 0..6 {
+        for number in 0..6000 {
+            let (high, low) = (number / 256, number % 256);
+            let verb = ["add", "del"][round % 2];
+            commands.push_str(&format!(
+                "route {verb} 198.18.{high}.{low}/32 dev south proto static metric 7\n"
+            ));
+        }
+    }
+    ip_at_once(&commands);
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The numbers of the kernel's objects of ours that are groups, or those that are not.
-fn objects(groups: bool) -> Vec<u64> {
+pub(crate) fn objects(groups: bool) -> Vec<u64> {
     let all: Vec<Value> = serde_json::from_str(&ip("-j -N nexthop show")).unwrap();
     let ours = all.iter().filter(|object| object["protocol"] == "82");
     let chosen = ours.filter(|object| object["group"].is_array() == groups);
@@ -21,7 +21,7 @@ fn objects(groups: bool) -> Vec<u64> {
 }
 
 /// Deletes, and does not mind what is gone already with what was deleted before.
-fn delete_objects(ids: &[u64]) {
+pub(crate) fn delete_objects(ids: &[u64]) {
     for id in ids {
         let _ = Command::new("ip")
             .args(["nexthop", "del", "id", &id.to_string()])

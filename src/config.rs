@@ -72,6 +72,8 @@ struct InstanceSection {
     families: Vec<String>,
     #[serde(default = "standard_views")]
     views: Vec<u8>,
+    ipv4_views: Option<Vec<u8>>,
+    ipv6_views: Option<Vec<u8>>,
     kernel_table: Option<u32>,
     #[serde(default = "yes")]
     fib: bool,
@@ -211,23 +213,22 @@ fn instance(
 ) -> Result<InstanceSettings, String> {
     let section: InstanceSection =
         section.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    let mut families = Vec::new();
+    let mut families = BTreeMap::new();
     for name in &section.families {
         let family: Family = name.parse().map_err(|error: crate::model::Error| error.message)?;
-        if !families.contains(&family) {
-            families.push(family);
-        }
+        families.insert(family, views("views", &section.views)?);
+    }
+    for (family, own) in [(Family::Ipv4, &section.ipv4_views), (Family::Ipv6, &section.ipv6_views)]
+    {
+        let Some(own) = own else { continue };
+        let key = format!("{family}-views");
+        let Some(all) = families.get_mut(&family) else {
+            return Err(format!("{key} is set, and {family} is not in families"));
+        };
+        *all = views(&key, own)?;
     }
     if families.is_empty() {
         return Err("families is empty".into());
-    }
-    let mut views = ViewSet::NONE;
-    for id in &section.views {
-        let view = 1u32.checked_shl((*id).into()).map(ViewSet);
-        views = views.union(view.ok_or_else(|| format!("view {id} is not from 0 to 31"))?);
-    }
-    if views.is_empty() {
-        return Err("views is empty".into());
     }
     let kernel_table = match (section.fib, section.kernel_table, section.id) {
         (false, None, _) => None,
@@ -250,7 +251,19 @@ fn instance(
         ViabilitySetting::First => Viability::First,
         ViabilitySetting::Ignored => Viability::Ignored,
     };
-    Ok(InstanceSettings { families, views, viability, kernel_table })
+    Ok(InstanceSettings { families, viability, kernel_table })
+}
+
+fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
+    let mut views = ViewSet::NONE;
+    for id in ids {
+        let view = 1u32.checked_shl((*id).into()).map(ViewSet);
+        views = views.union(view.ok_or_else(|| format!("view {id} is not from 0 to 31"))?);
+    }
+    if views.is_empty() {
+        return Err(format!("{key} is empty"));
+    }
+    Ok(views)
 }
 
 fn impossible(what: impl std::fmt::Display) -> ConfigError {
@@ -337,6 +350,9 @@ mod tests {
         );
         assert_eq!(fault("fib = false\nviews = [32]"), "view 32 is not from 0 to 31");
         assert_eq!(fault("fib = false\nfamilies = []"), "families is empty");
+        assert_eq!(fault("fib = false\nipv6-views = []"), "ipv6-views is empty");
+        let alone = "fib = false\nfamilies = [\"ipv4\"]\nipv6-views = [0]";
+        assert_eq!(fault(alone), "ipv6-views is set, and ipv6 is not in families");
         assert_eq!(fault("fib = 3"), "invalid type: integer `3`, expected a boolean");
     }
 }

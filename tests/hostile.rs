@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt;
 use rtmd::{client::EntityProxy, model::Family};
-use support::{Client, NO_FIB, PrivateBus, details, eventually, picture, refusal};
+use support::{Client, NO_FIB, PrivateBus, details, eventually, picture};
 use zbus::{
     Connection, Variant,
     wire::{Array, Dict, ObjectPath, Signature, Structure, StructureBuilder},
@@ -60,64 +60,6 @@ async fn no_call_however_wrong_hangs_the_service_or_changes_the_tables_of_others
     })
     .await;
     assert_eq!(picture(&bus).await, before);
-}
-
-/// The bus disconnects who sends too long a message, and with the worst of calls that would be us.
-#[tokio::test]
-async fn no_bulk_call_makes_the_reply_too_long_for_the_bus() {
-    let bus = PrivateBus::start();
-    let _service = bus.serve(NO_FIB);
-    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
-    let route = support::route("127.0.0.2", []);
-    let wordy = "\u{10FFFD}".repeat(64);
-    let (most, more) = (vec![wordy.as_str(); 32_768], vec![""; 400_000]);
-
-    let (ids, errors) = client.entity.add_prefixes(&most, &route, 0).await.unwrap();
-    assert_eq!((ids.len(), errors.len()), (most.len(), most.len()));
-    assert!(errors[0].text.contains("is not a prefix"), "the first ones are told in full");
-    let bytes: usize = errors.iter().map(|error| 16 + error.name.len() + error.text.len()).sum();
-    assert!(bytes < 8 << 20, "{bytes} bytes");
-
-    let too_many = refusal(client.entity.add_prefixes(&more, &route, 0).await);
-    let text = "400000 items, a call has 32768 at most".to_owned();
-    assert_eq!(too_many, ("NoSystemResources".to_owned(), text));
-    let too_many = client.entity.delete_routes(&vec![0; 4_000_000]).await;
-    assert_eq!(refusal(too_many).0, "NoSystemResources");
-    client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
-}
-
-/// As above: whoever introspects is told of all objects below.
-#[tokio::test]
-async fn no_number_of_objects_makes_introspection_too_long_for_the_bus() {
-    let bus = PrivateBus::start();
-    let service = bus.serve(NO_FIB);
-    let mut connections = Vec::new();
-    'full: loop {
-        let connection = bus.connect().await;
-        let manager = rtmd::client::manager(&connection).await.unwrap();
-        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
-        while table.create_route_enumeration(0, 0, "", 0, &details([])).await.is_ok() {}
-        connections.push(connection);
-        for n in 0.. {
-            let (protocol, instance) = (n, u32::try_from(connections.len()).unwrap());
-            let none = details([]);
-            match manager.register_entity(0, "ipv4", protocol, instance, &none).await {
-                Ok(_) => {}
-                Err(_) if n == 0 => break 'full,
-                Err(_) => break,
-            }
-        }
-    }
-    for (path, method) in [
-        ("/", "org.freedesktop.DBus.Introspectable.Introspect"),
-        ("/org/rtmd1", "org.freedesktop.DBus.ObjectManager.GetManagedObjects"),
-    ] {
-        let (interface, method) = method.rsplit_once('.').unwrap();
-        let to = Some("org.rtmd1");
-        let answer = connections[0].call_method(to, path, Some(interface), method, &()).await;
-        let bytes = answer.unwrap_or_else(|e| panic!("{e}: {}", service.log())).data().len();
-        assert!(bytes < 8 << 20, "{method}: {bytes} bytes");
-    }
 }
 
 struct Attacker {

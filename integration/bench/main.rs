@@ -16,6 +16,7 @@ use std::{
     fs::File,
     io::Write as _,
     net::IpAddr,
+    num::{NonZeroU8, NonZeroU32},
     process::Command,
     sync::{Arc, mpsc},
     thread,
@@ -134,7 +135,10 @@ fn writer_alone(prefixes: &[Prefix]) -> f64 {
     let install = |to: &Prefix| route(to, RouteOp::Install(target.clone()));
     let installs: Vec<FibOp> = prefixes.iter().map(install).collect();
     let removals = prefixes.iter().map(|to| route(to, RouteOp::Uninstall)).collect();
-    let (writer, mut outcomes) = Writer::start(Signature::default()).unwrap();
+    // Not the service's own, which would take these routes away as fast as they come.
+    let other =
+        Signature { protocol: NonZeroU8::new(83).unwrap(), metric: NonZeroU32::new(83).unwrap() };
+    let (writer, mut outcomes) = Writer::start(other).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut write = |ops: Vec<FibOp>| {
         let began = Instant::now();

@@ -13,12 +13,12 @@ use crate::{
 
 /// The object of a table.
 pub(super) fn table_path(id: TableId) -> OwnedObjectPath {
-    path(format!("{}/table/{}/{}", wire::ROOT, id.instance, id.family))
+    path(format!("{}/{}/{}", wire::TABLES, id.instance, id.family))
 }
 
 /// The object of an entity.
 pub(super) fn entity_path(id: EntityId) -> OwnedObjectPath {
-    path(format!("{}/entity/{id}", wire::ROOT))
+    path(format!("{}/{id}", wire::ENTITIES))
 }
 
 /// The object of an enumeration.
@@ -119,7 +119,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
         detail(&mut more, "expires-in", u32::try_from(left).unwrap_or(u32::MAX - 1));
     }
     if own {
-        if let Some(list) = route.list() {
+        if let Some(list) = view.list {
             detail(&mut more, "list", list_path(route.owner, list).into_inner());
         }
         if !route.private().is_empty() {

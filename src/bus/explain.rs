@@ -38,6 +38,9 @@ fn candidate(place: u32, of: &Candidate<'_>) -> Details {
     detail(&mut details, "viable", route.viable);
     let next_hops: Vec<Details> = of.next_hops.iter().map(next_hop).collect();
     detail(&mut details, "next-hops", next_hops);
+    if of.untold_next_hops > 0 {
+        detail(&mut details, "next-hops-untold", of.untold_next_hops as u64);
+    }
     details
 }
 

@@ -138,7 +138,8 @@ impl Rib {
             let Some(route) = self.routes.get_mut(*slot) else { continue };
             route.viable = is_viable(&self.next_hops, route.flags, route.next_hops);
         }
-        let election = destination.elect(settings, &mut self.routes);
+        let election =
+            destination.elect((settings.views(id.family), settings.viability), &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
                 entity.best_routes += 1;

@@ -45,12 +45,19 @@ pub struct Candidate<'a> {
     pub owner: Option<&'a Entity>,
     /// Its next hops, each with what keeps packets from it.
     pub next_hops: Vec<(NextHopView<'a>, Option<NextHopFault>)>,
+    /// How many more it has, which are not told because there are too many in all.
+    pub untold_next_hops: usize,
     /// Why it won or lost, as a sentence.
     pub reason: String,
 }
 
 /// Why a next hop leads nowhere, as a sentence.
 pub type NextHopFault = String;
+
+/// How many next hops are told in all: a destination may have 65 536, and the answer is one message.
+const MOST_NEXT_HOPS: usize = 1024;
+/// How many next hops' faults a reason tells.
+const MOST_FAULTS: usize = 4;
 
 impl Rib {
     /// Explains a destination: the one of the prefix, or with [`LookUp::MostSpecific`] the one that
@@ -83,6 +90,7 @@ impl Rib {
                 _ => "it is not offered in the unicast view, which packets follow".to_owned(),
             })
             .collect();
+        let mut room = MOST_NEXT_HOPS;
         let fib = self.destination(table, prefix).map_or(FibStatus::None, |found| found.fib);
         Ok(Explanation {
             prefix,
@@ -90,11 +98,16 @@ impl Rib {
             candidates: routes
                 .into_iter()
                 .zip(reasons)
-                .map(|(view, reason)| Candidate {
-                    owner: self.entities.known(view.route.owner),
-                    next_hops: self.way_of(view.next_hops),
-                    view,
-                    reason,
+                .map(|(view, reason)| {
+                    let next_hops: Vec<_> = self.way_of(view.next_hops).take(room).collect();
+                    room -= next_hops.len();
+                    Candidate {
+                        owner: self.entities.known(view.route.owner),
+                        untold_next_hops: view.next_hops.len() - next_hops.len(),
+                        next_hops,
+                        view,
+                        reason,
+                    }
                 })
                 .collect(),
             kernel_table: settings.kernel_table,
@@ -173,23 +186,28 @@ impl Rib {
         let fault = |(view, fault): (NextHopView<'_>, Option<NextHopFault>)| {
             Some(format!("next hop {}: {}", view.next_hop.key, fault?))
         };
-        let faults: Vec<String> = self.way_of(next_hops).into_iter().filter_map(fault).collect();
-        match faults.is_empty() {
-            true => "it has no next hops".to_owned(),
-            false => faults.join("; "),
+        let faults = self.way_of(next_hops).filter_map(fault);
+        let faults: Vec<String> = faults.take(MOST_FAULTS).collect();
+        match (faults.len(), next_hops.len()) {
+            (0, _) => "it has no next hops".to_owned(),
+            (MOST_FAULTS, all) if all > MOST_FAULTS => {
+                format!("{}; and so on with {} more", faults.join("; "), all - MOST_FAULTS)
+            }
+            _ => faults.join("; "),
         }
     }
 
-    fn way_of(&self, next_hops: &[NextHopId]) -> Vec<(NextHopView<'_>, Option<NextHopFault>)> {
+    fn way_of<'a>(
+        &'a self,
+        next_hops: &'a [NextHopId],
+    ) -> impl Iterator<Item = (NextHopView<'a>, Option<NextHopFault>)> {
         let views = next_hops.iter().filter_map(|id| self.next_hop(*id).ok());
-        views
-            .map(|view| {
-                let fault = match view.next_hop.deleted {
-                    true => Some("its owner deleted it".to_owned()),
-                    false => self.links.fault(view.next_hop.key),
-                };
-                (view, fault)
-            })
-            .collect()
+        views.map(|view| {
+            let fault = match view.next_hop.deleted {
+                true => Some("its owner deleted it".to_owned()),
+                false => self.links.fault(view.next_hop.key),
+            };
+            (view, fault)
+        })
     }
 }

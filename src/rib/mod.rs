@@ -51,6 +51,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod waste;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -71,6 +72,7 @@ pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
+pub use waste::Waste;
 
 use crate::model::{EntityId, Prefix, TableId, Turn};
 
@@ -103,6 +105,8 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
+    /// What ended and is still to be freed.
+    waste: Waste,
 }
 
 impl Rib {
@@ -111,7 +115,7 @@ impl Rib {
         let mut tables = BTreeMap::new();
         for (instance, configured) in &policy.instances {
             if let Instance::Ready(settings) = configured {
-                for family in &settings.families {
+                for family in settings.families.keys() {
                     let id = TableId { instance: *instance, family: *family };
                     tables.insert(id, table::Table::default());
                 }
@@ -138,6 +142,7 @@ impl Rib {
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),
+            waste: Waste::default(),
         }
     }
 

@@ -102,7 +102,7 @@ impl Rib {
             self.check_list(owner, list)?;
         }
         self.check_private(offer.private)?;
-        let views = offer.views.within(self.policy.table(table)?.views)?;
+        let views = offer.views.within(self.policy.views(table)?)?;
         let most = self.policy.limits.next_hops_per_route as usize;
         if offer.next_hops.len() > most {
             let count = offer.next_hops.len();

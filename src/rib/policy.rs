@@ -33,10 +33,8 @@ pub enum Instance {
 /// What an instance is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InstanceSettings {
-    /// The families it has tables for.
-    pub families: Vec<Family>,
-    /// The views routes can be offered in.
-    pub views: ViewSet,
+    /// The families it has tables for, and the views that each table's routes can be offered in.
+    pub families: BTreeMap<Family, ViewSet>,
     /// Whether a route that leads nowhere now yields to one that leads somewhere.
     pub viability: Viability,
     /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
@@ -130,8 +128,7 @@ pub struct Limits {
 impl Default for InstanceSettings {
     fn default() -> Self {
         Self {
-            families: Family::ALL.into(),
-            views: ViewSet(3),
+            families: Family::ALL.map(|family| (family, ViewSet(3))).into(),
             viability: Viability::First,
             kernel_table: Some(KernelTable::MAIN),
         }
@@ -179,7 +176,7 @@ impl Default for Limits {
             opaque_entities: 16,
             opaque_memory: 64 << 20,
             private_bytes: 256,
-            route_lists: 1024,
+            route_lists: 512,
             route_lists_per_client: 64,
             enumerations: 1024,
             enumerations_per_client: 16,
@@ -203,6 +200,14 @@ impl Policy {
         Self { instances: BTreeMap::from([(InstanceId(0), instance)]), ..Self::default() }
     }
 
+    /// The views that routes of this table can be offered in.
+    ///
+    /// # Errors
+    /// As [`Policy::table`].
+    pub fn views(&self, id: TableId) -> Result<ViewSet, Error> {
+        Ok(self.table(id)?.views(id.family))
+    }
+
     /// The settings of the instance that has this table.
     ///
     /// # Errors
@@ -213,12 +218,19 @@ impl Policy {
                 .because(format_args!("instance {} is not configured", id.instance))),
             Some(Instance::Broken(fault)) => Err(ErrorKind::BadConfiguration
                 .because(format_args!("instance {} is misconfigured: {fault}", id.instance))),
-            Some(Instance::Ready(settings)) if !settings.families.contains(&id.family) => {
+            Some(Instance::Ready(settings)) if !settings.families.contains_key(&id.family) => {
                 Err(ErrorKind::FileNotFound
                     .because(format_args!("instance {} has no {}", id.instance, id.family)))
             }
             Some(Instance::Ready(settings)) => Ok(settings),
         }
+    }
+}
+
+impl InstanceSettings {
+    /// The views of a family's table; none without such a table.
+    pub fn views(&self, family: Family) -> ViewSet {
+        self.families.get(&family).copied().unwrap_or_default()
     }
 }
 

@@ -136,7 +136,7 @@ impl Pair {
         assert_eq!(route.rank.preference.0, naive.preference);
         assert_eq!(route.rank.metric.0, naive.metric);
         assert_eq!((route.flags.0, route.views.0), (naive.flags, naive.views));
-        assert_eq!((route.private(), route.list()), (&*naive.private, naive.list));
+        assert_eq!((route.private(), view.list), (&*naive.private, naive.list));
         assert_eq!(u64::from(route.generation), naive.generation, "the generation of route {id}");
         assert_eq!(route.state, RouteState::Created);
         let expires = match naive.expiry {

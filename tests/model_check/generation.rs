@@ -118,14 +118,14 @@ fn update() -> impl Strategy<Value = UpdateCommand> {
 }
 
 fn walk() -> impl Strategy<Value = WalkCommand> {
-    (any::<bool>(), views(), 0..4u8, prefix(), weighted(0.3, any::<u8>()), 0..16u8, any::<u8>())
+    (any::<bool>(), views(), 0..4u8, prefix(), weighted(0.3, any::<u8>()), 0..40u8, any::<u8>())
         .prop_map(|(routes, views, start, prefix, owned_by, criteria, value)| WalkCommand {
             routes,
             views,
             start,
             prefix,
             owned_by,
-            criteria: if criteria < 8 { 0 } else { criteria },
+            criteria: if (8..32).contains(&criteria) { criteria } else { 0 },
             value,
         })
 }

@@ -196,6 +196,14 @@ impl Rib {
         if key.interface != InterfaceIndex(0) && !self.links.exists(key.interface) {
             return refuse("there is no such interface");
         }
+        Self::check_way(family, key)
+    }
+
+    /// Whether a next hop can be like that, if there is the interface.
+    pub(in crate::rib) fn check_way(family: Family, key: NextHopKey) -> Result<()> {
+        let refuse = |why: &str| {
+            Err(ErrorKind::InvalidParameter.because(format_args!("next hop {key}: {why}")))
+        };
         match key.address {
             None if key.interface == InterfaceIndex(0) => {
                 refuse("without an address an interface is needed")

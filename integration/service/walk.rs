@@ -186,7 +186,8 @@ const KINDS: [&[&str]; 2] = [
         "via 2001:db8:c::9 dev north",
         "dev north",
         "via 2001:db8:a::7 dev west weight 3, via 2001:db8:c::7 dev north weight 1",
-        "via 2001:db8:b::7 dev east weight 256, via 2001:db8:c::7 dev north weight 17",
+        // An entity's next hop has one weight, and one of weight 1 would pass for a spare here.
+        "via 2001:db8:b::7 dev east weight 256, via 2001:db8:c::6 dev north weight 17",
         "via fd99::9 dev west",
         "blackhole",
         "unreachable",

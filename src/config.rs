@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     model::{Family, InstanceId, KernelTable, Preference, Protocol, ViewSet},
-    rib::{Instance, InstanceSettings, Levels, Limits, Policy, Viability},
+    rib::{Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability},
 };
 
 /// All that is configured.
@@ -79,6 +79,8 @@ struct InstanceSection {
     fib: bool,
     #[serde(default)]
     viability: ViabilitySetting,
+    #[serde(default)]
+    resolve_via_default: bool,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -251,7 +253,11 @@ fn instance(
         ViabilitySetting::First => Viability::First,
         ViabilitySetting::Ignored => Viability::Ignored,
     };
-    Ok(InstanceSettings { families, viability, kernel_table })
+    let via_default = match section.resolve_via_default {
+        false => ViaDefault::Refused,
+        true => ViaDefault::Allowed,
+    };
+    Ok(InstanceSettings { families, viability, via_default, kernel_table })
 }
 
 fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
@@ -309,7 +315,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 47, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 49, "a key was added or removed: say so there");
     }
 
     #[test]

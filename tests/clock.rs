@@ -1,17 +1,19 @@
-//! What happens to times to live when somebody sets the clock: nothing. The service runs with a wall
-//! clock that the test sets, which takes the C compiler that Rust links with.
+//! The service with a wall clock that the test sets: no time to live follows it, and when it breaks,
+//! which makes whoever asks for the time panic, the service ends where everybody sees it. This takes
+//! the C compiler that Rust links with.
 #![allow(clippy::print_stdout, reason = "the reason of a skip has to be seen")]
 
 mod support;
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     process::Command,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rtmd::model::Family;
-use support::{Client, NO_FIB, PrivateBus, Service, details, eventually, found};
+use support::{Client, NO_FIB, PrivateBus, Service, details, eventually, found, refusal};
 
 const STATIC: u32 = 10006;
 const DAY: i64 = 24 * 60 * 60;
@@ -73,4 +75,26 @@ async fn setting_the_clock_of_the_machine_changes_no_time_to_live() {
         let lived = offered.elapsed();
         assert!((3.0..8.0).contains(&lived.as_secs_f64()), "it lived {lived:?}");
     }
+}
+
+/// A task that panics would leave a service that looks alive and never answers.
+#[tokio::test]
+async fn a_panic_in_a_call_ends_the_service_and_leaves_nobody_waiting() {
+    const ABORT: i32 = 6;
+    let bus = PrivateBus::start();
+    let Some(mut service) = serve(&bus) else { return };
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let other = Client::register(&bus, Family::Ipv6, STATIC).await;
+    fs::write(bus.path("setting"), "broken").unwrap();
+    let route = details([]);
+    let answer = client.entity.add_route("10.0.0.0/8", &route, 0);
+    let answer = tokio::time::timeout(Duration::from_secs(20), answer).await;
+    assert!(refusal(answer.expect("an answer")).0.contains("NoReply"));
+    assert_eq!(service.end().signal(), Some(ABORT));
+    assert!(service.log().contains("panicked at"), "{}", service.log());
+
+    let gone = tokio::time::timeout(Duration::from_secs(20), other.table.get_routes("::/0")).await;
+    gone.expect("an answer").expect_err("nobody is there");
+    let _next = bus.serve(NO_FIB);
+    Client::register(&bus, Family::Ipv4, STATIC).await;
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rtmd::{
     bus::wire::{Details, RouteItem},
-    client::EntityProxy,
+    client::{EntityProxy, NotificationProxy},
     model::Family,
 };
-use support::{Client, NO_FIB, PrivateBus, details, refusal};
-use zbus::{Connection, Message, MessageStream, wire::ObjectPath};
+use support::{Client, NO_FIB, PrivateBus, details, own_state, refusal};
+use zbus::{
+    Connection, Message, MessageStream, OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath,
+};
 
 /// The longest message that dbus-daemon takes (`max_message_size`); it disconnects who sends more.
 const LONGEST: usize = 32 << 20;
@@ -176,6 +178,58 @@ async fn a_call_whose_answer_would_be_longer_than_the_bus_takes_is_refused() {
         assert!(text.ends_with(" bytes, the service sends 16777216 at most"), "{text}");
     }
     client.add("10.0.0.0/8", "127.0.0.2").await.expect("the service is still there");
+}
+
+/// As long as a bus takes, and a little less: none is too long to be read, and none of these is right.
+#[tokio::test]
+async fn the_longest_strings_paths_and_arrays_are_refused_and_change_nothing() {
+    const ROOM: usize = LONGEST - 4096;
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let (id, _) = client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let changes = client.table.register_for_change_notification(0, 1, 0).await.unwrap();
+    let before = own_state(&client.entity, &client.table).await;
+
+    let text = "1".repeat(ROOM);
+    let path = OwnedObjectPath::try_from(format!("/{text}")).unwrap();
+    let ids = vec![id; ROOM / 8];
+    // Four bytes of length, three of text, the zero.
+    let texts = vec!["::1"; ROOM / 8];
+    let (none, entity) = (details([]), client.entity.inner());
+    let (manager, table) = (client.manager.inner(), client.table.inner());
+    let changes = NotificationProxy::builder(&client.connection).path(changes).build();
+    let changes = changes.await.unwrap();
+    let changes = changes.inner();
+    let option = |key: &str, value: Variant<'_>| {
+        Details::from([(key.to_owned(), OwnedVariant::try_from(value).unwrap())])
+    };
+    let long_label = option("label", text.as_str().into());
+    let long_list = option("list", path.as_ref().into());
+    let many_next_hops = option("next-hops", ids.clone().into());
+    let refused = [
+        refusal(manager.call::<_, _, OwnedObjectPath>("GetTable", &(0u32, &text)).await),
+        refusal(table.call::<_, _, ()>("GetRoutes", &(&text,)).await),
+        refusal(entity.call::<_, _, ()>("AddRoute", &(&text, &none, 0u32)).await),
+        refusal(register(manager, &long_label).await),
+        refusal(entity.call::<_, _, ()>("AddRoute", &("10.1.0.0/16", &long_list, 0u32)).await),
+        refusal(entity.call::<_, _, ()>("UpdateRoute", &(id, &long_list)).await),
+        refusal(entity.call::<_, _, ()>("AddRoute", &("10.1.0.0/16", &many_next_hops, 0u32)).await),
+        refusal(entity.call::<_, _, ()>("DeleteRoutes", &(&ids,)).await),
+        refusal(entity.call::<_, _, ()>("AddPrefixes", &(&texts, &none, 0u32)).await),
+        refusal(changes.call::<_, _, ()>("IgnoreChangedDestinations", &(&texts,)).await),
+    ];
+    for (place, (name, text)) in refused.iter().enumerate() {
+        let known = ["InvalidData", "InvalidHandle", "InvalidParameter", "NoSystemResources"];
+        assert!(known.contains(&name.as_str()), "{place}: {name}: {:.200}", text);
+        assert!(text.len() < 4096, "{place}: a sentence of {} bytes", text.len());
+    }
+    assert_eq!(own_state(&client.entity, &client.table).await, before);
+    client.add("10.1.0.0/16", "127.0.0.2").await.expect("the service is still there");
+}
+
+async fn register(manager: &zbus::Proxy<'_>, options: &Details) -> zbus::Result<()> {
+    manager.call("RegisterEntity", &(0u32, "ipv6", STATIC, 0u32, options)).await
 }
 
 /// The message that is as long as the bus takes, by the length of a name in it.

@@ -68,10 +68,11 @@ impl Entity {
     }
 
     /// Finds the next hop with this address and interface and updates it, or adds it; the change
-    /// flag 1 says that it was added. Interface 0: found by the address; address "": the
-    /// destination is on the link. Options: "flags" u (1: remote, not on a link); "weight" u from 1
-    /// to 256; "remote-destination" s, what leads to a remote one; "private" ay, what only the owner
-    /// gets to see. Errors: AccessDenied, InvalidParameter, NotEnoughMemory.
+    /// flag 1 says that it was added. Interface 0: found by the address, among the networks of the
+    /// links and then among the routes; address "": the destination is on the link. Options: "flags"
+    /// u (1: remote, found among the routes whatever the links are); "weight" u from 1 to 256;
+    /// "remote-destination" s, what leads to a remote one; "private" ay, what only the owner gets to
+    /// see. Errors: AccessDenied, InvalidParameter, NotEnoughMemory.
     #[zbus(out_args("id", "change_flags"))]
     async fn add_next_hop(
         &self,

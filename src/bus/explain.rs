@@ -4,7 +4,7 @@ use super::{
     convert::{detail, next_hop_info},
     wire::Details,
 };
-use crate::rib::{Candidate, Explanation, NextHopFault, NextHopView};
+use crate::rib::{Candidate, ExplainedNextHop, Explanation};
 
 /// Prefix, candidates, the kernel's side.
 pub(super) fn explanation(found: &Explanation<'_>) -> (String, Vec<Details>, Details) {
@@ -45,8 +45,8 @@ fn candidate(place: u32, of: &Candidate<'_>) -> Details {
 }
 
 /// A next hop as everywhere else, in one dictionary.
-fn next_hop((view, fault): &(NextHopView<'_>, Option<NextHopFault>)) -> Details {
-    let info = next_hop_info(view, false);
+fn next_hop(of: &ExplainedNextHop<'_>) -> Details {
+    let info = next_hop_info(&of.view, false);
     let mut details = info.more;
     if let Some(name) = details.remove("interface") {
         details.insert("interface-name".to_owned(), name);
@@ -54,8 +54,11 @@ fn next_hop((view, fault): &(NextHopView<'_>, Option<NextHopFault>)) -> Details 
     detail(&mut details, "id", info.id);
     detail(&mut details, "address", info.address);
     detail(&mut details, "interface", info.interface);
-    if let Some(fault) = fault {
+    if let Some(fault) = &of.fault {
         detail(&mut details, "reason", fault.as_str());
+    }
+    if let Some(way) = &of.way {
+        detail(&mut details, "way", way.as_str());
     }
     details
 }

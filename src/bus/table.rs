@@ -133,8 +133,10 @@ impl Table {
     /// or lost, "id" t, "owner" t, "label" s, "protocol" u, "protocol-name" s, "preference" u,
     /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each
     /// with "id" t, "address" s, "interface" u, "interface-name" s, "weight" u, "viable" b,
-    /// "resolved-via" a(su) and, where it leads nowhere, "reason" s. Only the first 1024 next hops
-    /// of all candidates are told; "next-hops-untold" t says how many more a candidate has.
+    /// "resolved-via" a(su) and, where it leads nowhere, "reason" s; where other routes lead to it,
+    /// "way" s says by which, and "resolved-through" as, "resolved-weights" au and
+    /// "resolved-interfaces" as are told, too. Only the first 1024 next hops of all candidates are
+    /// told; "next-hops-untold" t says how many more a candidate has.
     ///
     /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state" s, "reason" s, "error" s
     /// (the kernel's words if it refused), "kernel-table" u. Errors: NotFound, InvalidParameter.

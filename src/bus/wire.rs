@@ -126,7 +126,8 @@ pub struct NextHopInfo {
     /// `RTM_NEXTHOP_FLAGS_*`.
     pub flags: u32,
     /// `interface` s, `weight` u, `viable` b, `resolved-via` a(su), `remote-destination` s, and to the
-    /// owner `private` ay.
+    /// owner `private` ay; where routes lead to it, `resolved-weights` au, `resolved-interfaces` as
+    /// and `resolved-through` as.
     pub more: Details,
 }
 

@@ -71,6 +71,9 @@ impl RouteFlags {
     /// Chosen like any other, but not for the kernel (`RTM_ROUTE_FLAGS_INACTIVE`).
     pub const INACTIVE: Self = Self(0x0008);
 
+    /// One of the addresses of this machine (`RTM_ROUTE_FLAGS_MYSELF`).
+    pub const MYSELF: Self = Self(0x0040);
+
     /// What keeps a best route from being forwarded by, in one way or another
     /// (`RTM_ROUTE_FLAGS_FORWARDING`).
     pub const FORWARDING: Self = Self(0x000F);

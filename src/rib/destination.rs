@@ -151,7 +151,8 @@ impl Destination {
         election
     }
 
-    fn elect_one(
+    /// The best route of the view among those that are eligible.
+    pub(super) fn elect_one(
         &self,
         view: View,
         viability: Viability,

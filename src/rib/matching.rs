@@ -96,7 +96,7 @@ impl Rib {
         let in_views = views.is_empty()
             || route.state == RouteState::Created && !route.views.intersection(views).is_empty();
         let has_interface = |interface: InterfaceIndex| {
-            view.next_hops.iter().any(|id| self.interface_of(*id) == Some(interface))
+            view.next_hops.iter().any(|id| self.has_interface(*id, interface))
         };
         in_views
             && wanted.owner.is_none_or(|owner| route.owner == owner)

@@ -40,6 +40,7 @@ mod nexthops;
 mod offer;
 mod opaque;
 mod policy;
+mod recursion;
 mod reelection;
 mod resolve;
 mod route;
@@ -60,13 +61,13 @@ pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
 pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
-pub use explain::{Candidate, Explanation, NextHopFault};
+pub use explain::{Candidate, ExplainedNextHop, Explanation};
 pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
-pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
+pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability};
 pub use resolve::LinkNews;
 pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
@@ -87,6 +88,8 @@ pub struct Rib {
     next_hops: nexthops::NextHops,
     statics: statics::Statics,
     links: resolve::Links,
+    /// Routes that would lean on themselves, with the next hops by which they would.
+    denied: recursion::Denied,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
     /// Tables whose routes an administrator keeps out of the kernel for now.
@@ -129,6 +132,7 @@ impl Rib {
             next_hops: nexthops::NextHops::default(),
             statics: statics::Statics::default(),
             links: resolve::Links::default(),
+            denied: recursion::Denied::new(),
             link_news: LinkNews::default(),
             withheld: BTreeSet::new(),
             waiting: VecDeque::new(),

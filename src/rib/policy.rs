@@ -37,8 +37,21 @@ pub struct InstanceSettings {
     pub families: BTreeMap<Family, ViewSet>,
     /// Whether a route that leads nowhere now yields to one that leads somewhere.
     pub viability: Viability,
+    /// Whether a next hop can be reached by the default route.
+    pub via_default: ViaDefault,
     /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
     pub kernel_table: Option<KernelTable>,
+}
+
+/// What a default route is to next hops that only it leads to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ViaDefault {
+    /// No way: a default says that nothing is known of an address, so a next hop that was lost would
+    /// be looked for where everything goes.
+    #[default]
+    Refused,
+    /// A way like any other.
+    Allowed,
 }
 
 /// What it counts in the choice of the best route that packets can follow a route now.
@@ -77,6 +90,9 @@ pub struct Limits {
     pub next_hops: u32,
     /// Different lists of next hops that one entity's routes have (`NotEnoughMemory`).
     pub next_hop_lists: u32,
+    /// Addresses of next hops that are looked up in the tables, because they are on no connected
+    /// network (`NotEnoughMemory`): what one change of a route can make the service do.
+    pub looked_up_addresses: u32,
     /// Next hops of one route (`InvalidParameter`, RTMv2 gap 27).
     #[serde(rename = "max-next-hops")]
     pub next_hops_per_route: u32,
@@ -130,6 +146,7 @@ impl Default for InstanceSettings {
         Self {
             families: Family::ALL.map(|family| (family, ViewSet(3))).into(),
             viability: Viability::First,
+            via_default: ViaDefault::Refused,
             kernel_table: Some(KernelTable::MAIN),
         }
     }
@@ -166,6 +183,7 @@ impl Default for Limits {
             routes_per_destination: 1024,
             next_hops: 65_536,
             next_hop_lists: 65_536,
+            looked_up_addresses: 16_384,
             next_hops_per_route: 64,
             handles: 1000,
             expiry_answer: 5000,

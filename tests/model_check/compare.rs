@@ -211,8 +211,8 @@ impl Pair {
             assert_eq!((told.owner, told.key, told.deleted), (hop.owner, hop.key, hop.deleted));
             assert_eq!((told.flags.0, u32::from(told.weight.get())), (hop.flags, hop.weight));
             assert_eq!((told.remote, &*told.private), (hop.remote, &*hop.private));
-            let way_out = self.naive.way_out(hop).filter(|_| !hop.deleted);
-            assert_eq!(found.resolved.map(|hop| hop.interface), way_out);
+            let lead = self.naive.lead(hop.id);
+            assert_eq!((&*told.hops, told.through), (&*lead.hops, lead.through), "{}", hop.key);
             let by_key = self.rib.find_next_hop(hop.owner, hop.key).ok().map(|found| found.id);
             let expected = self.naive.find_hop(hop.owner, hop.key).map(|found| found.id);
             assert_eq!(by_key, expected);

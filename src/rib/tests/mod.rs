@@ -13,6 +13,7 @@ mod methods;
 mod next_hops;
 mod notification;
 mod opaque;
+mod recursion;
 mod registration;
 mod routes;
 mod statics;

@@ -23,7 +23,7 @@ use machine::{Machine, dump};
 use rtmd::{
     fib::{FibOp, RouteOp, Support},
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent, privilege},
-    model::{Family, KernelTable, Prefix, TableId, Wish},
+    model::{Family, KernelTable, Prefix, TableId, VrfPlace, Wish},
 };
 use world::{forwarding, index, ip, ip_batch, ours, routes, with_links};
 
@@ -389,8 +389,14 @@ fn links_and_addresses_are_told_at_the_start_and_when_they_change() {
         runtime.block_on(async {
             let west = index("west");
             let name = "west".to_owned();
-            let link =
-                |state| WatchEvent::Link(LinkEvent::Set { index: west, name: name.clone(), state });
+            let link = |state| {
+                WatchEvent::Link(LinkEvent::Set {
+                    index: west,
+                    name: name.clone(),
+                    state,
+                    vrf: VrfPlace::default(),
+                })
+            };
             let address = "192.0.2.1".parse().unwrap();
             let prefix: Prefix = "192.0.2.0/24".parse().unwrap();
 
@@ -437,7 +443,12 @@ fn after_an_overrun_everything_is_told_again() {
             events_until(&mut watch, |event| *event == WatchEvent::Resync).await;
             let again = events_until(&mut watch, |event| *event == WatchEvent::DumpComplete).await;
             let (index, name) = (index("west"), "west".to_owned());
-            let up = WatchEvent::Link(LinkEvent::Set { index, name, state: LinkState::Up });
+            let up = WatchEvent::Link(LinkEvent::Set {
+                index,
+                name,
+                state: LinkState::Up,
+                vrf: VrfPlace::default(),
+            });
             assert!(again.contains(&up), "{again:?}");
         });
     });

@@ -75,6 +75,9 @@ struct InstanceSection {
     ipv4_views: Option<Vec<u8>>,
     ipv6_views: Option<Vec<u8>>,
     kernel_table: Option<u32>,
+    vrf: Option<String>,
+    #[serde(default)]
+    interfaces: BTreeSet<String>,
     #[serde(default = "yes")]
     fib: bool,
     #[serde(default)]
@@ -105,6 +108,9 @@ impl Default for Config {
     }
 }
 
+/// Finds the kernel table of a VRF by its name, or says why there is none.
+pub type VrfTable<'f> = &'f dyn Fn(&str) -> Result<u32, String>;
+
 impl Config {
     fn new(fib: Fib, policy: Policy) -> Self {
         let Fib { protocol, metric, next_hop_objects } = fib;
@@ -115,9 +121,9 @@ impl Config {
     ///
     /// # Errors
     /// When it is there and cannot be used, with the line where that can be told.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub fn load(path: &Path, vrf_table: VrfTable<'_>) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text),
+            Ok(text) => Self::parse(&text, vrf_table),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(ConfigError::Unreadable(error)),
         }
@@ -127,7 +133,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, vrf_table: VrfTable<'_>) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(ConfigError::Malformed)?;
         let protocol = file.fib.protocol;
         // 1 to 4 are the kernel's and the administrator's own.
@@ -135,7 +141,7 @@ impl Config {
             return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
         }
         let policy = Policy {
-            instances: instances(file.instance)?,
+            instances: instances(file.instance, vrf_table)?,
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
         };
@@ -193,7 +199,10 @@ fn check_limits(limits: Limits) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
-fn instances(sections: Vec<toml::Table>) -> Result<BTreeMap<InstanceId, Instance>, ConfigError> {
+fn instances(
+    sections: Vec<toml::Table>,
+    vrf_table: VrfTable<'_>,
+) -> Result<BTreeMap<InstanceId, Instance>, ConfigError> {
     if sections.is_empty() {
         return Ok(Policy::standard().instances);
     }
@@ -204,7 +213,7 @@ fn instances(sections: Vec<toml::Table>) -> Result<BTreeMap<InstanceId, Instance
         let id = id.and_then(|id| u16::try_from(id).ok()).map(InstanceId).ok_or_else(|| {
             impossible("each [[instance]] needs an id, a whole number from 0 to 65535")
         })?;
-        let instance = match instance(section, &mut kernel_tables) {
+        let instance = match instance(section, &mut kernel_tables, vrf_table) {
             Ok(settings) => Instance::Ready(settings),
             Err(fault) => Instance::Broken(fault),
         };
@@ -219,6 +228,7 @@ fn instances(sections: Vec<toml::Table>) -> Result<BTreeMap<InstanceId, Instance
 fn instance(
     section: toml::Table,
     kernel_tables: &mut BTreeSet<u32>,
+    vrf_table: VrfTable<'_>,
 ) -> Result<InstanceSettings, String> {
     let section: InstanceSection =
         section.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
@@ -239,17 +249,27 @@ fn instance(
     if families.is_empty() {
         return Err("families is empty".into());
     }
-    let kernel_table = match (section.fib, section.kernel_table, section.id) {
+    let configured = match (section.kernel_table, &section.vrf) {
+        (Some(table), Some(vrf)) => {
+            return Err(format!(
+                "kernel-table {table} and vrf {vrf:?} are both set: the VRF's table is the instance's"
+            ));
+        }
+        (None, Some(vrf)) => Some(vrf_table(vrf)?),
+        (table, None) => table,
+    };
+    let kernel_table = match (section.fib, configured, section.id) {
         (false, None, _) => None,
         (false, Some(table), _) => {
-            return Err(format!("kernel-table {table} is set, and fib = false"));
+            let key = if section.vrf.is_some() { "vrf" } else { "kernel-table" };
+            return Err(format!("{key} is set (table {table}), and fib = false"));
         }
         (true, Some(0 | 253 | 255), _) => {
             return Err("kernel-table cannot be 0, 253 or 255, which are the kernel's own".into());
         }
         (true, Some(table), _) => Some(KernelTable(table)),
         (true, None, 0) => Some(KernelTable::MAIN),
-        (true, None, _) => return Err("kernel-table is needed, or fib = false".into()),
+        (true, None, _) => return Err("kernel-table or vrf is needed, or fib = false".into()),
     };
     if let Some(KernelTable(table)) = kernel_table
         && !kernel_tables.insert(table)
@@ -264,7 +284,13 @@ fn instance(
         false => ViaDefault::Refused,
         true => ViaDefault::Allowed,
     };
-    Ok(InstanceSettings { families, viability, via_default, kernel_table })
+    for name in &section.interfaces {
+        if !(1..=15).contains(&name.len()) {
+            return Err(format!("interfaces has {name:?}, and a name has 1 to 15 bytes"));
+        }
+    }
+    let interfaces = section.interfaces;
+    Ok(InstanceSettings { families, viability, via_default, kernel_table, interfaces })
 }
 
 fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
@@ -299,12 +325,19 @@ fn yes() -> bool {
 mod tests {
     use super::*;
 
+    fn vrf_table(name: &str) -> Result<u32, String> {
+        match name {
+            "red" => Ok(1001),
+            _ => Err(format!("there is no VRF {name}")),
+        }
+    }
+
     fn fault(text: &str) -> String {
-        Config::parse(text).expect_err(text).to_string()
+        Config::parse(text, &vrf_table).expect_err(text).to_string()
     }
 
     fn broken(text: &str, id: u16) -> String {
-        match &Config::parse(text).unwrap().policy.instances[&InstanceId(id)] {
+        match &Config::parse(text, &vrf_table).unwrap().policy.instances[&InstanceId(id)] {
             Instance::Broken(fault) => fault.clone(),
             Instance::Ready(settings) => panic!("{settings:?}"),
         }
@@ -312,8 +345,11 @@ mod tests {
 
     #[test]
     fn an_empty_file_and_a_missing_one_mean_all_defaults() {
-        assert_eq!(Config::parse("").unwrap(), Config::default());
-        assert_eq!(Config::load(Path::new("/nonexistent/rtmd.toml")).unwrap(), Config::default());
+        assert_eq!(Config::parse("", &vrf_table).unwrap(), Config::default());
+        assert_eq!(
+            Config::load(Path::new("/nonexistent/rtmd.toml"), &vrf_table).unwrap(),
+            Config::default()
+        );
     }
 
     #[test]
@@ -321,7 +357,7 @@ mod tests {
         let readme = include_str!("../README.md").lines().skip_while(|line| *line != "```toml");
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
-        assert_eq!(Config::parse(&text).unwrap(), Config::default());
+        assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
         assert_eq!(text.matches(" = ").count(), 61, "a key was added or removed: say so there");
     }
 
@@ -351,7 +387,7 @@ mod tests {
     fn an_instance_that_makes_no_sense_leaves_the_others_alone() {
         let text = "[[instance]]\nid = 0\n[[instance]]\nid = 7\nkernel-table = 254\n";
         assert_eq!(broken(text, 7), "kernel-table 254 belongs to another instance already");
-        let config = Config::parse(text).unwrap();
+        let config = Config::parse(text, &vrf_table).unwrap();
         assert!(matches!(config.policy.instances[&InstanceId(0)], Instance::Ready(_)));
     }
 

@@ -110,7 +110,7 @@ pub(crate) fn configured(
 /// Waits until the service manager hears that rtmd is ready. It listens no longer than that: rtmd
 /// would wait for one whose queue is full.
 #[expect(clippy::needless_pass_by_value, reason = "the socket ends here")]
-fn await_ready(manager: UnixDatagram, service: &Service) {
+pub(crate) fn await_ready(manager: UnixDatagram, service: &Service) {
     manager.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let mut said = [0; 1024];
     loop {

@@ -5,19 +5,47 @@ use std::io;
 use crate::{
     clock,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent},
-    rib::Rib,
+    model::KernelTable,
+    rib::{Policy, Rib},
     shared::SharedRib,
 };
 
+/// All links and addresses there are.
+pub(super) struct Known(Vec<WatchEvent>);
+
 /// Waits until all links and addresses there are have been told.
-pub(super) async fn learn(watch: &mut Watch, rib: &SharedRib) -> io::Result<()> {
+pub(super) async fn learn(watch: &mut Watch) -> io::Result<Known> {
+    let mut told = Vec::new();
     loop {
-        let event = watch.next().await.ok_or_else(lost)?;
-        let complete = event == WatchEvent::DumpComplete;
-        rib.with(|rib| handle(rib, event));
-        if complete {
-            return Ok(());
+        match watch.next().await.ok_or_else(lost)? {
+            WatchEvent::Resync => told.clear(),
+            event => {
+                let complete = event == WatchEvent::DumpComplete;
+                told.push(event);
+                if complete {
+                    return Ok(Known(told));
+                }
+            }
         }
+    }
+}
+
+impl Known {
+    /// A RIB that begins with them.
+    pub(super) fn rib(self, policy: Policy) -> Rib {
+        let mut rib = Rib::new(policy);
+        for event in self.0 {
+            handle(&mut rib, event);
+        }
+        rib
+    }
+
+    /// The kernel table of the VRF with this name.
+    pub(super) fn vrf_table(&self, name: &str) -> Option<KernelTable> {
+        self.0.iter().find_map(|event| match event {
+            WatchEvent::Link(LinkEvent::Set { name: it, vrf, .. }) if it == name => vrf.is_vrf,
+            _ => None,
+        })
     }
 }
 
@@ -35,8 +63,9 @@ pub(super) async fn follow(watch: &mut Watch, rib: &SharedRib) -> io::Error {
 
 fn handle(rib: &mut Rib, event: WatchEvent) {
     match event {
-        WatchEvent::Link(LinkEvent::Set { index, name, state }) => {
+        WatchEvent::Link(LinkEvent::Set { index, name, state, vrf }) => {
             rib.handle_link(index, &name, state == LinkState::Up);
+            rib.handle_vrf_place(index, vrf);
         }
         WatchEvent::Link(LinkEvent::Gone { index }) => rib.handle_link_gone(index),
         WatchEvent::Address(AddressEvent::Added { index, address, prefix }) => {

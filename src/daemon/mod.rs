@@ -30,9 +30,9 @@ use crate::{
     clock,
     config::{Config, ConfigError},
     kernel::{Watch, privilege},
-    model::{Error, ErrorKind},
+    model::{Error, ErrorKind, KernelTable},
     netlink::Signature,
-    rib::{Instance, Policy, Rib},
+    rib::{Instance, Policy},
     shared::SharedRib,
 };
 use static_routes::StaticRoutes;
@@ -100,7 +100,9 @@ impl Failure {
 /// # Errors
 /// When it cannot start, or cannot go on.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let config = Config::load(&options.config)
+    let mut watched = Watch::start().map_err(Failure::Kernel)?;
+    let links = links::learn(&mut watched).await.map_err(Failure::Kernel)?;
+    let config = load(&options.config, |name| links.vrf_table(name))
         .map_err(|error| Failure::Config(options.config.clone(), error))?;
     report_broken_instances(&config, &options.config)?;
     let _lock = lock(&options.runtime_directory)?;
@@ -108,16 +110,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
     let with_objects = config.next_hop_objects;
-    let rib = SharedRib::new(Rib::new(config.policy));
+    let rib = SharedRib::new(links.rib(config.policy));
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
         privilege::check().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Failure::Privilege(error),
             _ => Failure::Kernel(error),
         })?;
     }
-    let mut watched = Watch::start().map_err(Failure::Kernel)?;
-    links::learn(&mut watched, &rib).await.map_err(Failure::Kernel)?;
-
     let epoch = new_epoch();
     let facts = Facts {
         epoch,
@@ -131,9 +130,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             rib.restore_static_route(table, route, clock::now());
         }
     });
-    let file = options.config.clone();
+    let (file, known) = (options.config.clone(), rib.clone());
     let administration = Administration {
-        read_configuration: Box::new(move || read_again(&file, signature, with_objects)),
+        read_configuration: Box::new(move || {
+            let config = load(&file, |name| known.with(|rib| rib.vrf_table(name)));
+            read_again(config, &file, signature, with_objects)
+        }),
         keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
@@ -181,8 +183,13 @@ async fn reload_on_signal(service: &Service) {
 }
 
 /// The configuration as it is in the file now, as far as it can take effect without a restart.
-fn read_again(file: &Path, signature: Signature, with_objects: bool) -> Result<Policy, Error> {
-    let config = Config::load(file).map_err(|error| {
+fn read_again(
+    config: Result<Config, ConfigError>,
+    file: &Path,
+    signature: Signature,
+    with_objects: bool,
+) -> Result<Policy, Error> {
+    let config = config.map_err(|error| {
         let file = file.display();
         ErrorKind::BadConfiguration
             .because(format_args!("{file}: {error}; the configuration in force stays"))
@@ -193,6 +200,22 @@ fn read_again(file: &Path, signature: Signature, with_objects: bool) -> Result<P
             .because("the [fib] section has changed, which takes a restart; nothing was changed"));
     }
     Ok(config.policy)
+}
+
+/// Reads the configuration, which may name VRFs that the kernel has.
+fn load(
+    file: &Path,
+    vrf_table: impl Fn(&str) -> Option<KernelTable>,
+) -> Result<Config, ConfigError> {
+    Config::load(file, &|name| {
+        let table = vrf_table(name).ok_or_else(|| {
+            format!(
+                "there is no VRF {name:?}: make it before rtmd starts (ip link add {name} type vrf \
+                 table 1000), or set kernel-table instead of vrf"
+            )
+        })?;
+        Ok(table.0)
+    })
 }
 
 /// Says what is wrong with which instance; with all of them there is nothing to serve.

@@ -28,7 +28,7 @@ use netlink_packet_core::{
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkMessage},
+    link::{InfoData, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use netlink_sys::AsyncSocket;
 use rtnetlink::MulticastGroup;
@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use super::socket::enlarge_receive_buffer;
-use crate::model::{InterfaceIndex, Prefix};
+use crate::model::{InterfaceIndex, KernelTable, Prefix, VrfPlace};
 
 /// How many events wait for the listener.
 const QUEUE: usize = 256;
@@ -80,6 +80,8 @@ pub enum LinkEvent {
         name: String,
         /// Whether it carries packets.
         state: LinkState,
+        /// Whether it is a VRF or may be in one.
+        vrf: VrfPlace,
     },
     /// The link is not there any more, and its addresses neither: of those there may be no event.
     Gone {
@@ -338,14 +340,32 @@ fn link_set(link: LinkMessage) -> Option<LinkEvent> {
         return None;
     }
     let up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
-    let name = link.attributes.into_iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name),
-        _ => None,
-    })?;
+    let mut name = None;
+    let mut vrf = VrfPlace::default();
+    for attribute in link.attributes {
+        match attribute {
+            LinkAttribute::IfName(it) => name = Some(it),
+            // 0 is said of a link that has just been released.
+            LinkAttribute::Controller(master) if master != 0 => {
+                vrf.master = Some(InterfaceIndex(master));
+            }
+            LinkAttribute::LinkInfo(about) => vrf.is_vrf = about.iter().find_map(vrf_table),
+            _ => {}
+        }
+    }
     Some(LinkEvent::Set {
         index: InterfaceIndex(link.header.index),
-        name,
+        name: name?,
         state: if up { LinkState::Up } else { LinkState::Down },
+        vrf,
+    })
+}
+
+fn vrf_table(about: &LinkInfo) -> Option<KernelTable> {
+    let LinkInfo::Data(InfoData::Vrf(attributes)) = about else { return None };
+    attributes.iter().find_map(|attribute| match attribute {
+        InfoVrf::TableId(table) => Some(KernelTable(*table)),
+        _ => None,
     })
 }
 

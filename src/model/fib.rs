@@ -134,6 +134,15 @@ pub struct FibCounts {
     pub failed: usize,
 }
 
+/// What a link has to do with VRFs (ip-vrf(8)).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct VrfPlace {
+    /// The link it is a part of: for all that is known here, that can be a VRF, a bridge or a bond.
+    pub master: Option<InterfaceIndex>,
+    /// The kernel table of the VRF that it is itself.
+    pub is_vrf: Option<KernelTable>,
+}
+
 impl KernelTable {
     /// The table that packets are looked up in without further rules.
     pub const MAIN: Self = Self(254);

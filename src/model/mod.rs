@@ -19,7 +19,7 @@ pub use entity::{Caller, EntityId, EntityKey, EntityState, InstanceId, Protocol,
 pub use error::{Error, ErrorKind, Result, quoted};
 pub use fib::{
     FibCounts, FibStatus, Forwarding, GroupId, Hop, KernelTable, Member, NextHopObject, ObjectId,
-    Target, Wish,
+    Target, VrfPlace, Wish,
 };
 pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};

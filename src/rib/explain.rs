@@ -11,7 +11,7 @@ use super::{
     destination::Claim,
     entities::Entity,
     nexthops::{NextHop, NextHopView},
-    policy::ViaDefault,
+    policy::{InstanceSettings, ViaDefault},
     recursion::MOST_LEVELS,
     resolve::Course,
     table::{Best, LookUp, RouteView},
@@ -238,7 +238,9 @@ impl Rib {
             return None;
         }
         let is_remote = next_hop.flags.contains(NextHopFlags::REMOTE);
-        Some(match (self.links.course(next_hop.key, next_hop.flags), next_hop.through) {
+        let settings = self.policy.table(next_hop.table).ok()?;
+        let course = self.links.course(settings, next_hop.key, next_hop.flags);
+        Some(match (course, next_hop.through) {
             (Course::LookUp(_), Some((table, to))) => self.dead_end(next_hop, table, to),
             (Course::LookUp(address), None) => {
                 let table = TableId { family: Family::of(address), ..next_hop.table };
@@ -252,17 +254,32 @@ impl Rib {
                 match is_remote {
                     true => format!("no route leads to {address}{but}"),
                     false => format!(
-                        "no interface that is up has a network with {address}, and no route leads \
-                         there{but}"
+                        "no interface {}that is up has a network with {address}, and no route \
+                         leads there{but}",
+                        self.whose_interfaces(settings)
                     ),
                 }
             }
             _ if is_remote => "it is flagged as remote and has no address to look for".to_owned(),
             _ => match self.links.name(next_hop.key.interface) {
+                Some(name) if !self.links.is_allowed(settings, next_hop.key.interface) => {
+                    format!("interface {name} is not among the instance's (interfaces)")
+                }
                 Some(name) => format!("interface {name} is down"),
                 None => format!("there is no interface {}", next_hop.key.interface),
             },
         })
+    }
+
+    fn whose_interfaces(&self, settings: &InstanceSettings) -> String {
+        let among = match settings.interfaces.is_empty() {
+            true => "",
+            false => "among the instance's (interfaces) ",
+        };
+        match settings.kernel_table.filter(|table| self.links.is_vrf(*table)) {
+            Some(table) => format!("of the VRF with table {table} {among}"),
+            None => among.to_owned(),
+        }
     }
 
     /// Why a next hop leads nowhere that a destination leads to.

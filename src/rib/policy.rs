@@ -2,7 +2,7 @@
 //!
 //! The configuration file is read elsewhere; this is what it says, with every default spelled out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +39,11 @@ pub struct InstanceSettings {
     pub viability: Viability,
     /// Whether a next hop can be reached by the default route.
     pub via_default: ViaDefault,
-    /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
+    /// The kernel's table for its unicast view; `None` keeps it out of the kernel. If it is the
+    /// table of a VRF, addresses are those of that VRF's interfaces, otherwise of those in no VRF.
     pub kernel_table: Option<KernelTable>,
+    /// The interfaces that its next hops may lead out by; none for all.
+    pub interfaces: BTreeSet<String>,
 }
 
 /// What a default route is to next hops that only it leads to.
@@ -174,6 +177,7 @@ impl Default for InstanceSettings {
             viability: Viability::First,
             via_default: ViaDefault::Refused,
             kernel_table: Some(KernelTable::MAIN),
+            interfaces: BTreeSet::new(),
         }
     }
 }

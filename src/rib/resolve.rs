@@ -13,10 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Rib, arena::Slot, nexthops::NextHop, recursion::Start};
+use super::{Rib, arena::Slot, nexthops::NextHop, policy::InstanceSettings, recursion::Start};
 use crate::model::{
-    Family, Hop, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Prefix, PrefixMap, TableId,
-    Weight,
+    Family, Hop, InterfaceIndex, KernelTable, NextHopFlags, NextHopId, NextHopKey, Prefix,
+    PrefixMap, TableId, VrfPlace, Weight,
 };
 
 /// The interfaces of the machine, as the kernel tells them.
@@ -28,6 +28,8 @@ pub(super) struct Links {
     incoming: Option<BTreeMap<InterfaceIndex, Link>>,
     /// The connected networks, each with its links and how many addresses each has in it.
     networks: PrefixMap<BTreeMap<InterfaceIndex, usize>>,
+    /// The kernel tables of VRFs.
+    vrfs: BTreeSet<KernelTable>,
 }
 
 /// What decides where a next hop leads.
@@ -59,6 +61,7 @@ pub struct LinkNews {
 struct Link {
     name: String,
     up: bool,
+    place: VrfPlace,
     /// Its addresses, each with the network that comes with it.
     addresses: BTreeSet<(IpAddr, Prefix)>,
 }
@@ -69,6 +72,7 @@ impl Default for Links {
             by_index: BTreeMap::new(),
             incoming: Some(BTreeMap::new()),
             networks: PrefixMap::new(),
+            vrfs: BTreeSet::new(),
         }
     }
 }
@@ -95,21 +99,26 @@ impl Links {
         self.by_index.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index)
     }
 
-    /// What decides where the next hop leads now.
-    pub(super) fn course(&self, key: NextHopKey, flags: NextHopFlags) -> Course {
+    /// What decides where the next hop of an instance leads now.
+    pub(super) fn course(
+        &self,
+        settings: &InstanceSettings,
+        key: NextHopKey,
+        flags: NextHopFlags,
+    ) -> Course {
         let interface = match (key.address, key.interface) {
             (Some(address), _) if flags.contains(NextHopFlags::REMOTE) => {
                 return Course::LookUp(address);
             }
             // There is nothing to look up.
             (None, _) if flags.contains(NextHopFlags::REMOTE) => return Course::Nowhere,
-            (Some(address), InterfaceIndex(0)) => match self.towards(address) {
+            (Some(address), InterfaceIndex(0)) => match self.towards(settings, address) {
                 Some(interface) => interface,
                 None => return Course::LookUp(address),
             },
             (_, index) => index,
         };
-        match self.is_up(interface) {
+        match self.is_up(interface) && self.is_allowed(settings, interface) {
             true => Course::Out(Hop { gateway: key.address, interface, weight: Weight::ONE }),
             false => Course::Nowhere,
         }
@@ -119,11 +128,37 @@ impl Links {
         self.by_index.get(&index).is_some_and(|link| link.up)
     }
 
-    /// The interface with the most specific network around the address, among those that are up.
-    fn towards(&self, address: IpAddr) -> Option<InterfaceIndex> {
+    /// Whether next hops of the instance may lead out by an interface.
+    pub(super) fn is_allowed(&self, settings: &InstanceSettings, index: InterfaceIndex) -> bool {
+        let names = &settings.interfaces;
+        names.is_empty() || self.name(index).is_some_and(|name| names.contains(name))
+    }
+
+    /// Whether addresses of an instance are those of an interface's networks: the same ones may mean
+    /// another thing in each VRF.
+    fn is_of(&self, settings: &InstanceSettings, index: InterfaceIndex) -> bool {
+        let place = |index| self.by_index.get(&index).map(|link: &Link| link.place);
+        let master = place(index).and_then(|it| it.master).and_then(place);
+        let vrf = master.and_then(|it| it.is_vrf);
+        vrf == settings.kernel_table.filter(|table| self.is_vrf(*table))
+    }
+
+    /// Whether it is the table of a VRF.
+    pub(super) fn is_vrf(&self, table: KernelTable) -> bool {
+        self.vrfs.contains(&table)
+    }
+
+    /// The interface with the most specific network around the address, among those of the instance
+    /// that are up.
+    fn towards(&self, settings: &InstanceSettings, address: IpAddr) -> Option<InterfaceIndex> {
         let around = self.networks.cover_values(&Prefix::host(address));
         // From the shortest to the longest, so the last one is the answer.
-        around.filter_map(|links| links.keys().find(|index| self.is_up(**index))).last().copied()
+        let is_usable = |index: &&InterfaceIndex| {
+            self.is_up(**index)
+                && self.is_allowed(settings, **index)
+                && self.is_of(settings, **index)
+        };
+        around.filter_map(|links| links.keys().find(is_usable)).last().copied()
     }
 
     fn networks_of(&self, index: InterfaceIndex) -> Vec<Prefix> {
@@ -178,10 +213,14 @@ impl Rib {
     /// An interface is there, under this name and in this state.
     pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) {
         let link = self.links.told().entry(index).or_default();
-        if link.name != name {
+        let renamed = link.name != name;
+        if renamed {
             name.clone_into(&mut link.name);
         }
-        if link.up != up {
+        if link.up == up && renamed {
+            // An instance may have interfaces by name.
+            self.handle_link_changed(index, &self.links.networks_of(index));
+        } else if link.up != up {
             link.up = up;
             if up {
                 self.link_news.gained = true;
@@ -189,6 +228,18 @@ impl Rib {
                 self.link_news.lose(index);
                 self.link_news.down.insert(index);
             }
+            self.handle_link_changed(index, &self.links.networks_of(index));
+        }
+    }
+
+    /// An interface came into a VRF, left it, or is one, as it was told before or not.
+    pub fn handle_vrf_place(&mut self, index: InterfaceIndex, place: VrfPlace) {
+        let link = self.links.told().entry(index).or_default();
+        let before = mem::replace(&mut link.place, place);
+        if before.is_vrf != place.is_vrf {
+            // It is not known which instance has meant what by which address.
+            self.resolve_all_again();
+        } else if before != place {
             self.handle_link_changed(index, &self.links.networks_of(index));
         }
     }
@@ -204,6 +255,9 @@ impl Rib {
                     self.links.disconnect(index, *network);
                 }
                 self.handle_link_changed(index, &networks);
+            }
+            if link.place.is_vrf.is_some() {
+                self.resolve_all_again();
             }
         }
     }
@@ -256,6 +310,14 @@ impl Rib {
                     self.links.connect(index, network);
                 }
             }
+            self.resolve_all_again();
+        }
+    }
+
+    fn resolve_all_again(&mut self) {
+        if self.links.is_settled() {
+            let links = self.links.by_index.values();
+            self.links.vrfs = links.filter_map(|link| link.place.is_vrf).collect();
             let all: Vec<NextHopId> = self.next_hops.live().collect();
             self.resolve_again(&all);
         }
@@ -277,6 +339,11 @@ impl Rib {
     fn handle_network_changed(&mut self, network: Prefix) {
         let concerned: Vec<NextHopId> = self.next_hops.places.in_network(network).collect();
         self.resolve_again(&concerned);
+    }
+
+    /// The kernel table of the VRF with this name.
+    pub fn vrf_table(&self, name: &str) -> Option<KernelTable> {
+        self.links.by_index.get(&self.links.index(name)?)?.place.is_vrf
     }
 
     /// The name of an interface.
@@ -310,9 +377,11 @@ impl Rib {
     /// Settles what decides where a next hop leads; adds to `start` what follows from that.
     fn set_course(&mut self, id: NextHopId, start: &mut Start) {
         let Some(next_hop) = self.next_hops.get(id) else { return };
-        let course = match next_hop.deleted {
-            true => Course::Nowhere,
-            false => self.links.course(next_hop.key, next_hop.flags),
+        let course = match self.policy.table(next_hop.table) {
+            Ok(settings) if !next_hop.deleted => {
+                self.links.course(settings, next_hop.key, next_hop.flags)
+            }
+            _ => Course::Nowhere,
         };
         let target = match course {
             Course::LookUp(address) => Some((next_hop.table_for(address), address)),

@@ -192,14 +192,16 @@ impl Rib {
     ) -> Result<()> {
         let limit = self.policy.limits.looked_up_addresses;
         let places = &self.next_hops.places;
-        let fresh =
-            next_hops.into_iter().filter(|(key, flags)| match self.links.course(*key, *flags) {
+        let settings = self.policy.table(table)?;
+        let fresh = next_hops.into_iter().filter(|(key, flags)| {
+            match self.links.course(settings, *key, *flags) {
                 Course::LookUp(address) => !places.is_looked_up(
                     TableId { family: Family::of(address), ..table },
                     Prefix::host(address),
                 ),
                 Course::Out(_) | Course::Nowhere => false,
-            });
+            }
+        });
         let fresh = fresh.count();
         if fresh > 0 && places.looked_up() + fresh > limit as usize {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(

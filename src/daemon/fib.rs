@@ -268,7 +268,7 @@ impl Keeper<'_> {
                 return;
             }
             Found::Objects(DumpNews::Restarted) | Found::Routes(DumpNews::Restarted) => {
-                self.planner.begin_reading(doubt);
+                self.planner.handle_reading_restarted(doubt);
                 return;
             }
             Found::Objects(DumpNews::Complete) | Found::Routes(DumpNews::Complete) => {

@@ -200,13 +200,25 @@ impl Planner {
         table.map(|(id, table)| Doubt::Table(*id, table.kernel))
     }
 
-    /// A dump begins, also when it begins again: what it told so far is void.
+    /// A dump begins.
     pub fn begin_reading(&mut self, doubt: Doubt) {
         match doubt {
             Doubt::Objects => self.objects.begin_reading(),
             Doubt::Table(id, _) => {
                 if let Some(table) = self.tables.get_mut(&id) {
                     table.mirror.begin_reading();
+                }
+            }
+        }
+    }
+
+    /// The dump begins again: what it told so far is void.
+    pub fn handle_reading_restarted(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Objects => self.objects.begin_reading_again(),
+            Doubt::Table(id, _) => {
+                if let Some(table) = self.tables.get_mut(&id) {
+                    table.mirror.begin_reading_again();
                 }
             }
         }

@@ -87,6 +87,8 @@ pub struct Settled {
 pub enum Tampering {
     /// A route of ours is gone.
     Gone,
+    /// The same, by the kernel itself: that is no fight.
+    Dropped,
     /// There is one with our protocol and metric; `None` for a shape that is never written here.
     Ours {
         /// What it does.
@@ -317,7 +319,7 @@ impl Mirror {
         objects: &mut Objects,
     ) -> Option<Settled> {
         let meanwhile = match what {
-            Tampering::Gone | Tampering::Overwritten => Meanwhile::Lost,
+            Tampering::Gone | Tampering::Dropped | Tampering::Overwritten => Meanwhile::Lost,
             Tampering::Ours { replaced: true, target: Some(_) } => Meanwhile::Replaced,
             Tampering::Ours { .. } => Meanwhile::Added,
         };
@@ -350,10 +352,29 @@ impl Mirror {
                 (Stage::Waiting { .. }, Fact::Absent) => return None, // for something else
                 _ => {}
             }
-            if work.fights.is_one(to, now) {
+            if what != Tampering::Dropped && work.fights.is_one(to, now) {
                 return work.leave_alone(to, state, now, objects);
             }
             work.look_again(to, state, objects);
+            settled(state, objects)
+        })
+    }
+
+    /// What may have been in the way here is gone: it is tried again at once, but not without end.
+    pub(super) fn handle_room(
+        &mut self,
+        to: Prefix,
+        now: Instant,
+        objects: &mut Objects,
+    ) -> Option<Settled> {
+        self.destinations.get(&to)?;
+        self.update(to, objects, |work, state, objects| {
+            let Stage::Waiting { due } = state.stage else { return None };
+            if work.fights.is_one(to, now) {
+                return None;
+            }
+            work.retries.cancel(to, due);
+            work.plan(to, state, objects);
             settled(state, objects)
         })
     }

@@ -174,6 +174,13 @@ impl Planner {
         }
     }
 
+    /// A stranger's route with our metric is gone, which may have been in the way of one of ours.
+    pub fn handle_room(&mut self, table: KernelTable, to: Prefix, now: Instant) {
+        if let Some(id) = self.by_kernel.get(&(table, to.family())).copied() {
+            self.change(id, to, |mirror, objects| mirror.handle_room(to, now, objects));
+        }
+    }
+
     /// Whether this next-hop object was made here.
     pub fn knows(&self, id: ObjectId) -> bool {
         self.objects.knows(id)

@@ -69,7 +69,7 @@ fn what_came_beside_a_route_of_ours_is_cleared_also_when_one_of_them_was_replace
 
 #[test]
 fn what_took_the_place_of_ours_is_replaced() {
-    for what in [ours("via 2", true), Tampering::Overwritten, Tampering::Gone] {
+    for what in [ours("via 2", true), Tampering::Overwritten, Tampering::Gone, Tampering::Dropped] {
         let mut case = Case::at_rest("via 1");
         case.tampered(what);
         assert_eq!(case.all_ops(), ["replace 10.0.0.0/8 via 192.0.2.1 dev 2"]);
@@ -183,4 +183,32 @@ fn who_changes_a_route_again_and_again_is_answered_once_a_second() {
         assert_eq!(tamper(1), (None, 1));
         assert_eq!(tamper(0), (Some(FibStatus::Failed), 0));
     }
+}
+
+#[test]
+fn what_the_kernel_drops_again_and_again_is_no_fight() {
+    let mut case = Case::at_rest("via 1");
+    for _ in 0..20 {
+        assert_eq!(case.tampered(Tampering::Dropped), None);
+        assert_eq!(case.all_ops(), ["replace 10.0.0.0/8 via 192.0.2.1 dev 2"]);
+    }
+}
+
+#[test]
+fn what_a_stranger_was_in_the_way_of_is_tried_at_once_when_that_goes_and_not_without_end() {
+    let mut case = Case::at_rest("via 1");
+    let go = |case: &mut Case| {
+        case.mirror.handle_room(prefix(TO), case.now, &mut case.objects);
+        case.mirror.counts().pending
+    };
+    assert_eq!(go(&mut case), 0, "it waits for nothing");
+    let mut case = Case::refusing();
+    for _ in 0..5 {
+        assert_eq!(go(&mut case), 1);
+        case.op();
+        case.refused(TO, libc::ENETUNREACH);
+    }
+    assert_eq!(go(&mut case), 0);
+    case.wait(60);
+    assert_eq!(case.mirror.counts().pending, 1);
 }

@@ -122,7 +122,7 @@ async fn a_choice_is_explained() {
     assert_eq!(
         text(second, "reason"),
         "not viable: next hop 203.0.113.1 on interface 0: no interface that is up has a network \
-         with 203.0.113.1"
+         with 203.0.113.1, and no route leads there"
     );
     let next_hops: Vec<Details> = first["next-hops"].clone().try_into().unwrap();
     assert_eq!(text(&next_hops[0], "interface-name"), "lo");

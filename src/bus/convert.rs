@@ -1,5 +1,7 @@
 //! From the core's words to the wire's.
 
+use std::sync::Arc;
+
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 
 use super::wire;
@@ -7,7 +9,8 @@ use crate::{
     clock,
     model::{EntityId, Hop, ListId, NotificationId, TableId},
     rib::{
-        BestChange, DestinationView, Entity, NextHopView, Profile, RouteSnapshot, RouteView, Tenure,
+        BestChange, DestinationView, Entity, FibResult, NextHopView, Profile, RouteSnapshot,
+        RouteView, Tenure,
     },
 };
 
@@ -34,14 +37,6 @@ pub(super) fn notification_path(id: NotificationId) -> OwnedObjectPath {
 /// The object of a route list.
 pub(super) fn list_path(owner: EntityId, id: ListId) -> OwnedObjectPath {
     path(format!("{}/list/{}", entity_path(owner), id.0))
-}
-
-/// The list whose object this is, if it is one.
-pub(super) fn list_id(list: &ObjectPath<'_>) -> Option<ListId> {
-    let numbers = list.as_str().strip_prefix(wire::ROOT)?.strip_prefix("/entity/")?;
-    let (entity, list) = numbers.split_once("/list/")?;
-    entity.parse::<u64>().ok()?;
-    list.parse().ok().map(ListId)
 }
 
 /// A path made of words and numbers of ours, which is always a valid one.
@@ -103,6 +98,12 @@ pub(super) fn destination_info(found: &DestinationView) -> wire::DestinationInfo
     }
 }
 
+/// As `FibResult` tells it.
+pub(super) fn fib_result(result: FibResult) -> (u64, String, String) {
+    let FibResult { route, status, error } = result;
+    (route.0.get(), status.name().to_owned(), error.unwrap_or_default())
+}
+
 /// `own`: whether it is told to its owner, who alone gets to see some of it.
 pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
     let route = view.route;
@@ -142,7 +143,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
 }
 
 pub(super) fn best_change(change: &BestChange) -> wire::BestChange {
-    let told = |route: &Option<RouteSnapshot>| -> Vec<wire::RouteInfo> {
+    let told = |route: &Option<Arc<RouteSnapshot>>| -> Vec<wire::RouteInfo> {
         route.iter().map(|route| route_info(&route.view(), false)).collect()
     };
     wire::BestChange {

@@ -9,6 +9,7 @@ mod deadlines;
 mod fib;
 mod links;
 mod notifier;
+mod reelections;
 mod static_routes;
 
 use std::{
@@ -146,6 +147,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         () = announce(&service, announced) => Err(Failure::BusLost),
         error = fib::keep(&rib, signature, with_objects, &state) => Err(Failure::Kernel(error)),
         never = deadlines::keep(&rib) => match never {},
+        never = reelections::keep(&rib) => match never {},
         error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
         name = stop_signal() => {

@@ -90,7 +90,19 @@ async fn storm(scene: &Scene) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     scene.in_step().await;
-    println!("{STEPS} steps in {:.1?}", began.elapsed());
+    let log = scene.service.log();
+    let [lost, lost_of_links, interrupted] = [
+        "more to tell than there was room for",
+        "reading links and addresses again",
+        "begins again",
+    ]
+    .map(|words| log.matches(words).count());
+    assert!(lost >= STEPS / 500, "events were lost {lost} times");
+    println!(
+        "{STEPS} steps in {:.1?}, events were lost {lost} times, of links {lost_of_links} times; with \
+         RUST_LOG=rtmd=debug: dumps were interrupted {interrupted} times",
+        began.elapsed()
+    );
 }
 
 fn seed() -> u64 {

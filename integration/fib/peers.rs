@@ -9,7 +9,7 @@ use std::{
 use rtmd::kernel::{PortId, RouteEvent, RouteWatch};
 
 use crate::{
-    scene::{CONFIG, Scene, fib, is_best, offer},
+    scene::{CONFIG, Scene, fib, ip_at_once, is_best, offer},
     stage::{CASES, becomes, flood, flush, in_both_ways},
     support::{Client, PrivateBus, details, eventually},
     world::{ip, ours, with_links},
@@ -162,10 +162,10 @@ async fn changes_of_ours(mut watch: RouteWatch) -> usize {
     loop {
         let event = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
         match event.expect("an event").unwrap() {
-            RouteEvent::RouteGone(route) if route.to.to_string() == "198.18.77.77/32" => {
+            RouteEvent::RouteGone { route, .. } if route.to.to_string() == "198.18.77.77/32" => {
                 return count;
             }
-            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone(route) => {
+            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone { route, .. } => {
                 count += usize::from(route.protocol == 82);
             }
             RouteEvent::ObjectSet(object) | RouteEvent::ObjectGone(object) => {
@@ -174,6 +174,56 @@ async fn changes_of_ours(mut watch: RouteWatch) -> usize {
             RouteEvent::Overrun => panic!("too many events"),
         }
     }
+}
+
+/// BIRD says "File exists" for ever, and so may we; but it heals by itself.
+#[test]
+fn a_strangers_route_in_our_place_is_told_and_left_alone_and_ours_comes_when_it_goes() {
+    in_both_ways(async |scene| {
+        for case in CASES {
+            let strangers = format!("{} dev south proto static metric 82", case.to);
+            ip(&format!("{} route add {strangers}", case.option()));
+            let before = of_strangers();
+            let rivals = case.rivals(scene, case.north, case.west).await;
+            eventually("the refusal is told", async || {
+                let routes = rivals.first.table.get_routes(case.to).await.unwrap();
+                let best = routes.iter().find(|route| is_best(route)).unwrap();
+                let error: Option<&str> =
+                    best.more.get("fib-error").and_then(|error| error.try_into().ok());
+                fib(best) == "failed" && error.is_some_and(|error| error.contains("exists"))
+            })
+            .await;
+            // Long enough for the waits between attempts to be longer than what `becomes` allows.
+            tokio::time::sleep(Duration::from_millis(3200)).await;
+            assert_eq!(of_strangers(), before);
+            ip(&format!("{} route del {strangers}", case.option()));
+            case.becomes(scene, "the stranger's route goes", case.north).await;
+            rivals.leave().await;
+        }
+    });
+}
+
+/// In the kernel a blackhole by a next-hop object goes with `lo`, and any of IPv6.
+#[test]
+fn routes_without_next_hops_outlive_the_loopback_device_which_zebra_had_to_learn() {
+    in_both_ways(async |scene| {
+        for case in CASES {
+            for what in ["blackhole", "unreachable", "prohibit"] {
+                let rivals = case.rivals(scene, what, case.west).await;
+                case.becomes(scene, "the offer", what).await;
+                assert!(ip("nexthop show").lines().all(|line| !line.contains("blackhole")));
+                for _ in 0..2 {
+                    ip_at_once("link set lo down\nlink set lo up\n");
+                    case.becomes(scene, "a flap of lo", what).await;
+                    ip("link set lo down");
+                    case.becomes(scene, "lo is down", what).await;
+                    ip("link set lo up");
+                    case.becomes(scene, "lo is up", what).await;
+                }
+                rivals.leave().await;
+            }
+        }
+    });
 }
 
 #[test]

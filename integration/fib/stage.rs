@@ -8,6 +8,10 @@ use std::{
 };
 
 use rtmd::model::Family;
+use rustix::{
+    net::sockopt::set_socket_recv_buffer_size_force,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
 
 use crate::{
     scene::{self, Scene, ip_at_once, offer},
@@ -190,4 +194,55 @@ pub(crate) fn flood() {
         }
     }
     ip_at_once(&commands);
+}
+
+/// Leaves rtmd's sockets that hear of events room for so many bytes of them; says why, if that cannot be.
+pub(crate) fn make_room_for_events(scene: &Scene, bytes: usize) -> std::io::Result<()> {
+    let pid = scene.service.pid();
+    let sockets = std::fs::read_to_string(format!("/proc/{pid}/net/netlink"))?;
+    let listening: Vec<String> = sockets
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| words[3] != "00000000")
+        .map(|words| format!("socket:[{}]", words[9]))
+        .collect();
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
+    let process = pidfd_open(raw, PidfdFlags::empty())?;
+    let mut found = 0;
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let Ok(what) = std::fs::read_link(entry.path()) else { continue };
+        if listening.iter().all(|socket| what.as_os_str() != socket.as_str()) {
+            continue;
+        }
+        let number = entry.file_name().to_str().unwrap().parse().unwrap();
+        let socket = pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
+        // The kernel doubles it for its own use.
+        set_socket_recv_buffer_size_force(&socket, bytes / 2)?;
+        found += 1;
+    }
+    assert_eq!(found, 2, "one for links, one for routes");
+    Ok(())
+}
+
+/// So many next-hop objects of others that telling of them all takes several messages.
+const CROWD: usize = 1500;
+
+/// Makes them, or takes them away.
+pub(crate) fn crowd(verb: &str) {
+    let command = |id: usize| match verb {
+        "add" => format!("nexthop add id {id} dev south proto static\n"),
+        _ => format!("nexthop del id {id}\n"),
+    };
+    ip_at_once(&(1..=CROWD).map(command).collect::<String>());
+}
+
+/// Changes others' objects as long as a dump takes, so that it is interrupted.
+pub(crate) fn interrupt() {
+    let change = |round: usize| {
+        let id = 1 + round % CROWD;
+        format!("nexthop del id {id}\nnexthop add id {id} dev south proto static\n")
+    };
+    ip_at_once(&(0..3 * CROWD).map(change).collect::<String>());
 }

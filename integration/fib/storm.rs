@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     scene::{DESTINATIONS, Scene, restore},
-    stage::{flood, flush, in_one_way},
+    stage::{crowd, flood, flush, in_one_way, interrupt, make_room_for_events},
     tampering::{delete_objects, objects},
     walk::{Random, Walk},
     world::ip,
@@ -44,13 +44,28 @@ async fn storm(scene: &Scene) {
         };
         // For whoever wants to know why it failed.
         println!("{number}: {what}");
+        let room = match number % 500 {
+            100 => 4096,
+            200 => 8 << 20,
+            _ => 0,
+        };
+        if room > 0 {
+            println!("{number}: room for {room} bytes of events");
+            if let Err(error) = make_room_for_events(scene, room) {
+                println!("skip: no hold on another process's sockets ({error})");
+            }
+        }
         if number % 500 == 250 {
-            println!("{number}: events are lost");
+            println!("{number}: events are lost, and what is read then is interrupted");
+            crowd("add");
             scene.service.signal("STOP");
             flood();
             println!("{number}: {}", tamper(&mut random));
             println!("{number}: {}", tamper(&mut random));
             scene.service.signal("CONT");
+            interrupt();
+            println!("{number}: {}", tamper(&mut random));
+            crowd("del");
         }
         if number % 200 == 199 {
             comes_to_rest(scene, &format!("step {number}")).await;
@@ -75,7 +90,19 @@ async fn storm(scene: &Scene) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     scene.in_step().await;
-    println!("{STEPS} steps in {:.1?}", began.elapsed());
+    let log = scene.service.log();
+    let [lost, lost_of_links, interrupted] = [
+        "more to tell than there was room for",
+        "reading links and addresses again",
+        "begins again",
+    ]
+    .map(|words| log.matches(words).count());
+    assert!(lost >= STEPS / 500, "events were lost {lost} times");
+    println!(
+        "{STEPS} steps in {:.1?}, events were lost {lost} times, of links {lost_of_links} times; with \
+         RUST_LOG=rtmd=debug: dumps were interrupted {interrupted} times",
+        began.elapsed()
+    );
 }
 
 fn seed() -> u64 {

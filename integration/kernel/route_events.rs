@@ -29,7 +29,9 @@ async fn next(watch: &mut RouteWatch) -> RouteEvent {
         let event = timeout(Duration::from_secs(10), watch.next()).await;
         let event = event.expect("an event").unwrap();
         let protocol = match &event {
-            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone(route) => route.protocol,
+            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone { route, .. } => {
+                route.protocol
+            }
             RouteEvent::ObjectSet(object) | RouteEvent::ObjectGone(object) => object.protocol,
             RouteEvent::Overrun => return event,
         };
@@ -56,7 +58,10 @@ fn text(event: &RouteEvent) -> String {
     match event {
         RouteEvent::RouteSet { route: set, replaced: false } => format!("set {}", route(set)),
         RouteEvent::RouteSet { route: set, replaced: true } => format!("replaced {}", route(set)),
-        RouteEvent::RouteGone(gone) => format!("gone {}", route(gone)),
+        RouteEvent::RouteGone { route: gone, by_itself: false } => format!("gone {}", route(gone)),
+        RouteEvent::RouteGone { route: gone, by_itself: true } => {
+            format!("dropped {}", route(gone))
+        }
         RouteEvent::ObjectSet(set) => format!("set {}", object(set)),
         RouteEvent::ObjectGone(gone) => format!("gone {}", object(gone)),
         RouteEvent::Overrun => "overrun".to_owned(),
@@ -199,7 +204,7 @@ fn what_our_port_does_to_objects_is_not_told_except_ipv6_routes_that_go_with_one
         told(&mut watch, "nexthop del id 2", &["gone object 2"]).await;
 
         desk.delete(3).unwrap(); // with a route of IPv6 left on it, which the kernel deletes by itself
-        assert_eq!(text(&next(&mut watch).await), "gone 2001:db8:1::/48 nhid 3");
+        assert_eq!(text(&next(&mut watch).await), "dropped 2001:db8:1::/48 nhid 3");
     });
 }
 

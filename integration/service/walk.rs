@@ -68,7 +68,14 @@ impl<'s> Walk<'s> {
             return "nothing".to_owned();
         }
         let route = offer(what, preference, metric);
-        let (id, _) = client.entity.add_route(to, &route, 0).await.unwrap();
+        let (id, _) = match client.entity.add_route(to, &route, 0).await {
+            // What there is to know of it was lost, and is on its way once more.
+            Err(error) if error.to_string().contains("no such interface") => {
+                self.scene.links_known().await;
+                client.entity.add_route(to, &route, 0).await.unwrap()
+            }
+            answer => answer.unwrap(),
+        };
         if !ids.contains(&id) {
             ids.push(id);
         }

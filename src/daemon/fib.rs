@@ -268,7 +268,8 @@ impl Keeper<'_> {
                 return;
             }
             Found::Objects(DumpNews::Restarted) | Found::Routes(DumpNews::Restarted) => {
-                self.planner.begin_reading(doubt);
+                tracing::debug!(?doubt, "it changed while it was read, which begins again");
+                self.planner.handle_reading_restarted(doubt);
                 return;
             }
             Found::Objects(DumpNews::Complete) | Found::Routes(DumpNews::Complete) => {
@@ -307,8 +308,12 @@ impl Keeper<'_> {
             {
                 self.tampered(&route, Tampering::Overwritten);
             }
-            RouteEvent::RouteGone(route) if signature.is_on(&route) => {
-                self.tampered(&route, Tampering::Gone);
+            RouteEvent::RouteGone { route, by_itself } if signature.is_on(&route) => {
+                let what = if by_itself { Tampering::Dropped } else { Tampering::Gone };
+                self.tampered(&route, what);
+            }
+            RouteEvent::RouteGone { route, .. } if route.metric == signature.metric.get() => {
+                self.planner.handle_room(route.table, route.to, Instant::now());
             }
             RouteEvent::ObjectSet(object) if self.is_ours(&object) => {
                 self.planner.handle_object(object.id, object.content.as_ref());
@@ -323,7 +328,7 @@ impl Keeper<'_> {
                 self.planner.doubt_all();
             }
             RouteEvent::RouteSet { .. }
-            | RouteEvent::RouteGone(_)
+            | RouteEvent::RouteGone { .. }
             | RouteEvent::ObjectSet(_)
             | RouteEvent::ObjectGone(_) => {}
         }
@@ -336,7 +341,7 @@ impl Keeper<'_> {
     }
 
     fn tampered(&mut self, route: &DumpedRoute, what: Tampering) {
-        tracing::debug!(table = %route.table, to = %route.to, ?what, "somebody else changed our route");
+        tracing::debug!(table = %route.table, to = %route.to, ?what, "our route was changed");
         self.planner.handle_tampering(route.table, route.to, what, Instant::now());
     }
 

@@ -71,13 +71,26 @@ pub(super) enum Stage {
         action: Action,
         /// What it puts there: if something else is wanted when the result comes, it is planned again.
         tried: Option<Target>,
-        /// Whether what this put there may be gone, or another's, by itself.
-        dropped: bool,
+        /// What happened there without us, before or after it, who knows.
+        meanwhile: Meanwhile,
     },
     /// It waits until its group is there; `refused` says that the kernel refuses that for now.
     Blocked { refused: bool },
     /// It was refused and will be tried again.
     Waiting { due: Instant },
+}
+
+/// What happened at a destination without us, the worst last.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Meanwhile {
+    #[default]
+    Nothing,
+    /// A route of ours may have gone, or a stranger's have taken its place.
+    Lost,
+    /// A route like ours took the place of another, or a place where none was.
+    Replaced,
+    /// A route like ours came beside what was there.
+    Added,
 }
 
 /// The kinds of [`super::RouteOp`].
@@ -105,6 +118,18 @@ pub(super) enum Step {
     /// What is wished is not to be had yet.
     Wait,
     Act(Action),
+}
+
+impl Fact {
+    /// What is left of the knowledge after this, whose place among our own operations is not known.
+    pub(super) fn doubt(&mut self, meanwhile: Meanwhile) {
+        match (meanwhile, &self) {
+            (Meanwhile::Added, _) => *self = Self::Unclear,
+            (Meanwhile::Lost | Meanwhile::Replaced, Self::Present(_))
+            | (Meanwhile::Replaced, Self::Absent) => *self = Self::Stale,
+            (Meanwhile::Nothing | Meanwhile::Lost | Meanwhile::Replaced, _) => {}
+        }
+    }
 }
 
 impl State {
@@ -162,13 +187,6 @@ impl State {
         [object(there), object(tried)]
     }
 
-    /// What was there may be gone.
-    pub(super) fn doubt(&mut self) {
-        if matches!(self.fact, Fact::Present(_)) {
-            self.fact = Fact::Stale;
-        }
-    }
-
     /// Notes what a finished action means for the fact. `Err` when it was a refusal in earnest.
     pub(super) fn conclude(
         &mut self,
@@ -214,22 +232,30 @@ fn is_doubtful(refusal: &Refusal) -> bool {
     matches!(refusal.errno, libc::EEXIST | libc::ENOBUFS)
 }
 
+/// Whether a route of this family says by itself that it leads by one of these links.
+pub(super) fn leads_by(
+    target: &Target,
+    family: Family,
+    links: &BTreeSet<(InterfaceIndex, Family)>,
+) -> bool {
+    match target {
+        Target::Object(_) => false, // known by the object
+        Target::Plain(forwarding) => match forwarding.as_ref() {
+            Forwarding::Unicast(hops) => {
+                hops.iter().any(|hop| links.contains(&(hop.interface, family)))
+            }
+            // IPv6 hangs these on the loopback interface, and drops them with it.
+            Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
+                family == Family::Ipv6 && links.contains(&(LOOPBACK, family))
+            }
+        },
+    }
+}
+
 impl Destination {
     /// Whether the kernel has, or may be about to have, a route to `to` by one of these links.
     pub(super) fn leads_by(&self, to: Prefix, links: &BTreeSet<(InterfaceIndex, Family)>) -> bool {
-        let family = to.family();
-        let by = |target: &Target| match target {
-            Target::Object(_) => false, // known by the object
-            Target::Plain(forwarding) => match forwarding.as_ref() {
-                Forwarding::Unicast(hops) => {
-                    hops.iter().any(|hop| links.contains(&(hop.interface, family)))
-                }
-                // IPv6 hangs these on the loopback interface, and drops them with it.
-                Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
-                    family == Family::Ipv6 && links.contains(&(LOOPBACK, family))
-                }
-            },
-        };
+        let by = |target: &Target| leads_by(target, to.family(), links);
         match self {
             Self::Nothing | Self::Wished(_) => false,
             Self::Settled(_, there) | Self::Unwanted(there) => by(there),

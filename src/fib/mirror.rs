@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Refusal, RouteOp,
-    destination::{Action, Class, Destination, Fact, Stage, State, Step},
+    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step, leads_by},
     objects::{Objects, Wanted},
     retry::{Fights, Retries},
 };
@@ -52,9 +52,25 @@ struct Work {
 #[derive(Debug)]
 enum Reading {
     Wanted,
-    /// It is being read, and has these so far.
-    Underway(Box<PrefixMap<()>>),
+    Underway(Box<Sights>),
     Done,
+}
+
+/// A dump under way. What it tells of a destination may be older than what is heard besides it.
+#[derive(Debug, Default)]
+struct Sights {
+    by_prefix: PrefixMap<Sight>,
+    /// Links that were lost since it began.
+    lost: BTreeSet<(InterfaceIndex, Family)>,
+}
+
+/// A destination in a dump.
+#[derive(Debug, Default)]
+struct Sight {
+    /// Whether it has been told of.
+    is_listed: bool,
+    /// What was heard of it since the dump began.
+    meanwhile: Meanwhile,
 }
 
 /// What there is to show about a destination after it came to rest.
@@ -71,6 +87,8 @@ pub struct Settled {
 pub enum Tampering {
     /// A route of ours is gone.
     Gone,
+    /// The same, by the kernel itself: that is no fight.
+    Dropped,
     /// There is one with our protocol and metric; `None` for a shape that is never written here.
     Ours {
         /// What it does.
@@ -160,9 +178,20 @@ impl Mirror {
         matches!(self.work.reading, Reading::Done)
     }
 
-    /// A dump begins, perhaps again from the start: what it has told so far is void.
+    /// A dump begins.
     pub(super) fn begin_reading(&mut self) {
         self.work.reading = Reading::Underway(Box::default());
+    }
+
+    /// The dump begins again: what it has told so far is void. What was heard besides it is not, because
+    /// it may have begun again before that.
+    pub(super) fn begin_reading_again(&mut self) {
+        let Reading::Underway(sights) = &mut self.work.reading else { return };
+        let before = mem::take(&mut sights.by_prefix);
+        for (to, sight) in before.iter().filter(|(_, it)| it.meanwhile != Meanwhile::Nothing) {
+            let again = Sight { is_listed: false, meanwhile: sight.meanwhile };
+            sights.by_prefix.insert(to, again);
+        }
     }
 
     /// The kernel has a route of ours; `None` for one in a shape that the mirror never writes (a
@@ -176,44 +205,46 @@ impl Mirror {
         found: Option<Target>,
         objects: &mut Objects,
     ) -> Option<Settled> {
-        let Reading::Underway(seen) = &mut self.work.reading else { return None };
-        let is_second = seen.insert(to, ()).is_some();
+        let Reading::Underway(sights) = &mut self.work.reading else { return None };
+        let sight = sights.by_prefix.entry(to).or_default();
+        let is_second = mem::replace(&mut sight.is_listed, true);
+        let mut fact = match found {
+            _ if is_second => Fact::Unclear,
+            // By an object that is not ours.
+            Some(Target::Object(id)) if !objects.is_live(id) => Fact::Stale,
+            Some(found) if leads_by(&found, to.family(), &sights.lost) => Fact::Stale,
+            Some(found) => Fact::Present(found),
+            None => Fact::Unclear,
+        };
+        fact.doubt(sight.meanwhile);
         self.update(to, objects, |work, state, objects| {
-            let fact = match found {
-                _ if is_second => Fact::Unclear,
-                // By an object that is not ours.
-                Some(Target::Object(id)) if !objects.is_live(id) => Fact::Stale,
-                Some(found) => Fact::Present(found),
-                None => Fact::Unclear,
-            };
             state.fact = fact;
-            if !matches!(state.stage, Stage::Queued | Stage::Waiting { .. }) {
-                work.plan_again(to, state, objects);
-            }
+            work.look_again(to, state, objects);
             settled(state, objects)
         })
     }
 
     /// The table has been read: what was not in it is not there.
     pub(super) fn handle_dump_complete(&mut self, objects: &mut Objects) {
-        let seen = match mem::replace(&mut self.work.reading, Reading::Done) {
-            Reading::Underway(seen) => seen,
+        let sights = match mem::replace(&mut self.work.reading, Reading::Done) {
+            Reading::Underway(sights) => sights.by_prefix,
             other => {
                 self.work.reading = other;
                 return;
             }
         };
-        let is_missing = |(to, destination): &(Prefix, &Destination)| {
-            destination.may_be_there() && seen.get(to).is_none()
+        let missing = |(to, destination): (Prefix, &Destination)| match sights.get(&to) {
+            Some(Sight { is_listed: true, .. }) => None,
+            _ if !destination.may_be_there() => None,
+            sight => Some((to, sight.map(|sight| sight.meanwhile).unwrap_or_default())),
         };
-        let missing: Vec<Prefix> =
-            self.destinations.iter().filter(is_missing).map(|(to, _)| to).collect();
-        for to in missing {
+        let missing: Vec<(Prefix, Meanwhile)> =
+            self.destinations.iter().filter_map(missing).collect();
+        for (to, meanwhile) in missing {
             self.update(to, objects, |work, state, objects| {
                 state.fact = Fact::Absent;
-                if !matches!(state.stage, Stage::Queued | Stage::Waiting { .. }) {
-                    work.plan_again(to, state, objects);
-                }
+                state.fact.doubt(meanwhile);
+                work.look_again(to, state, objects);
             });
         }
     }
@@ -230,8 +261,8 @@ impl Mirror {
         objects: &mut Objects,
     ) -> Option<Settled> {
         self.update(to, objects, |work, state, objects| {
-            let (action, tried, dropped) = match mem::replace(&mut state.stage, Stage::Idle) {
-                Stage::InFlight { action, tried, dropped } => (action, tried, dropped),
+            let (action, tried, meanwhile) = match mem::replace(&mut state.stage, Stage::Idle) {
+                Stage::InFlight { action, tried, meanwhile } => (action, tried, meanwhile),
                 other => {
                     state.stage = other;
                     return None;
@@ -248,14 +279,18 @@ impl Mirror {
             if renewed {
                 state.refusals = 0;
             }
+            let has_put = tried.is_some();
             let concluded = state.conclude(action, tried, result);
-            if dropped {
-                state.doubt();
-            }
+            state.fact.doubt(meanwhile);
             state.refresh(objects);
             match concluded {
                 Err(refusal) if !renewed => {
-                    if action == Action::Replace && matches!(state.fact, Fact::Outdated) {
+                    let in_the_way = match state.fact {
+                        Fact::Absent => false,
+                        Fact::Outdated | Fact::Unclear if action == Action::Replace => true,
+                        _ => meanwhile > Meanwhile::Lost,
+                    };
+                    if in_the_way {
                         // First that goes, then it is tried once more, and that answer is told.
                         work.plan(to, state, objects);
                         return None;
@@ -265,6 +300,9 @@ impl Mirror {
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
+                    if has_put && concluded.is_ok() {
+                        state.refusals = 0;
+                    }
                     work.plan(to, state, objects);
                     settled(state, objects)
                 }
@@ -280,43 +318,62 @@ impl Mirror {
         now: Instant,
         objects: &mut Objects,
     ) -> Option<Settled> {
-        if self.destinations.get(&to).is_none() && matches!(what, Tampering::Gone) {
-            return None;
+        let meanwhile = match what {
+            Tampering::Gone | Tampering::Dropped | Tampering::Overwritten => Meanwhile::Lost,
+            Tampering::Ours { replaced: true, target: Some(_) } => Meanwhile::Replaced,
+            Tampering::Ours { .. } => Meanwhile::Added,
+        };
+        if meanwhile == Meanwhile::Lost && self.destinations.get(&to).is_none() {
+            return None; // there was none of ours
+        }
+        if let Reading::Underway(sights) = &mut self.work.reading {
+            let sight = sights.by_prefix.entry(to).or_default();
+            sight.meanwhile = sight.meanwhile.max(meanwhile);
         }
         self.update(to, objects, |work, state, objects| {
-            let fact = match (what, &state.fact) {
-                (Tampering::Overwritten, Fact::Absent) => return None, // there was none of ours
-                (Tampering::Overwritten, _) => Fact::Stale,
-                (Tampering::Gone, Fact::Absent) => return None,
-                // The news may be older than what was written since, so whatever is there is replaced.
-                (Tampering::Gone, _) => Fact::Stale,
+            if let Stage::InFlight { meanwhile: known, .. } = &mut state.stage {
+                *known = (*known).max(meanwhile);
+                return None;
+            }
+            match (&what, &state.fact) {
                 (Tampering::Ours { target: Some(told), .. }, Fact::Present(known))
-                    if told == *known =>
+                    if told == known =>
                 {
                     return None;
                 }
-                (Tampering::Ours { target: Some(told), replaced }, known) => {
-                    match (replaced, known) {
-                        (true, _) | (false, Fact::Absent) => Fact::Present(told),
-                        (false, _) => Fact::Unclear,
-                    }
-                }
-                (Tampering::Ours { target: None, .. }, _) => Fact::Unclear,
-            };
-            if let Stage::InFlight { dropped, .. } = &mut state.stage {
-                *dropped = true;
+                // The news may be older than what was written since, so whatever is there is replaced.
+                (_, _) => state.fact.doubt(meanwhile),
+            }
+            if !matches!(state.plan(objects), Step::Act(_)) {
                 return None;
             }
-            state.fact = fact;
-            if !matches!(state.stage, Stage::Idle) || state.plan(objects) == Step::Nothing {
-                return None;
+            match (&state.stage, &state.fact) {
+                (Stage::Queued, _) => return None,
+                (Stage::Waiting { .. }, Fact::Absent) => return None, // for something else
+                _ => {}
             }
+            if what != Tampering::Dropped && work.fights.is_one(to, now) {
+                return work.leave_alone(to, state, now, objects);
+            }
+            work.look_again(to, state, objects);
+            settled(state, objects)
+        })
+    }
+
+    /// What may have been in the way here is gone: it is tried again at once, but not without end.
+    pub(super) fn handle_room(
+        &mut self,
+        to: Prefix,
+        now: Instant,
+        objects: &mut Objects,
+    ) -> Option<Settled> {
+        self.destinations.get(&to)?;
+        self.update(to, objects, |work, state, objects| {
+            let Stage::Waiting { due } = state.stage else { return None };
             if work.fights.is_one(to, now) {
-                work.wait(to, state, now);
-                let message = "another program keeps changing this route".to_owned();
-                let error = Some(Refusal { errno: libc::EBUSY, message });
-                return Some(Settled { status: FibStatus::Failed, error });
+                return None;
             }
+            work.retries.cancel(to, due);
             work.plan(to, state, objects);
             settled(state, objects)
         })
@@ -331,6 +388,9 @@ impl Mirror {
         if lost.is_empty() {
             return;
         }
+        if let Reading::Underway(sights) = &mut self.work.reading {
+            sights.lost.extend(lost);
+        }
         let concerned = self.destinations.iter();
         let concerned: Vec<Prefix> = concerned
             .filter(|(to, destination)| destination.leads_by(*to, lost))
@@ -338,9 +398,11 @@ impl Mirror {
             .collect();
         for to in concerned {
             self.update(to, objects, |work, state, objects| {
-                state.doubt();
+                state.fact.doubt(Meanwhile::Lost);
                 match &mut state.stage {
-                    Stage::InFlight { dropped, .. } => *dropped = true,
+                    Stage::InFlight { meanwhile, .. } => {
+                        *meanwhile = (*meanwhile).max(Meanwhile::Lost);
+                    }
                     Stage::Idle => work.plan(to, state, objects),
                     Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
                 }
@@ -410,7 +472,7 @@ impl Mirror {
                     }
                     (_, _) => (RouteOp::Uninstall, None),
                 };
-                state.stage = Stage::InFlight { action, tried, dropped: false };
+                state.stage = Stage::InFlight { action, tried, meanwhile: Meanwhile::Nothing };
                 work.in_flight += 1;
                 Some(op)
             });
@@ -492,12 +554,44 @@ impl Work {
         }
     }
 
-    /// The same for one that may wait for its group.
-    fn plan_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
-        if let (Stage::Blocked { .. }, Some(wish)) = (&state.stage, state.wish) {
-            objects.unblock(wish, (self.table, to));
+    /// The same for one of which something new is known. What is there and is not to be there does
+    /// not stay until the kernel may be asked again for what it refused.
+    fn look_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
+        match state.stage {
+            Stage::Queued | Stage::InFlight { .. } => return,
+            Stage::Waiting { .. } if matches!(state.fact, Fact::Absent) => return,
+            Stage::Waiting { due } => self.retries.cancel(to, due),
+            Stage::Blocked { .. } => {
+                if let Some(wish) = state.wish {
+                    objects.unblock(wish, (self.table, to));
+                }
+            }
+            Stage::Idle => {}
         }
         self.plan(to, state, objects);
+    }
+
+    /// Somebody changes a destination again and again: a second passes before it is repaired.
+    fn leave_alone(
+        &mut self,
+        to: Prefix,
+        state: &mut State,
+        now: Instant,
+        objects: &mut Objects,
+    ) -> Option<Settled> {
+        match state.stage {
+            Stage::Waiting { .. } => return None,
+            Stage::Blocked { .. } => {
+                if let Some(wish) = state.wish {
+                    objects.unblock(wish, (self.table, to));
+                }
+            }
+            Stage::Idle | Stage::Queued | Stage::InFlight { .. } => {}
+        }
+        self.wait(to, state, now);
+        let message = "another program keeps changing this route".to_owned();
+        let error = Some(Refusal { errno: libc::EBUSY, message });
+        Some(Settled { status: FibStatus::Failed, error })
     }
 
     /// Lets a destination wait that was refused once more.

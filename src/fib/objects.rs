@@ -144,7 +144,11 @@ enum Reading {
     /// It cannot: nothing is written until all objects have been read.
     Wanted,
     /// They are being read.
-    Underway(BTreeMap<ObjectId, Option<NextHopObject>>),
+    Underway {
+        found: BTreeMap<ObjectId, Option<NextHopObject>>,
+        /// Whether others changed some since it began, so that it has to begin again.
+        is_void: bool,
+    },
     /// It can.
     Done,
 }

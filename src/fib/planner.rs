@@ -174,6 +174,13 @@ impl Planner {
         }
     }
 
+    /// A stranger's route with our metric is gone, which may have been in the way of one of ours.
+    pub fn handle_room(&mut self, table: KernelTable, to: Prefix, now: Instant) {
+        if let Some(id) = self.by_kernel.get(&(table, to.family())).copied() {
+            self.change(id, to, |mirror, objects| mirror.handle_room(to, now, objects));
+        }
+    }
+
     /// Whether this next-hop object was made here.
     pub fn knows(&self, id: ObjectId) -> bool {
         self.objects.knows(id)
@@ -200,13 +207,25 @@ impl Planner {
         table.map(|(id, table)| Doubt::Table(*id, table.kernel))
     }
 
-    /// A dump begins, also when it begins again: what it told so far is void.
+    /// A dump begins.
     pub fn begin_reading(&mut self, doubt: Doubt) {
         match doubt {
             Doubt::Objects => self.objects.begin_reading(),
             Doubt::Table(id, _) => {
                 if let Some(table) = self.tables.get_mut(&id) {
                     table.mirror.begin_reading();
+                }
+            }
+        }
+    }
+
+    /// The dump begins again: what it told so far is void.
+    pub fn handle_reading_restarted(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Objects => self.objects.begin_reading_again(),
+            Doubt::Table(id, _) => {
+                if let Some(table) = self.tables.get_mut(&id) {
+                    table.mirror.begin_reading_again();
                 }
             }
         }

@@ -43,7 +43,13 @@ pub enum RouteEvent {
         replaced: bool,
     },
     /// A route is gone, or, of an IPv6 route with several legs, these of them.
-    RouteGone(DumpedRoute),
+    RouteGone {
+        /// As it was.
+        route: DumpedRoute,
+        /// Whether the kernel took it away by itself, with its link, its address or its object.
+        /// Otherwise somebody asked for that, unless by ioctl(2).
+        by_itself: bool,
+    },
     /// A next-hop object was created or replaced; or a group has lost a member, after that was told to be
     /// gone.
     ObjectSet(DumpedObject),
@@ -150,7 +156,10 @@ fn read(message: &Frame<'_>) -> Result<Option<RouteEvent>, DecodeError> {
             let replaced = message.flags & NLM_F_REPLACE != 0;
             DumpedRoute::decode(payload)?.map(|route| RouteEvent::RouteSet { route, replaced })
         }
-        libc::RTM_DELROUTE => DumpedRoute::decode(payload)?.map(RouteEvent::RouteGone),
+        libc::RTM_DELROUTE => {
+            let by_itself = message.port == 0;
+            DumpedRoute::decode(payload)?.map(|route| RouteEvent::RouteGone { route, by_itself })
+        }
         NEW_OBJECT => Some(RouteEvent::ObjectSet(DumpedObject::decode(payload)?)),
         DELETE_OBJECT => Some(RouteEvent::ObjectGone(DumpedObject::decode(payload)?)),
         _ => None,

@@ -21,6 +21,8 @@ pub struct Frame<'a> {
     pub flags: u16,
     /// `nlmsg_seq`: the number of the request that this answers.
     pub sequence: u32,
+    /// `nlmsg_pid`: the port of who asked for this, 0 for the kernel itself.
+    pub port: u32,
     /// What follows the header.
     pub payload: &'a [u8],
 }
@@ -34,6 +36,7 @@ pub fn frames(datagram: &[u8]) -> impl Iterator<Item = Frame<'_>> {
             kind: u16::from_ne_bytes(array_at(rest, 4)?),
             flags: u16::from_ne_bytes(array_at(rest, FLAGS_OFFSET)?),
             sequence: u32::from_ne_bytes(array_at(rest, 8)?),
+            port: u32::from_ne_bytes(array_at(rest, 12)?),
             payload: rest.get(HEADER_LENGTH..length)?,
         };
         rest = length.checked_next_multiple_of(4).and_then(|next| rest.get(next..)).unwrap_or(&[]);

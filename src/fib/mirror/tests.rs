@@ -1,6 +1,8 @@
 //! The mirror against a kernel of its own that keeps Linux's rules: one route for each key unless
 //! appended, `EEXIST`, `ESRCH`, one removal a request, replacing only the first.
 
+mod tampering;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
@@ -193,7 +195,7 @@ fn a_dump_that_begins_again_is_not_taken_for_duplicates() {
     case.want("10.0.0.0/8", "via 1");
     case.dumped("10.0.0.0/8", "via 1");
     case.dumped("11.0.0.0/8", "via 1");
-    case.mirror.begin_reading();
+    case.mirror.begin_reading_again();
     assert_eq!(case.dumped("10.0.0.0/8", "via 1"), Some(FibStatus::Installed));
     case.mirror.handle_dump_complete(&mut case.objects);
     assert_eq!(case.op(), "nothing");

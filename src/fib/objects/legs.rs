@@ -105,6 +105,10 @@ impl Legs {
         self.entries.get(&leg).is_some_and(|it| it.id.is_none() && it.refusal.is_none())
     }
 
+    pub(super) fn is_in_flight(&self, leg: Leg) -> bool {
+        self.entries.get(&leg).is_some_and(|entry| entry.in_flight)
+    }
+
     /// The next step from what the kernel has to what is wanted; none while one is under way.
     pub(super) fn step(&mut self, leg: Leg) -> Step {
         let Some(entry) = self.entries.get(&leg).filter(|entry| !entry.in_flight) else {
@@ -113,7 +117,12 @@ impl Legs {
         let unused = entry.wanted_by.is_empty() && entry.member_of.is_empty();
         match entry.id {
             Some(id) if unused => Step::Delete(id),
-            Some(id) if entry.tampered => Step::Rewrite(id),
+            Some(id) if entry.tampered => match &entry.refusal {
+                None => Step::Rewrite(id),
+                Some(refusal) if refusal.is_passing() => Step::Nothing, // until its next attempt
+                // Packets are not to follow what somebody else wrote there.
+                Some(_) => Step::Delete(id),
+            },
             Some(_) => Step::Nothing,
             None if unused => {
                 self.entries.remove(&leg);

@@ -145,9 +145,12 @@ impl Objects {
 
     /// A link is down or gone, and with it all that leads by it.
     pub(in crate::fib) fn handle_lost(&mut self, interface: InterfaceIndex) {
-        for leg in self.legs.by(interface) {
-            self.lose_leg(leg);
-        }
+        self.disturb_reading();
+        let legs = self.legs.by(interface);
+        let ids: Vec<ObjectId> = legs.iter().filter_map(|leg| self.legs.id(*leg)).collect();
+        legs.into_iter().for_each(|leg| self.lose_leg(leg));
+        // One may have been made between the loss and its news.
+        ids.into_iter().for_each(|id| self.push(Item::Stray(id)));
     }
 
     pub(super) fn lose_leg(&mut self, leg: Leg) {
@@ -178,6 +181,10 @@ impl Objects {
 
     /// Somebody else changed an object of ours, or deleted it (`None`).
     pub(in crate::fib) fn handle_event(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
+        if !(FIRST_ID..END_OF_IDS).contains(&id.0.get()) {
+            return; // none of ours has such a number
+        }
+        self.disturb_reading();
         if self.in_flight.contains_key(&id) {
             self.doubt(); // what came first is not to be told
             return;
@@ -209,7 +216,7 @@ impl Objects {
                     weight: crate::model::Weight::ONE,
                 };
                 let leg = Leg::new(&hop, *family);
-                if self.legs.id(leg).is_none() {
+                if self.legs.id(leg).is_none() && !self.legs.is_in_flight(leg) {
                     self.legs.set(leg, id); // of an earlier life, and as good as a new one
                     self.push(Item::Leg(leg));
                 } else {
@@ -264,12 +271,26 @@ impl Objects {
     }
 
     pub(in crate::fib) fn begin_reading(&mut self) {
-        self.reading = Reading::Underway(BTreeMap::new());
+        self.reading = Reading::Underway { found: BTreeMap::new(), is_void: false };
+    }
+
+    /// The dump begins again, or has done so already before what was heard last.
+    pub(in crate::fib) fn begin_reading_again(&mut self) {
+        if let Reading::Underway { found, .. } = &mut self.reading {
+            found.clear();
+        }
+    }
+
+    /// What a dump tells may be older than what is known now.
+    fn disturb_reading(&mut self) {
+        if let Reading::Underway { is_void, .. } = &mut self.reading {
+            *is_void = true;
+        }
     }
 
     /// The kernel has this; `None` for what is never written here.
     pub(in crate::fib) fn handle_found(&mut self, id: ObjectId, content: Option<NextHopObject>) {
-        if let Reading::Underway(found) = &mut self.reading
+        if let Reading::Underway { found, .. } = &mut self.reading
             && (FIRST_ID..END_OF_IDS).contains(&id.0.get())
         {
             found.insert(id, content);
@@ -279,7 +300,11 @@ impl Objects {
     /// All has been read.
     pub(in crate::fib) fn handle_reading_complete(&mut self) {
         let found = match mem::replace(&mut self.reading, Reading::Done) {
-            Reading::Underway(found) => found,
+            Reading::Underway { found, is_void: false } => found,
+            Reading::Underway { is_void: true, .. } => {
+                self.reading = Reading::Wanted;
+                return;
+            }
             other => {
                 self.reading = other;
                 return;
@@ -308,10 +333,12 @@ impl Objects {
                 None => self.push(Item::Stray(id)),
             }
         }
-        // Whatever was waiting for certainty.
-        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        // Whatever was waiting for certainty; what was refused waits on, or that would go on for ever.
+        let groups: Vec<Item> = self.groups.keys().map(|id| Item::Group(*id)).collect();
         for group in groups {
-            self.push(Item::Group(group));
+            if !self.waiting.contains(&group) {
+                self.push(group);
+            }
         }
     }
 

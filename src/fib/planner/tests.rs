@@ -1,6 +1,8 @@
 //! The planner against a kernel of its own that keeps Linux's rules of objects and routes: an object
 //! goes with its link, a group with its last member, a route with its object, and nobody is told.
 
+mod objects;
+
 use std::num::NonZeroU32;
 
 use proptest::{collection::vec, prelude::*};
@@ -42,8 +44,8 @@ fn refused<T>(errno: i32) -> Result<T, Refusal> {
 struct Kernel {
     up: BTreeSet<u32>,
     objects: BTreeMap<ObjectId, NextHopObject>,
-    /// Of each prefix, the one route with our metric, and whether it is ours.
-    routes: BTreeMap<Prefix, (Target, bool)>,
+    /// Of each prefix, the routes with our metric, first to last, and whether they are ours.
+    routes: BTreeMap<Prefix, Vec<(Target, bool)>>,
 }
 
 /// What goes wrong with an operation.
@@ -68,6 +70,22 @@ impl Kernel {
             }
             Mishap::RequestLost => refused(libc::ENOBUFS),
         }
+    }
+
+    /// What it tells when it is asked.
+    fn dump(&self, doubt: Doubt) -> Dump {
+        let (mut routes, mut objects) = (Vec::new(), Vec::new());
+        match doubt {
+            Doubt::Objects => {
+                objects.extend(self.objects.iter().map(|(id, it)| (*id, it.clone())));
+            }
+            Doubt::Table(..) => {
+                let all = self.routes.iter().flat_map(|(to, all)| all.iter().map(|it| (*to, it)));
+                let ours = all.filter(|(_, (_, ours))| *ours);
+                routes.extend(ours.map(|(to, (target, _))| (to, target.clone())));
+            }
+        }
+        Dump { doubt, has_restarted: false, routes, objects }
     }
 
     fn apply(&mut self, op: &FibOp) -> Result<(), Refusal> {
@@ -112,30 +130,41 @@ impl Kernel {
     }
 
     fn apply_to_route(&mut self, to: Prefix, op: &RouteOp) -> Result<(), Refusal> {
-        let before = self.routes.get(&to);
-        match op {
-            RouteOp::Install(_) if before.is_some() => return refused(libc::EEXIST),
-            RouteOp::Uninstall if before.is_none_or(|(_, ours)| !ours) => {
-                return refused(libc::ESRCH);
-            }
+        let there = self.routes.entry(to).or_default();
+        let target = match op {
+            RouteOp::Install(_) if !there.is_empty() => return refused(libc::EEXIST),
             RouteOp::Uninstall => {
-                self.routes.remove(&to);
+                let Some(first) = there.iter().position(|(_, ours)| *ours) else {
+                    return refused(libc::ESRCH);
+                };
+                there.remove(first);
                 return Ok(());
             }
-            RouteOp::Install(target) | RouteOp::Replace(target) => {
-                match target {
-                    Target::Object(id) if !self.objects.contains_key(id) => {
-                        return refused(libc::EINVAL);
-                    }
-                    Target::Plain(forwarding) if !self.leads(forwarding) => {
-                        return refused(libc::ENETDOWN);
-                    }
-                    Target::Object(_) | Target::Plain(_) => {}
-                }
-                self.routes.insert(to, (target.clone(), true));
+            RouteOp::Install(target) | RouteOp::Replace(target) => target,
+        };
+        match target {
+            Target::Object(id) if !self.objects.contains_key(id) => return refused(libc::EINVAL),
+            Target::Plain(forwarding) if !self.leads(forwarding) => return refused(libc::ENETDOWN),
+            Target::Object(_) | Target::Plain(_) => {}
+        }
+        self.put(to, (target.clone(), true), true);
+        Ok(())
+    }
+
+    /// Puts a route in the place of the first or, unless that is to be, behind the last one; answers
+    /// whether it took another's place.
+    fn put(&mut self, to: Prefix, route: (Target, bool), replace: bool) -> bool {
+        let there = self.routes.entry(to).or_default();
+        match there.first_mut() {
+            Some(first) if replace => {
+                *first = route;
+                true
+            }
+            _ => {
+                there.push(route);
+                false
             }
         }
-        Ok(())
     }
 
     fn leads(&self, forwarding: &Forwarding) -> bool {
@@ -147,7 +176,7 @@ impl Kernel {
 
     fn drop_object(&mut self, id: ObjectId) {
         self.objects.remove(&id);
-        self.routes.retain(|_, (target, _)| *target != Target::Object(id));
+        self.drop_routes(|target| *target == Target::Object(id));
         let mut empty = Vec::new();
         for (group, content) in &mut self.objects {
             if let NextHopObject::Group { members, .. } = content {
@@ -167,18 +196,21 @@ impl Kernel {
         let lost: Vec<ObjectId> =
             self.objects.iter().filter(|(_, it)| by(it)).map(|(id, _)| *id).collect();
         lost.into_iter().for_each(|id| self.drop_object(id));
-        self.routes.retain(|_, (target, _)| match target {
+        self.drop_routes(|target| match target {
             Target::Plain(forwarding) => match forwarding.as_ref() {
-                Forwarding::Unicast(hops) => hops.iter().all(|hop| hop.interface.0 != link),
-                _ => true,
+                Forwarding::Unicast(hops) => hops.iter().any(|hop| hop.interface.0 == link),
+                _ => false,
             },
-            Target::Object(_) => true,
+            Target::Object(_) => false,
         });
     }
 
-    /// The links that packets to a destination leave by, those of no bucket left out of account.
-    fn ways(&self, to: Prefix) -> Option<Vec<(u32, u32)>> {
-        let (target, _) = self.routes.get(&to)?;
+    fn drop_routes(&mut self, which: impl Fn(&Target) -> bool) {
+        self.routes.values_mut().for_each(|routes| routes.retain(|(target, _)| !which(target)));
+    }
+
+    /// The links that packets by a route leave by, those of no bucket left out of account.
+    fn ways(&self, target: &Target) -> Vec<(u32, u32)> {
         let hops: Vec<(u32, u32)> = match target {
             Target::Plain(forwarding) => match forwarding.as_ref() {
                 Forwarding::Unicast(hops) => {
@@ -197,7 +229,7 @@ impl Kernel {
                     (interface.0, u32::from(member.weight.get()))
                 };
                 let hops: Vec<(u32, u32)> = members.iter().map(hop).collect();
-                let Some(buckets) = buckets else { return Some(hops) };
+                let Some(buckets) = buckets else { return hops };
                 let buckets = u32::from(buckets.get());
                 let total: u32 = hops.iter().map(|(_, weight)| weight).sum();
                 let (mut weight, mut given) = (0, 0);
@@ -211,7 +243,7 @@ impl Kernel {
                 hops
             }
         };
-        Some(hops)
+        hops
     }
 }
 
@@ -224,15 +256,39 @@ enum Event {
     /// A group is left, and with it every destination that wished to be in it.
     Leave(u8),
     Send(u8),
-    Answer(Mishap),
+    /// The kernel does what comes next.
+    CarryOut(Mishap),
+    /// And says what came of it.
+    Answer,
     Down(u8),
     Up(u8),
     Wait,
     /// Somebody deletes a route, and that is told or missed.
     DeleteRoute(u8, bool),
+    /// Somebody puts a route there by a link, ours by its looks or not, in the place of another or
+    /// beside it; and that is told or missed.
+    PutRoute {
+        to: u8,
+        link: u8,
+        ours: bool,
+        replace: bool,
+        told: bool,
+    },
     /// Somebody deletes an object, and that is told or missed.
     DeleteObject(u8, bool),
+    /// Somebody makes a hop another one, by this link, and that is told or missed.
+    RewriteObject(u8, u8, bool),
+    /// What was told is heard.
+    Hear,
+    /// What happened to links is heard.
+    HearOfLinks,
     Doubt,
+    /// What the kernel has is read.
+    Read,
+    /// That begins again.
+    ReadAgain,
+    /// So many things that were read are taken in.
+    TakeIn(u8),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -242,6 +298,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(Mishap::AnswerLost),
         1 => Just(Mishap::RequestLost),
     ];
+    let told = || prop_oneof![5 => Just(true), 1 => Just(false)];
     let event = prop_oneof![
         4 => (0..5_u8, vec(0..LINKS, 0..4), proptest::option::of(0..LINKS))
             .prop_map(|(id, hops, spare)| Event::Group(id, hops, spare)),
@@ -249,15 +306,41 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (0..8_u8).prop_map(Event::Blackhole),
         1 => (0..5_u8).prop_map(Event::Leave),
         4 => (1..6_u8).prop_map(Event::Send),
-        8 => mishap.prop_map(Event::Answer),
+        8 => mishap.prop_map(Event::CarryOut),
+        8 => Just(Event::Answer),
         2 => (0..LINKS).prop_map(Event::Down),
         3 => (0..LINKS).prop_map(Event::Up),
         1 => Just(Event::Wait),
-        1 => (0..8_u8, any::<bool>()).prop_map(|(to, told)| Event::DeleteRoute(to, told)),
-        1 => (any::<u8>(), any::<bool>()).prop_map(|(id, told)| Event::DeleteObject(id, told)),
+        1 => (0..8_u8, told()).prop_map(|(to, told)| Event::DeleteRoute(to, told)),
+        3 => (0..8_u8, 0..LINKS, prop_oneof![4 => Just(true), 1 => Just(false)], any::<bool>(), told())
+            .prop_map(|(to, link, ours, replace, told)| Event::PutRoute { to, link, ours, replace, told }),
+        1 => (any::<u8>(), told()).prop_map(|(id, told)| Event::DeleteObject(id, told)),
+        2 => (any::<u8>(), 0..LINKS, told())
+            .prop_map(|(id, link, told)| Event::RewriteObject(id, link, told)),
+        5 => Just(Event::Hear),
+        3 => Just(Event::HearOfLinks),
         1 => Just(Event::Doubt),
+        6 => Just(Event::Read),
+        1 => Just(Event::ReadAgain),
+        6 => (1..10_u8).prop_map(Event::TakeIn),
     ];
     vec(event, 0..150)
+}
+
+/// What the kernel tells of others' doings.
+#[derive(Clone, Debug)]
+enum News {
+    Route(Prefix, Tampering),
+    Object(ObjectId, Option<NextHopObject>),
+}
+
+/// A dump under way: what the kernel had when it began, and has not been taken in.
+#[derive(Debug)]
+struct Dump {
+    doubt: Doubt,
+    has_restarted: bool,
+    routes: Vec<(Prefix, Target)>,
+    objects: Vec<(ObjectId, NextHopObject)>,
 }
 
 /// The kernel, the planner, and what is wished.
@@ -267,6 +350,13 @@ struct Storm {
     groups: BTreeMap<u8, (Vec<u8>, Option<u8>)>,
     wishes: BTreeMap<u8, Option<u8>>,
     in_flight: VecDeque<FibOp>,
+    answers: VecDeque<(FibOp, Result<(), Refusal>)>,
+    news: VecDeque<News>,
+    /// Links that went up or down.
+    link_news: VecDeque<(u32, bool)>,
+    /// Those that are known to be up.
+    known_up: BTreeSet<u32>,
+    dump: Option<Dump>,
     now: Instant,
     missed: bool,
 }
@@ -275,11 +365,16 @@ impl Storm {
     fn new(support: Support) -> Self {
         let kernel = Kernel { up: (1..=LINKS.into()).collect(), ..Kernel::default() };
         Self {
+            known_up: kernel.up.clone(),
             kernel,
             planner: Planner::new(support, [(table(), KernelTable(254))]),
             groups: BTreeMap::new(),
             wishes: BTreeMap::new(),
             in_flight: VecDeque::new(),
+            answers: VecDeque::new(),
+            news: VecDeque::new(),
+            link_news: VecDeque::new(),
+            dump: None,
             now: Instant::now(),
             missed: false,
         }
@@ -288,7 +383,7 @@ impl Storm {
     /// What a group comes to: its hops by links that are up, as the RIB would say.
     fn tell_group(&mut self, id: u8) {
         let Some((links, spare)) = self.groups.get(&id) else { return };
-        let is_up = |link: &&u8| self.kernel.up.contains(&(u32::from(**link) + 1));
+        let is_up = |link: &&u8| self.known_up.contains(&(u32::from(**link) + 1));
         let mut hops: Vec<Hop> = Vec::new();
         for link in links.iter().filter(is_up) {
             let hop = hop(*link, u32::from(*link) + 1);
@@ -336,116 +431,216 @@ impl Storm {
                 self.planner.handle_group_gone(group_id(id));
             }
             Event::Send(count) => self.in_flight.extend(self.planner.poll_ops(count.into())),
-            Event::Answer(mishap) => self.answer(mishap),
+            Event::CarryOut(mishap) => self.carry_out(mishap),
+            Event::Answer => self.answer(),
             Event::Down(link) => {
-                let index = u32::from(link) + 1;
-                if self.kernel.up.contains(&index) {
-                    // What is on its way is carried out before or after: before.
-                    self.kernel.link_down(index);
-                    let link = InterfaceIndex(index);
-                    self.planner.handle_lost(&[(link, Family::Ipv4)].into(), &[link].into());
-                    self.tell_groups();
+                let link = u32::from(link) + 1;
+                if self.kernel.up.contains(&link) {
+                    self.kernel.link_down(link);
+                    self.link_news.push_back((link, false));
                 }
             }
             Event::Up(link) => {
-                if self.kernel.up.insert(u32::from(link) + 1) {
-                    self.tell_groups();
-                    self.planner.hurry();
+                let link = u32::from(link) + 1;
+                if self.kernel.up.insert(link) {
+                    self.link_news.push_back((link, true));
                 }
             }
-            Event::Wait => {
-                self.now += std::time::Duration::from_secs(61);
-                self.planner.handle_deadline(self.now);
+            Event::Wait => self.wait(),
+            Event::DeleteRoute(..)
+            | Event::PutRoute { .. }
+            | Event::DeleteObject(..)
+            | Event::RewriteObject(..) => self.tamper(&event),
+            Event::Hear => self.hear(),
+            Event::HearOfLinks => self.hear_of_links(),
+            Event::Doubt => self.planner.doubt_all(),
+            Event::Read => self.read(),
+            Event::ReadAgain => {
+                if let Some(dump) = &mut self.dump {
+                    *dump = Dump { has_restarted: true, ..self.kernel.dump(dump.doubt) };
+                }
             }
+            Event::TakeIn(count) => self.take_in(count.into()),
+        }
+    }
+
+    fn tamper(&mut self, event: &Event) {
+        let mut news = Vec::new();
+        let told = match *event {
             Event::DeleteRoute(to, told) => {
                 let to = nth_prefix(to);
-                if self.kernel.routes.remove(&to).is_some() {
-                    match told {
-                        true => {
-                            let table = KernelTable(254);
-                            self.planner.handle_tampering(table, to, Tampering::Gone, self.now);
-                        }
-                        false => self.missed = true,
-                    }
+                let there = self.kernel.routes.entry(to).or_default();
+                if !there.is_empty() && there.remove(0).1 {
+                    news.push(News::Route(to, Tampering::Gone));
                 }
+                told
+            }
+            Event::PutRoute { to, link, ours, replace, told } => {
+                let (to, by) = (nth_prefix(to), hop(link, 1));
+                if !self.kernel.up.contains(&by.interface.0) {
+                    return;
+                }
+                let target = Target::Plain(Arc::new(Forwarding::Unicast([by].into())));
+                let there = self.kernel.routes.entry(to).or_default();
+                let of_a_stranger = there.iter().any(|(_, ours)| !ours);
+                let beside_a_stranger = there.len() > 1 || !replace;
+                if there.contains(&(target.clone(), ours))
+                    || (of_a_stranger || !ours) && beside_a_stranger
+                {
+                    return; // the same cannot be there twice; of strangers' beside ours nobody hears
+                }
+                let replaced = self.kernel.put(to, (target.clone(), ours), replace);
+                news.push(News::Route(
+                    to,
+                    match ours {
+                        true => Tampering::Ours { target: Some(target), replaced },
+                        false => Tampering::Overwritten,
+                    },
+                ));
+                told || !ours
             }
             Event::DeleteObject(nth, told) => {
-                let ids: Vec<ObjectId> = self.kernel.objects.keys().copied().collect();
-                let Some(id) = ids.get(usize::from(nth) % ids.len().max(1)).copied() else {
+                let before: Vec<ObjectId> = self.kernel.objects.keys().copied().collect();
+                let Some(id) = before.get(usize::from(nth) % before.len().max(1)) else { return };
+                self.kernel.drop_object(*id);
+                let gone = before.iter().filter(|id| !self.kernel.objects.contains_key(id));
+                news.extend(gone.map(|id| News::Object(*id, None)));
+                told
+            }
+            Event::RewriteObject(nth, link, told) => {
+                let mut hops = self.kernel.objects.iter_mut();
+                let is_hop = |it: &NextHopObject| matches!(it, NextHopObject::Hop { .. });
+                let hops: Vec<_> = hops.by_ref().filter(|(_, it)| is_hop(it)).collect();
+                let count = hops.len().max(1);
+                let Some((id, object)) = hops.into_iter().nth(usize::from(nth) % count) else {
                     return;
                 };
-                let before: BTreeSet<ObjectId> = ids.into_iter().collect();
-                self.kernel.drop_object(id);
-                let gone = before.iter().filter(|id| !self.kernel.objects.contains_key(id));
-                for id in gone {
-                    match told {
-                        true => self.planner.handle_object(*id, None),
-                        false => self.missed = true,
-                    }
+                let interface = hop(link, 1).interface;
+                if !self.kernel.up.contains(&interface.0) {
+                    return;
+                }
+                *object = NextHopObject::Hop { family: Family::Ipv4, gateway: None, interface };
+                news.push(News::Object(*id, Some(object.clone())));
+                told
+            }
+            _ => return,
+        };
+        match told {
+            true => self.news.extend(news),
+            false => self.missed |= !news.is_empty(),
+        }
+    }
+
+    fn hear(&mut self) {
+        for news in std::mem::take(&mut self.news) {
+            match news {
+                News::Route(to, what) => {
+                    self.planner.handle_tampering(KernelTable(254), to, what, self.now);
+                }
+                News::Object(id, content) => self.planner.handle_object(id, content.as_ref()),
+            }
+        }
+    }
+
+    fn hear_of_links(&mut self) {
+        for (link, is_up) in std::mem::take(&mut self.link_news) {
+            let interface = InterfaceIndex(link);
+            match is_up {
+                true => drop(self.known_up.insert(link)),
+                false => {
+                    self.known_up.remove(&link);
+                    let lost = [(interface, Family::Ipv4)].into();
+                    self.planner.handle_lost(&lost, &[interface].into());
                 }
             }
-            Event::Doubt => self.planner.doubt_all(),
+            let all: Vec<u8> = self.groups.keys().copied().collect();
+            all.into_iter().for_each(|id| self.tell_group(id));
+            if is_up {
+                self.planner.hurry();
+            }
         }
-        self.read();
     }
 
-    fn tell_groups(&mut self) {
-        let all: Vec<u8> = self.groups.keys().copied().collect();
-        all.into_iter().for_each(|id| self.tell_group(id));
-    }
-
-    fn answer(&mut self, mishap: Mishap) {
+    fn carry_out(&mut self, mishap: Mishap) {
         if let Some(op) = self.in_flight.pop_front() {
             let result = self.kernel.carry_out(&op, mishap);
+            self.answers.push_back((op, result));
+        }
+    }
+
+    fn answer(&mut self) {
+        if let Some((op, result)) = self.answers.pop_front() {
             self.planner.handle_result(&op, result, self.now);
         }
     }
 
-    /// What is in doubt is read, at once and as it is.
+    /// Begins to read what is in doubt.
     fn read(&mut self) {
-        while self.in_flight.is_empty()
+        if self.dump.is_none()
             && let Some(doubt) = self.planner.poll_doubt()
         {
             self.planner.begin_reading(doubt);
-            match doubt {
-                Doubt::Objects => {
-                    for (id, content) in &self.kernel.objects {
-                        self.planner.handle_found_object(*id, Some(content.clone()));
-                    }
-                }
-                Doubt::Table(id, _) => {
-                    for (to, (target, _)) in &self.kernel.routes {
-                        self.planner.handle_found_route(id, *to, Some(target.clone()));
-                    }
-                }
-            }
-            self.planner.handle_reading_complete(doubt);
+            self.dump = Some(self.kernel.dump(doubt));
         }
+    }
+
+    /// Takes in what has been read. What others did before has been heard by then.
+    fn take_in(&mut self, count: usize) {
+        self.hear();
+        let Some(dump) = &mut self.dump else { return };
+        if std::mem::take(&mut dump.has_restarted) {
+            self.planner.handle_reading_restarted(dump.doubt);
+        }
+        for _ in 0..count {
+            if let Some((id, content)) = dump.objects.pop() {
+                self.planner.handle_found_object(id, Some(content));
+            } else if let Some((to, target)) = dump.routes.pop() {
+                self.planner.handle_found_route(table(), to, Some(target));
+            } else {
+                self.planner.handle_reading_complete(dump.doubt);
+                self.dump = None;
+                return;
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        self.now += std::time::Duration::from_secs(61);
+        self.planner.handle_deadline(self.now);
     }
 
     /// The world comes to its senses.
     fn drain(&mut self) {
+        self.hear();
+        self.hear_of_links();
         if self.missed {
             self.planner.doubt_all(); // as an overrun does
         }
-        for _ in 0..10 {
+        let mut rounds = 0;
+        for _ in 0..5 {
+            self.wait();
             loop {
                 while !self.in_flight.is_empty() {
-                    self.answer(Mishap::Nothing);
+                    self.carry_out(Mishap::Nothing);
+                }
+                while !self.answers.is_empty() {
+                    self.answer();
                 }
                 self.read();
+                self.take_in(usize::MAX);
                 let ops = self.planner.poll_ops(3);
                 if ops.is_empty() && self.planner.poll_doubt().is_none() {
                     break;
                 }
+                rounds += 1;
+                assert!(rounds < 2000, "{ops:?} and so on");
                 self.in_flight.extend(ops);
             }
-            self.now += std::time::Duration::from_secs(61);
-            self.planner.handle_deadline(self.now);
         }
     }
 
     fn check(&self) {
+        let mut obstructed = false;
         for to in 0..8 {
             let expected = match self.wishes.get(&to) {
                 None => None,
@@ -461,18 +656,28 @@ impl Storm {
                     (!links.is_empty()).then_some(links)
                 }
             };
-            let found = self.kernel.ways(nth_prefix(to));
-            let found =
-                found.map(|ways| ways.into_iter().map(|(link, _)| link).collect::<Vec<u32>>());
-            assert_eq!(found, expected, "{} {:?}", nth_prefix(to), self.kernel);
+            let to = nth_prefix(to);
+            let found = self.kernel.routes.get(&to).map(Vec::as_slice).unwrap_or_default();
+            let links = |target| self.kernel.ways(target).into_iter().map(|(link, _)| link);
+            let found = match found {
+                // Somebody else's, which had come to the place of one that was not ours.
+                [(_, false)] => {
+                    obstructed |= expected.is_some();
+                    continue;
+                }
+                [] => None,
+                [(only, true)] => Some(links(only).collect::<Vec<u32>>()),
+                _ => panic!("{to}: {found:?}"),
+            };
+            assert_eq!(found, expected, "{to} {:?}", self.kernel);
         }
         assert!(self.planner.is_settled());
+        assert!(obstructed || !self.planner.has_refusals());
     }
 }
 
 fn storm(support: Support, events: Vec<Event>) {
     let mut storm = Storm::new(support);
-    storm.read();
     for event in events {
         storm.run(event);
     }
@@ -486,12 +691,13 @@ fn storm(support: Support, events: Vec<Event>) {
         storm.run(Event::Leave(id));
     }
     storm.drain();
-    assert!(storm.kernel.routes.is_empty(), "{:?}", storm.kernel.routes);
+    let ours: Vec<_> = storm.kernel.routes.values().flatten().filter(|(_, ours)| *ours).collect();
+    assert!(ours.is_empty(), "{ours:?}");
     assert!(storm.kernel.objects.is_empty(), "{:?}", storm.kernel.objects);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn after_any_storm_the_kernel_is_as_wished_with_resilient_groups(events in events()) {

@@ -1,0 +1,102 @@
+//! What others do to objects of ours.
+
+use super::*;
+
+/// One group by the first link, and a destination in it.
+fn at_rest() -> Storm {
+    let mut storm = Storm::new(Support::Resilient);
+    storm.run(Event::Group(0, vec![0], None));
+    storm.run(Event::Want(0, Some(0)));
+    storm.drain();
+    storm.check();
+    storm
+}
+
+fn rewrite_first_hop(storm: &mut Storm) {
+    storm.run(Event::RewriteObject(0, 1, true));
+    assert_eq!(storm.news.len(), 1);
+}
+
+#[test]
+fn a_leg_that_cannot_be_made_again_what_it_was_is_taken_away_and_not_tried_for_ever() {
+    let mut storm = at_rest();
+    rewrite_first_hop(&mut storm);
+    storm.hear();
+    let mut refused = 0;
+    for _ in 0..20 {
+        storm.run(Event::Send(1));
+        let mishap = match storm.in_flight.front() {
+            Some(FibOp::Object { op: ObjectOp::Add(_) | ObjectOp::Replace(_), .. }) => {
+                Mishap::Refused
+            }
+            _ => Mishap::Nothing,
+        };
+        refused += u32::from(!storm.in_flight.is_empty() && matches!(mishap, Mishap::Refused));
+        storm.run(Event::CarryOut(mishap));
+        storm.run(Event::Answer);
+    }
+    assert_eq!(refused, 2, "to rewrite it, and to make another");
+    assert!(storm.kernel.routes[&nth_prefix(0)].is_empty(), "packets go the wrong way");
+    assert!(storm.planner.has_refusals());
+    storm.wait();
+    storm.drain();
+    storm.check();
+}
+
+#[test]
+fn a_dump_does_not_outdo_what_was_heard_while_it_was_under_way() {
+    let happenings: [fn(&mut Storm); 3] = [
+        |storm| {
+            storm.run(Event::DeleteObject(0, true));
+            storm.hear();
+        },
+        |storm| {
+            rewrite_first_hop(storm);
+            storm.hear();
+        },
+        |storm| {
+            storm.run(Event::Down(0));
+            storm.run(Event::Up(0));
+            storm.hear_of_links();
+        },
+    ];
+    for happening in happenings {
+        let mut storm = at_rest();
+        storm.planner.doubt_all();
+        storm.read();
+        happening(&mut storm);
+        storm.take_in(usize::MAX);
+        storm.drain();
+        storm.check();
+    }
+}
+
+#[test]
+fn what_was_made_between_the_loss_of_a_link_and_its_news_does_not_stay() {
+    let mut storm = Storm::new(Support::Resilient);
+    storm.drain();
+    storm.run(Event::Down(0));
+    storm.run(Event::Up(0));
+    storm.run(Event::Group(0, vec![0], None));
+    storm.run(Event::Send(1));
+    storm.run(Event::CarryOut(Mishap::Nothing));
+    storm.run(Event::Answer);
+    assert_eq!(storm.kernel.objects.len(), 1);
+    storm.hear_of_links();
+    storm.drain();
+    assert_eq!(storm.kernel.objects.len(), storm.planner.objects());
+}
+
+#[test]
+fn a_number_that_is_none_of_ours_is_left_alone() {
+    let mut storm = at_rest();
+    let count = storm.planner.objects();
+    let strangers = ObjectId(NonZeroU32::new(7).unwrap());
+    let hop = storm.kernel.objects.values().next().unwrap().clone();
+    storm.kernel.objects.insert(strangers, hop.clone());
+    storm.planner.handle_object(strangers, Some(&hop));
+    storm.run(Event::Leave(0));
+    storm.drain();
+    assert_eq!(storm.kernel.objects.into_keys().collect::<Vec<_>>(), [strangers]);
+    assert!(count > 0 && storm.planner.objects() == 0);
+}

@@ -220,7 +220,10 @@ pub(crate) fn parse_prefix(text: &str, family: Option<Family>) -> Result<Prefix,
     if let Ok(address) = text.parse() {
         return Ok(Prefix::host(address));
     }
-    text.parse().map_err(|error: rtmd::model::error::Error| error.message)
+    text.parse().map_err(|error: rtmd::model::error::Error| match error.message {
+        named if named.contains(text) => named,
+        other => format!("{}: {other}", quoted(text)),
+    })
 }
 
 fn parse_views(text: &str) -> Result<ViewSet, String> {

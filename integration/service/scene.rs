@@ -5,6 +5,8 @@
 //! and `south` are apart from the pair `west` and `east`, and each can be switched alone. On `south`
 //! are the routes of others.
 
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
@@ -36,7 +38,7 @@ const KERNEL_TABLES: [u32; 2] = [254, 1000];
 pub(crate) struct Scene {
     pub(crate) bus: PrivateBus,
     /// Ends with the scene.
-    _service: Service,
+    pub(crate) service: Service,
     pub(crate) manager: ManagerProxy<'static>,
     /// With the kernel's table of each.
     tables: Vec<(TableProxy<'static>, u32)>,
@@ -56,7 +58,16 @@ pub(crate) fn before_start(
     prepare: impl FnOnce() + Send + 'static,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
-    with_links(|| {
+    configured(CONFIG.to_owned(), prepare, test);
+}
+
+/// As [`before_start`], with another configuration of the same instances.
+pub(crate) fn configured(
+    config: String,
+    prepare: impl FnOnce() + Send + 'static,
+    test: impl AsyncFnOnce(&Scene) + Send + 'static,
+) {
+    with_links(move || {
         for command in [
             "link add north type veth peer name north-peer",
             "link add south type veth peer name south-peer",
@@ -82,7 +93,7 @@ pub(crate) fn before_start(
         prepare();
         let bus = PrivateBus::start();
         let manager = UnixDatagram::bind(bus.path("notify")).unwrap();
-        let service = bus.spawn(CONFIG, "first");
+        let service = bus.spawn(&config, "first");
         await_ready(manager, &service);
         // At this very moment.
         assert!(routes() == foreign, "ready, and not in step: {:#?}", routes());
@@ -128,7 +139,7 @@ impl Scene {
         let marker = Client::register_in(&connection, 1, Family::Ipv4, 4_000_000).await;
         let link = index("marker").0;
         marker.entity.add_next_hop("", link, &details([])).await.unwrap();
-        Self { bus, _service: service, manager, tables, foreign, marker, marked: Cell::new(0) }
+        Self { bus, service, manager, tables, foreign, marker, marked: Cell::new(0) }
     }
 
     /// A client of the first instance with a connection of its own.
@@ -210,6 +221,13 @@ impl Scene {
     /// The kernel has what was there before and the best routes that the bus tells of.
     pub(crate) async fn in_step(&self) {
         self.nothing_pending().await;
+        if let Some(difference) = self.difference().await {
+            panic!("{difference}\n{}", ip("nexthop show"));
+        }
+    }
+
+    /// What the kernel has otherwise than before, or than the bus tells of the best routes.
+    pub(crate) async fn difference(&self) -> Option<String> {
         let names = names();
         let mut expected = self.foreign.clone();
         for (table, kernel_table) in &self.tables {
@@ -227,7 +245,7 @@ impl Scene {
             }
         }
         let found = routes();
-        assert!(found == expected, "{}\n{}", difference(&found, &expected), ip("nexthop show"));
+        (found != expected).then(|| difference(&found, &expected))
     }
 
     /// What the kernel is to do for a route, by what the bus tells of its next hops.
@@ -372,7 +390,7 @@ fn without_weight(hop: &str) -> &str {
     hop.split_once(" weight ").map_or(hop, |(hop, _)| hop)
 }
 
-fn difference(found: &BTreeSet<String>, expected: &BTreeSet<String>) -> String {
+pub(crate) fn difference(found: &BTreeSet<String>, expected: &BTreeSet<String>) -> String {
     let missing: Vec<_> = expected.difference(found).collect();
     let surplus: Vec<_> = found.difference(expected).collect();
     format!("the kernel lacks {missing:#?}\nand has instead {surplus:#?}")

@@ -43,6 +43,7 @@ mod policy;
 mod recursion;
 mod reelection;
 mod resolve;
+mod results;
 mod route;
 mod routes;
 mod statics;
@@ -69,6 +70,7 @@ pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
 pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability};
 pub use resolve::LinkNews;
+pub use results::FibResult;
 pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
@@ -108,6 +110,7 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
+    results: results::Results,
     /// What ended and is still to be freed.
     waste: Waste,
 }
@@ -146,6 +149,7 @@ impl Rib {
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),
+            results: results::Results::default(),
             waste: Waste::default(),
         }
     }

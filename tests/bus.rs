@@ -64,12 +64,10 @@ async fn the_same_entity_registers_once_and_bad_registrations_are_refused() {
     assert_eq!(register(0, "ipv6", wrong_type).await.0, "InvalidParameter");
     let long = details([("label", Variant::from("x".repeat(65)))]);
     assert_eq!(register(0, "ipv6", long).await.0, "InvalidData");
-    for number in [0, u32::MAX] {
-        let registered = client.manager.register_entity(0, "ipv6", number, 0, &details([])).await;
-        let (name, text) = refusal(registered);
-        assert_eq!(name, "InvalidParameter");
-        assert!(text.contains(&format!("protocol {number} is no protocol")), "{text}");
-    }
+    let nothing = client.manager.register_entity(0, "ipv6", 0, 0, &details([])).await;
+    let (name, text) = refusal(nothing);
+    assert_eq!(name, "InvalidParameter");
+    assert!(text.contains("protocol 0 is no protocol"), "{text}");
     let later = details([("linger", Variant::from(7u32))]);
     assert_eq!(register(0, "ipv6", later).await.0, "NotSupported");
     assert_eq!(client.manager.get_registered_entities(0, "ipv6").await.unwrap(), []);

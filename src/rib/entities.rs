@@ -417,11 +417,10 @@ impl Rib {
     fn check_terms(&self, key: EntityKey, tenure: Tenure, terms: &Terms) -> Result<()> {
         const MOST_METHODS: u32 = 32;
         let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
-        // What asks for a protocol's best route means something else by these two.
-        if matches!(key.protocol.0, 0 | u32::MAX) {
+        // What asks for a protocol's best route means the best of all by it.
+        if key.protocol == Protocol(0) {
             return refuse(format_args!(
-                "protocol {} is no protocol, it stands for a choice among them: 1 is \"other\"",
-                key.protocol.0
+                "protocol 0 is no protocol, it stands for all of them: 1 is \"other\""
             ));
         }
         if terms.methods > MOST_METHODS {

@@ -257,7 +257,7 @@ async fn rtmctl_status_shows_the_rest_when_an_instance_is_bad() {
     let output = bus.rtmctl(&["status"]);
     let (shown, said) = (text(&output.stdout), text(&output.stderr));
     assert!(shown.contains("0/ipv4") && shown.contains("0/ipv6"), "{shown}");
-    assert!(said.starts_with("error: instance 3: ") && said.contains("kernel-table"), "{said}");
+    assert!(said.starts_with("error: instance 3 is") && said.contains("kernel-table"), "{said}");
     assert_eq!(output.status.code(), Some(1));
     let output = bus.rtmctl(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();

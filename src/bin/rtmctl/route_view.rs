@@ -306,7 +306,7 @@ impl Widths {
         };
         fit(&mut self.prefix, &row.prefix, 43);
         row.ways.iter().for_each(|way| fit(&mut self.way, way, 80));
-        fit(&mut self.owner, &row.owner, 40);
+        fit(&mut self.owner, &row.owner, 80);
     }
 
     fn print_head(self, out: &mut Output) -> io::Result<()> {
@@ -439,7 +439,7 @@ mod tests {
         assert_eq!((widths.way, widths.owner), (28, 18));
         (row.ways, row.owner) = (vec!["via".into(), "x".repeat(50)], "y".repeat(300));
         widths.fit(&row);
-        assert_eq!((widths.way, widths.owner), (50, 40));
+        assert_eq!((widths.way, widths.owner), (50, 80));
     }
 
     #[test]

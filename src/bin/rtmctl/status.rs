@@ -46,8 +46,11 @@ pub(crate) async fn run(context: &mut Context) -> Result<Exit, Problem> {
         print(context, &service, &tables)?;
         context.out.flush()?;
         for (what, failure) in &faults {
-            let why = failure.to_string();
-            anstream::eprintln!("{ERROR}error:{ERROR:#} {what}: {}", printable(&why));
+            let why = match failure.to_string() {
+                named if named.starts_with(what) => named,
+                other => format!("{what}: {other}"),
+            };
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {}", printable(&why));
         }
     }
     Ok(if faults.is_empty() { Exit::Done } else { Exit::Refused })

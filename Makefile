@@ -13,7 +13,7 @@ help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## Build rtmd and rtmctl (target/debug)
-	cargo build --locked --quiet
+	cargo build --locked
 
 demo: deps build ## Show two programs compete for routes in namespaces, after make deps (root; KEEP=1 leaves it running)
 	integration/demo.sh

@@ -19,7 +19,14 @@
 set -eu
 
 heard=$(mktemp)
-trap 'rm -f "$heard"' EXIT
+rip=''
+clean() {
+    [ -z "$rip" ] || busctl call org.rtmd1 "$rip" org.rtmd1.Entity Deregister 'a{sv}' 0 || true
+    rm -f "$heard"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 # shellcheck source=SCRIPTDIR/connection.sh
 . "$(dirname "$0")/connection.sh"
 
@@ -60,6 +67,10 @@ register 2 # changes of a best route
 # Another program offers routes; 8 is RIP. What was there before has to be enumerated.
 rip=$(busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
     0 ipv4 8 0 1 shared b true | cut -d '"' -f 2)
+[ -n "$rip" ] || {
+    echo "$0: not registered, see above: is rtmd there, and nobody else with this protocol?" >&2
+    exit 1
+}
 # offer PREFIX METRIC: prints the route's id; flag 8 keeps it out of the kernel.
 offer() {
     busctl call org.rtmd1 "$rip" org.rtmd1.Entity AddRoute 'sa{sv}u' \
@@ -84,5 +95,3 @@ call org.rtmd1 "$notification" org.rtmd1.Notification MarkDestination sb \
 offer "$a" 4 >/dev/null
 offer "$c" 4 >/dev/null
 fetch
-
-busctl call org.rtmd1 "$rip" org.rtmd1.Entity Deregister 'a{sv}' 0

@@ -21,6 +21,14 @@
 set -eu
 
 heard=$(mktemp)
+entity=''
+clean() {
+    [ -z "$entity" ] || busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister 'a{sv}' 0 || true
+    rm -f "$heard"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 # shellcheck source=SCRIPTDIR/connection.sh
 . "$(dirname "$0")/connection.sh"
 
@@ -32,7 +40,10 @@ look_up() { table "$1" suu "$2" 0 1 2>/dev/null | cut -d '"' -f 2; }
 
 entity=$(busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
     0 ipv4 10006 0 2 label s example shared b true | cut -d '"' -f 2)
-trap 'busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister "a{sv}" 0; rm -f "$heard"' EXIT
+[ -n "$entity" ] || {
+    echo "$0: not registered, see above: is rtmd there, and nobody else with this protocol?" >&2
+    exit 1
+}
 
 # The same route for each; flag 8 keeps it out of the kernel.
 busctl call org.rtmd1 "$entity" org.rtmd1.Entity AddPrefixes 'asa{sv}u' \

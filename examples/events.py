@@ -24,6 +24,8 @@ TABLE = "/org/rtmd1/table/0/ipv4"
 RIP, OSPF, BGP = 8, 13, 14
 NOT_FOR_THE_KERNEL = 8
 
+SECONDS = 20
+
 loop = GLib.MainLoop()
 
 
@@ -70,8 +72,26 @@ class Callback(dbus.service.Object):
         return delete
 
 
+def wait(what):
+    """Runs the loop until it is ended, or the time is over."""
+
+    def late():
+        late.happened = True
+        loop.quit()
+
+    late.happened = False
+    timer = GLib.timeout_add_seconds(SECONDS, late)
+    loop.run()
+    if late.happened:
+        raise SystemExit(f"events.py: waited {SECONDS} seconds in vain for {what}")
+    GLib.source_remove(timer)
+
+
 def wait_until_gone(table, destination):
+    end = time.monotonic() + SECONDS
     while table.GetRoutes(destination):
+        if time.monotonic() > end:
+            raise SystemExit(f"events.py: {destination} has routes of others, which do not go")
         time.sleep(0.01)
     print("... and it is gone")
 
@@ -80,6 +100,9 @@ def main():
     DBusGMainLoop(set_as_default=True)
     bus = dbus.SystemBus()
     table = interface(bus, TABLE, "org.rtmd1.Table")
+    for destination in ("198.51.100.0/24", "203.0.113.0/24"):
+        if table.GetRoutes(destination):
+            raise SystemExit(f"events.py: {destination} has routes already, which would be in the way")
 
     # A match on the table's path is a match on instance and family.
     signals = bus.add_signal_receiver(
@@ -93,14 +116,14 @@ def main():
     another_program.set_exit_on_disconnect(False)  # it is this program, which goes on
     register(another_program, OSPF, "ospf")
     another_program.close()  # nobody deregistered, and the registration went all the same
-    loop.run()
+    wait("the signal EntityDeregistered")
     signals.remove()
 
     # Without a callback its owner hears of an expired route, and it is deleted.
     rip = register(bus, RIP, "rip")
     rip.connect_to_signal("RouteExpired", hear_of_expiry)
     offer(rip, "198.51.100.0/24")
-    loop.run()
+    wait("the signal RouteExpired")
     wait_until_gone(table, "198.51.100.0/24")
 
     # With one its owner is asked first. Who does not answer within some seconds has it deleted.
@@ -109,7 +132,7 @@ def main():
     offer(bgp, "198.51.100.0/24")
     time.sleep(0.1)  # so that they expire one after the other
     offer(bgp, "203.0.113.0/24")
-    loop.run()
+    wait("the question what is to become of 203.0.113.0/24")
     wait_until_gone(table, "203.0.113.0/24")
     (kept,) = table.GetRoutes("198.51.100.0/24")
     print(f"{kept[1]} is kept, {'for a while' if 'expires-in' in kept[10] else 'for ever'}")

@@ -25,18 +25,46 @@ heard=$(mktemp)
 busctl --json=short monitor --match "type='signal',interface='org.rtmd1.Table',path='$table'" \
     >"$heard" 2>"$heard.log" &
 monitor=$!
-trap 'kill "$monitor"; rm -f "$heard" "$heard.log"' EXIT
-until grep -qs '^Monitoring' "$heard.log"; do sleep 0.1; done
+entity=''
+clean() {
+    kill "$monitor" 2>/dev/null || true
+    [ -z "$entity" ] || busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister 'a{sv}' 0 || true
+    rm -f "$heard" "$heard.log"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# wait_for WHAT COMMAND...: the command has twenty seconds to succeed.
+wait_for() {
+    what=$1 tries=200
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || {
+            echo "$0: waited 20 seconds in vain for $what" >&2
+            cat "$heard.log" >&2
+            exit 1
+        }
+        sleep 0.1
+    done
+}
+wait_for 'busctl monitor, which takes root' grep -qs '^Monitoring' "$heard.log"
 
 # hear NUMBER: waits for that message and prints its name, the protocol and the label.
+has_heard() { [ "$(wc -l <"$heard")" -ge "$1" ]; }
 hear() {
-    until [ "$(wc -l <"$heard")" -ge "$1" ]; do sleep 0.1; done
+    wait_for "message $1 of the table" has_heard "$1"
     told='"member":"\([A-Za-z]*\)".*"ipv4",\([0-9]*\),[0-9]*,"\([^"]*\)"'
     sed -n "$1s/.*$told.*/\1: protocol \2, \3/p" "$heard"
 }
 
 entity=$(busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
     0 ipv4 10006 0 2 label s example shared b true | cut -d '"' -f 2)
+[ -n "$entity" ] || {
+    echo "$0: not registered, see above: is rtmd there, and nobody else with this protocol?" >&2
+    exit 1
+}
 hear 1
 
 # The route lives for two seconds unless it is offered again; flag 8 keeps it out of the kernel.
@@ -44,8 +72,10 @@ busctl call org.rtmd1 "$entity" org.rtmd1.Entity AddRoute 'sa{sv}u' \
     "$prefix" 3 via 'a(su)' 1 192.0.2.2 0 ttl u 2000 flags u 8 0 >/dev/null
 routes() { busctl call org.rtmd1 "$table" org.rtmd1.Table GetRoutes s "$prefix"; }
 routes | sed -n "s|.*\"expires-in\" u \([0-9]*\).*|$prefix is there, and expires in \1 ms|p"
-while [ "$(routes | cut -d ' ' -f 2)" != 0 ]; do sleep 0.1; done
+is_gone() { [ "$(routes | cut -d ' ' -f 2)" = 0 ]; }
+wait_for "the end of $prefix (has another program routes there?)" is_gone
 echo "$prefix is gone"
 
 busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister 'a{sv}' 0
+entity=''
 hear 2

@@ -10,7 +10,7 @@ Needs Debian's python3-dbus. Where nobody else is registered it prints
     its properties: 0 routes, 0 next hops, preference 120
     AlreadyExists: rip/0 in table 0/ipv4 is already registered, as entity 1
     InvalidParameter: there is no registration option "lable"
-    InvalidParameter: registration option "methods" cannot have the type i, it has to be u
+    InvalidParameter: registration option "methods" 1 cannot have the type i, it has to be u
     FileNotFound: instance 7 is not configured
     AccessDenied: entity 1 belongs to connection …, not to …
     another connection registers beside it, as /org/rtmd1/entity/2

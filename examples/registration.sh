@@ -33,6 +33,14 @@ register() {
 
 # The reply is the path of the entity, in quotes, and what the table can do.
 entity=$(register 0 ipv4 10006 2 label s example shared b true | cut -d '"' -f 2)
+[ -n "$entity" ] || {
+    echo "$0: not registered, see above: is rtmd there, and nobody else with this protocol?" >&2
+    exit 1
+}
+deregister() { busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister 'a{sv}' 0; }
+trap deregister EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 echo "static in table 0/ipv4 is $entity"
 
 echo 'who is there:'
@@ -50,6 +58,7 @@ brief=$(register 0 ipv4 13 0 | cut -d '"' -f 2)
 while busctl introspect org.rtmd1 "$brief" org.rtmd1.Entity >/dev/null 2>&1; do sleep 0.1; done
 echo "$brief was not shared and ended with the call"
 
-busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister 'a{sv}' 0
+trap - EXIT
+deregister
 echo 'deregistered; who is there:'
 manager GetRegisteredEntities us 0 ipv4

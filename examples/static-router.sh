@@ -31,7 +31,7 @@ call() {
 # register FAMILY: prints the object path of the new registration.
 register() {
     reply=$(call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
-        0 "$1" "$protocol" 0 2 label s demo-static shared b true)
+        0 "$1" "$protocol" 0 2 label s demo-static shared b true) || return
     echo "$reply" | cut -d '"' -f 2
 }
 
@@ -41,6 +41,17 @@ offer() {
         "$2" 2 via 'a(su)' 1 "$3" 0 preference u "$preference" 0 >/dev/null
 }
 
+# Whoever stops it before all is offered wants nothing left behind.
+entity4='' entity6=''
+withdraw() {
+    for entity in $entity4 $entity6; do
+        busctl call org.rtmd1 "$entity" org.rtmd1.Entity Deregister 'a{sv}' 0 || true
+    done
+}
+trap withdraw EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 entity4=$(register ipv4)
 entity6=$(register ipv6)
 for prefix; do
@@ -49,3 +60,4 @@ for prefix; do
         *) offer "$entity4" "$prefix" "$gateway4" ;;
     esac
 done
+trap - EXIT INT TERM

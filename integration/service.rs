@@ -488,6 +488,15 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_heals() {
             .await;
             client.entity.deregister(&details([])).await.unwrap();
         }
+        let log = scene.service.log();
+        for words in [
+            "the kernel refuses a route",
+            "Nexthop has invalid gateway",
+            "the kernel is not in step",
+            "the kernel is in step again",
+        ] {
+            assert!(log.contains(words), "the log has no {words:?}:\n{log}");
+        }
     });
 }
 

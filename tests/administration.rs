@@ -128,6 +128,15 @@ async fn a_choice_is_explained() {
     assert_eq!(text(&next_hops[0], "interface-name"), "lo");
     assert_eq!((text(&fib, "state"), text(&fib, "wish")), ("none", ""));
     assert_eq!(text(&fib, "reason"), "the instance is kept out of the kernel");
+    let (id, _) = other.add("10.9.0.0/16", "127.0.0.2").await.unwrap();
+    let nowhere = details([("next-hops", Vec::<u64>::new().into()), ("ttl", 60_000u32.into())]);
+    assert_eq!(other.entity.add_route("10.9.0.0/16", &nowhere, 0).await.unwrap().0, id);
+    let (_, candidates, fib) = other.table.explain("10.9.0.0/16").await.unwrap();
+    assert!(
+        text(&candidates[0], "reason").ends_with("packets cannot follow it: it has no next hops")
+    );
+    assert!((59_000..=60_000).contains(&number(&candidates[0], "expires-in")), "{candidates:?}");
+    assert_eq!(text(&fib, "wish"), "");
     assert_eq!(refusal(other.table.explain("10.0.0.0/9").await).0, "NotFound");
     assert_eq!(refusal(other.table.explain("2001:db8::1").await).0, "InvalidParameter");
     assert_eq!(refusal(other.table.explain("ten").await).0, "InvalidParameter");

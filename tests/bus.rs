@@ -9,7 +9,12 @@ use rtmd::{
     model::{ErrorKind, Family},
 };
 use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, route};
-use zbus::{Variant, wire::ObjectPath};
+use zbus::{
+    Variant,
+    fdo::{Error, PropertiesProxy},
+    names::InterfaceName,
+    wire::ObjectPath,
+};
 
 const STATIC: u32 = 10006;
 const OSPF: u32 = 13;
@@ -59,6 +64,10 @@ async fn the_same_entity_registers_once_and_bad_registrations_are_refused() {
     assert_eq!(register(0, "ipv6", wrong_type).await.0, "InvalidParameter");
     let long = details([("label", Variant::from("x".repeat(65)))]);
     assert_eq!(register(0, "ipv6", long).await.0, "InvalidData");
+    let nothing = client.manager.register_entity(0, "ipv6", 0, 0, &details([])).await;
+    let (name, text) = refusal(nothing);
+    assert_eq!(name, "InvalidParameter");
+    assert!(text.contains("protocol 0 is no protocol"), "{text}");
     let later = details([("linger", Variant::from(7u32))]);
     assert_eq!(register(0, "ipv6", later).await.0, "NotSupported");
     assert_eq!(client.manager.get_registered_entities(0, "ipv6").await.unwrap(), []);
@@ -475,13 +484,33 @@ async fn properties_tell_and_changes_are_signalled() {
     assert_eq!(manager.limits().await.unwrap()["max-handles"], 1000);
     let table = rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap();
     assert_eq!((table.kernel_table().await.unwrap(), table.views().await.unwrap()), (0, 3));
-    let changes =
-        zbus::fdo::PropertiesProxy::new(&connection, "org.rtmd1", table.inner().path().to_owned());
+    let changes = PropertiesProxy::new(&connection, "org.rtmd1", table.inner().path().to_owned());
     let mut changes = changes.await.unwrap().receive_properties_changed().await.unwrap();
     let _client = Client::register(&bus, Family::Ipv4, OSPF).await;
     let change = changes.next().await.unwrap();
     let changed = change.args().unwrap().changed_properties;
     assert_eq!(u32::try_from(&changed["Entities"]).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn setting_a_property_is_refused_as_what_it_is() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let properties = PropertiesProxy::builder(&client.connection)
+        .destination("org.rtmd1")
+        .path(client.table.inner().path().to_owned())
+        .build()
+        .await
+        .unwrap();
+    let interface = InterfaceName::try_from("org.rtmd1.Table").unwrap();
+    let set = async |name| {
+        properties.set(interface.clone(), name, &Variant::from(5u32)).await.unwrap_err()
+    };
+    let Error::PropertyReadOnly(text) = set("Views").await else { panic!("as if it could be set") };
+    assert!(text.contains("\"Views\" can only be read"), "{text}");
+    let Error::UnknownProperty(text) = set("Colour").await else { panic!("as if it were there") };
+    assert_eq!(text, "there is no property \"Colour\"");
 }
 
 #[tokio::test]

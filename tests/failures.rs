@@ -13,7 +13,7 @@ use std::{
 
 use rtmd::model::Family;
 use serde_json::Value;
-use support::{Client, NO_FIB, PrivateBus, Service, eventually, found};
+use support::{Client, NO_FIB, PrivateBus, Service, details, eventually, found};
 
 const STATIC: u32 = 10006;
 
@@ -248,6 +248,113 @@ fn rtmctl_register_ends_with_69_when_the_service_goes_away() {
     drop(service);
     assert_eq!(events.next().unwrap()["event"], "lost");
     assert_eq!(child.wait().unwrap().code(), Some(69));
+}
+
+#[tokio::test]
+async fn rtmctl_status_shows_the_rest_when_an_instance_is_bad() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(&format!("{NO_FIB}[[instance]]\nid = 3\n"));
+    let output = bus.rtmctl(&["status"]);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(shown.contains("0/ipv4") && shown.contains("0/ipv6"), "{shown}");
+    assert!(said.starts_with("error: instance 3 is") && said.contains("kernel-table"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    let output = bus.rtmctl(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["tables"].as_array().unwrap().len(), 2);
+    assert_eq!(status["faults"][0]["of"], "instance 3");
+}
+
+#[tokio::test]
+async fn rtmctl_says_that_there_is_nothing_to_people_and_nothing_to_programs() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    for (arguments, message) in [
+        (&["entities"][..], "no entities registered in instance 0 (ipv4 and ipv6)\n"),
+        (&["-6", "routes"], "no routes like that in instance 0 (ipv6)\n"),
+        (
+            &["routes", "10.0.0.0/8", "--exact"],
+            "no routes like that in instance 0 (ipv4 and ipv6)\n",
+        ),
+    ] {
+        let output = bus.rtmctl(arguments);
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), ""));
+        assert_eq!(text(&output.stderr), message);
+        let output = bus.rtmctl(&[&["--json"], arguments].concat());
+        assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(0), vec![], vec![]));
+    }
+}
+
+#[tokio::test]
+async fn rtmctl_shows_deleted_next_hops_held_routes_and_how_long_routes_stay() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let hop = client.entity.add_next_hop("127.0.0.2", 0, &details([])).await.unwrap().0;
+    let keys = [("next-hops", vec![hop].into()), ("ttl", 60_000u32.into())];
+    client.entity.add_route("10.0.0.0/8", &details(keys), 0).await.unwrap();
+    client.entity.delete_next_hop(hop).await.unwrap();
+    let (held, _) = client.add("11.0.0.0/8", "127.0.0.3").await.unwrap();
+    client.entity.hold_destination("11.0.0.0/8", 1, 600_000).await.unwrap();
+    client.entity.delete_route(held).await.unwrap();
+    let several = [("127.0.0.4", 0u32, 256u32), ("127.0.0.5", 0, 1), ("127.0.0.6", 0, 1)];
+    let several = details([("via", several.to_vec().into())]);
+    client.entity.add_route("12.0.0.0/8", &several, 0).await.unwrap();
+
+    let shown = text(&bus.rtmctl(&["routes"]).stdout);
+    let line = |of: &str| {
+        shown.lines().find(|line| line.contains(of)).unwrap_or_else(|| panic!("{shown}"))
+    };
+    let first = line("10.0.0.0/8");
+    assert!(first.contains("via 127.0.0.2 (deleted)"), "{first}");
+    assert!(first.contains("expires in 59.") || first.contains("expires in 60.0"), "{first}");
+    let at = |of: &str, what: &str| line(of).find(what).unwrap_or_else(|| panic!("{shown}"));
+    let way = at("prefix  ", "way");
+    for (of, what) in [("10.0.0.0/8", "via"), ("12.0.0.0/8", "via"), ("127.0.0.6", "via")] {
+        assert_eq!(at(of, what), way, "{shown}");
+    }
+    assert!(line("127.0.0.4").contains("via 127.0.0.4 dev lo weight 256"), "{shown}");
+    for of in ["10.0.0.0/8", "12.0.0.0/8"] {
+        assert_eq!(at(of, "none"), at("prefix  ", "fib"), "{shown}");
+    }
+    let held = text(&bus.rtmctl(&["routes", "--exact", "11.0.0.0/8"]).stdout);
+    assert!(
+        held.contains("withdrawn, held 5") || held.contains("withdrawn, held 600.0 s"),
+        "{held}"
+    );
+    let json = &objects(&bus.rtmctl(&["--json", "routes"]))[0];
+    assert_eq!(json["next-hops"][0]["deleted"], true);
+    assert!(json["expires-in"].as_u64().is_some_and(|left| left <= 60_000), "{json}");
+}
+
+#[tokio::test]
+async fn rtmctl_register_names_the_line_and_the_prefix_that_is_refused() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(&format!("{NO_FIB}[limits]\nroutes = 1\n"));
+    let arguments = ["register", "--protocol", "bgp", "--exit-at-eof"];
+    let lines = "add 10.0.0.0/8 dev lo\nadd 11.0.0.0/8 dev lo\nadd 12.0.0.0/33 dev lo\n";
+    let said = text(&rtmctl_reading(&bus, &arguments, lines).stderr);
+    assert!(said.contains("line 2: 11.0.0.0/8: table 0/ipv4 has 1 routes, the most"), "{said}");
+    assert!(
+        said.contains("line 3: \"12.0.0.0/33\": prefix length 33 of 12.0.0.0 is over 32"),
+        "{said}"
+    );
+}
+
+#[test]
+fn rtmctl_register_says_who_may_register_and_what_to_do() {
+    let bus = PrivateBus::with_policy(
+        "<allow own=\"*\"/><deny send_destination=\"org.rtmd1\" send_interface=\"org.rtmd1.Manager\" \
+         send_member=\"RegisterEntity\"/>",
+    );
+    let _service = bus.serve(NO_FIB);
+    let arguments = ["register", "--protocol", "bgp", "--exit-at-eof"];
+    let output = rtmctl_reading(&bus, &arguments, "add 10.0.0.0/8 dev lo\n");
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    let said = text(&output.stderr);
+    for words in ["permission denied: ", "root or in the group rtmd-clients", "usermod --append"] {
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,33 @@ fn every_line_that_calls_or_reads_runs_after_the_lines_before_it() {
 }
 
 #[test]
+fn the_lines_of_all_pages_can_be_tried_on_one_service_and_leave_nothing() {
+    if !tools_found() {
+        return;
+    }
+    let (stage, all) = (Stage::new(), Lines::read_all());
+    let of = |language| all.iter().filter(move |lines| lines.language == language);
+    let readme = "busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
+                  0 ipv4 10006 1 1 shared b true\n";
+    let befores: String = of(Language::Shell).map(|lines| lines.with_before("")).collect();
+    let (succeeds, answer) = stage.try_to_run(Language::Shell, &format!("{readme}{befores}"));
+    assert!(succeeds, "the pages are in each other's way, or in README.md's: {answer}");
+    let befores: String = of(Language::Python).map(|lines| lines.with_before("")).collect();
+    let (succeeds, answer) = stage.try_to_run(Language::Python, &befores);
+    assert!(succeeds, "the pages are in each other's way: {answer}");
+    for lines in of(Language::Shell) {
+        let (stage, mut script) = (Stage::new(), lines.with_before(""));
+        script += &lines.after;
+        script += "busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager GetRegisteredEntities us 0 ipv4\n\
+                   busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager GetStaticRoutes us 0 ipv4\n";
+        let (succeeds, answer) = stage.try_to_run(lines.language, &script);
+        // But the service's own entity, once there were static routes.
+        let left = answer.contains("\"active\"") || !answer.ends_with("a(sa{sv}b) 0\n");
+        assert!(succeeds && !left, "{} leaves something: {answer}", lines.name);
+    }
+}
+
+#[test]
 fn every_signal_shows_in_the_line_that_watches_it() {
     if !tools_found() {
         return;
@@ -187,8 +214,12 @@ fn the_index_explains_every_key_of_a_dictionary() {
     let rows: Vec<&str> = index.lines().filter_map(|line| line.split("|").nth(1)).collect();
     for file in files_in("src/bus", ".rs") {
         let source = fs::read_to_string(&file).unwrap();
-        for begin in ["options.take(\"", "criteria.take(\"", "(&mut more, \"", "(&mut details, \""]
-        {
+        let begins = ["take", "read", "parse"].map(|read| format!(".{read}(\""));
+        for begin in begins.iter().map(String::as_str).chain([
+            "(&mut more, \"",
+            "(&mut details, \"",
+            "detail(more, \"",
+        ]) {
             for (key, _) in source.split(begin).skip(1).filter_map(|rest| rest.split_once('"')) {
                 assert!(
                     rows.iter().any(|row| row.contains(&format!("`{key}`"))),

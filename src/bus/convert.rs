@@ -7,7 +7,7 @@ use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 use super::wire;
 use crate::{
     clock,
-    model::{EntityId, Hop, ListId, NotificationId, TableId},
+    model::{EntityId, Hop, ListId, Moment, NotificationId, RouteState, TableId},
     rib::{
         BestChange, DestinationView, Entity, FibResult, NextHopView, Profile, RouteSnapshot,
         RouteView, Tenure,
@@ -114,11 +114,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
     }
     detail(&mut more, "best-in-views", route.best_in.0);
     detail(&mut more, "generation", u64::from(route.generation));
-    if let Some(expires) = route.expires() {
-        // Not yet expired, whatever the fraction of a millisecond.
-        let left = expires.since(clock::now().moment).as_micros().div_ceil(1000);
-        detail(&mut more, "expires-in", u32::try_from(left).unwrap_or(u32::MAX - 1));
-    }
+    times(&mut more, view);
     if own {
         if let Some(list) = view.list {
             detail(&mut more, "list", list_path(route.owner, list).into_inner());
@@ -139,6 +135,21 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
         views: route.views.0,
         next_hops: view.next_hops.iter().map(|id| id.0.get()).collect(),
         more,
+    }
+}
+
+/// How long it still lives, or is held.
+pub(super) fn times(more: &mut wire::Details, view: &RouteView<'_>) {
+    // Not yet over, whatever the fraction of a millisecond.
+    let left = |until: Moment| {
+        let left = until.since(clock::now().moment).as_micros().div_ceil(1000);
+        u32::try_from(left).unwrap_or(u32::MAX - 1)
+    };
+    if let Some(expires) = view.route.expires() {
+        detail(more, "expires-in", left(expires));
+    }
+    if view.route.state == RouteState::Deleting {
+        detail(more, "held-for", view.held_until.map_or(wire::INFINITE, left));
     }
 }
 

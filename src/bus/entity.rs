@@ -11,7 +11,7 @@ use super::{
     commands,
     context::Context,
     convert::{bus_name, list_path, next_hop_info},
-    enumeration,
+    enumeration::{self, Unselected},
     errors::check_items,
     lifecycle, methods,
     options::{
@@ -95,10 +95,9 @@ impl Entity {
     ) -> Result<(u64, u32)> {
         let mut options = Options::new(options, "next-hop option");
         let private: Vec<u8> = options.take("private")?.unwrap_or_default();
-        let remote: Option<String> = options.take("remote-destination")?;
-        let remote = remote.map(|text| text.parse()).transpose()?;
-        let flags = NextHopFlags::new(options.take("flags")?.unwrap_or_default())?;
-        let weight = options.take("weight")?.map_or(Ok(Weight::ONE), Weight::new)?;
+        let remote = options.parse("remote-destination")?;
+        let flags = options.read("flags", NextHopFlags::new)?.unwrap_or_default();
+        let weight = options.read("weight", Weight::new)?.unwrap_or(Weight::ONE);
         options.finish()?;
         let key = next_hop_key(address, interface)?;
         let offer = NextHopOffer { key, flags, weight, remote, private: &private };
@@ -150,6 +149,11 @@ impl Entity {
     /// ids; "neighbour" t; "preference" u (0: the protocol's level); "metric" u; "flags" u; "views" u
     /// (default 1, unicast); "ttl" u, milliseconds to live; "list" o, a route list to move it to;
     /// "private" ay, what only the owner gets to see.
+    ///
+    /// An update replaces the whole route: what is not said is as in a new one, so next hops that are
+    /// not named again are dropped; UpdateRoute changes only what is named. A route without next hops
+    /// is kept; unless a flag makes it special (1, 2 or 4) packets cannot follow it, so it ranks behind
+    /// all that lead somewhere and is not for the kernel, as Explain says.
     ///
     /// Change flags in: 1 update the entity's first route whatever its neighbour, 2 always add. Out:
     /// 2 a route was added, 0x00010000 it was or is a best route. Errors: AccessDenied, InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported.
@@ -246,8 +250,8 @@ impl Entity {
 
     /// Withdraws all routes of this entity that fulfil all criteria, and returns how many; that there
     /// are none is the error NoMoreItems. "matching" and "criteria" as with CreateRouteEnumeration of
-    /// the table; 0 and no criteria mean every route. Errors: AccessDenied, InvalidParameter,
-    /// NoMoreItems.
+    /// the table, but a criterion that is given and not selected is refused; 0 and no criteria mean
+    /// every route. Errors: AccessDenied, InvalidParameter, NoMoreItems.
     #[zbus(out_args("deleted"))]
     async fn delete_matching_routes(
         &self,
@@ -256,9 +260,8 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u64> {
         let mut criteria = Options::new(criteria, "criterion");
-        let to: Option<String> = criteria.take("destination")?;
-        let to = to.map(|text| text.parse()).transpose()?;
-        let wanted = enumeration::criteria(&self.context, matching, criteria)?;
+        let to = criteria.parse("destination")?;
+        let wanted = enumeration::criteria(&self.context, matching, criteria, Unselected::Refused)?;
         self.command(&header, |_| Ok(())).await?;
         let mut work = Selection::new(self.id, wanted, to);
         let delete = |rib: &mut Rib, count| rib.delete_selected(&mut work, count, clock::now());

@@ -209,14 +209,30 @@ pub(super) fn start(flags: u32, prefix: &str) -> Result<Start> {
         0 => Ok(Start::Beginning),
         1 => Ok(Start::At(prefix.parse()?)),
         2 => Ok(Start::Within(prefix.parse()?)),
-        unknown => Err(ErrorKind::InvalidParameter
-            .because(format_args!("enumeration flags {unknown:#x} are not defined"))),
+        unknown => Err(ErrorKind::InvalidParameter.because(format_args!(
+            "enumeration flags {unknown:#x} are not defined: one of 0 (all), 1 (from the prefix on) and \
+             2 (within it), and 0x1000000 for own destinations or 0x10000 for own routes"
+        ))),
     }
 }
 
-/// Reads the criteria that the match flags select; those not selected are left out of account, and
-/// one that is selected and missing is refused (RTMv2 row ENUM-13).
-pub(super) fn criteria(context: &Context, matching: u32, mut criteria: Options) -> Result<Match> {
+/// What becomes of a criterion that is given and that the match flags do not select.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unselected {
+    /// It is left out of account: RTMv2 has the criteria in one structure, most of it unused.
+    Ignored,
+    /// It is refused: without it more would be deleted than was meant.
+    Refused,
+}
+
+/// Reads the criteria that the match flags select; one that is selected and missing is refused
+/// (RTMv2 row ENUM-13).
+pub(super) fn criteria(
+    context: &Context,
+    matching: u32,
+    mut criteria: Options,
+    unselected: Unselected,
+) -> Result<Match> {
     const FULL: u32 = 0xFFFF;
     const KNOWN: u32 = 0x1F;
     let matching = if matching == FULL { KNOWN } else { matching };
@@ -228,10 +244,26 @@ pub(super) fn criteria(context: &Context, matching: u32, mut criteria: Options) 
     let neighbour: Option<u64> = criteria.take("neighbour")?;
     let preference: Option<u32> = criteria.take("preference")?;
     let metric: Option<u32> = criteria.take("metric")?;
-    let next_hops: Option<Vec<u64>> = criteria.take("next-hops")?;
+    let next_hops = criteria.read("next-hops", |ids: Vec<u64>| next_hop_ids(&ids))?;
     let interface: Option<u32> = criteria.take("interface")?;
     criteria.finish()?;
-    let next_hops = next_hops.map(|ids| next_hop_ids(&ids)).transpose()?;
+    if unselected == Unselected::Refused {
+        for (key, is_given, flag) in [
+            ("owner", owner.is_some(), 0x1),
+            ("neighbour", neighbour.is_some(), 0x2),
+            ("preference", preference.is_some(), 0x4),
+            ("metric", metric.is_some(), 0x4),
+            ("next-hops", next_hops.is_some(), 0x8),
+            ("interface", interface.is_some(), 0x10),
+        ] {
+            if is_given && matching & flag == 0 {
+                return Err(ErrorKind::InvalidParameter.because(format_args!(
+                    "criterion \"{key}\" is given and match flags {matching:#x} do not select it, \
+                     it needs {flag:#x}: nothing is deleted"
+                )));
+            }
+        }
+    }
     let rank = preference.zip(metric);
     let wanted = Match {
         owner: selected(matching, 0x1, "owner", owner.map(EntityId))?,

@@ -1,7 +1,7 @@
 //! What `Explain` answers: the core's reasoning as dictionaries.
 
 use super::{
-    convert::{detail, next_hop_info},
+    convert::{detail, next_hop_info, times},
     wire::Details,
 };
 use crate::rib::{Candidate, ExplainedNextHop, Explanation};
@@ -36,6 +36,8 @@ fn candidate(place: u32, of: &Candidate<'_>) -> Details {
     detail(&mut details, "views", route.views.0);
     detail(&mut details, "best-in-views", route.best_in.0);
     detail(&mut details, "viable", route.viable);
+    detail(&mut details, "state", route.state as u32);
+    times(&mut details, &of.view);
     let next_hops: Vec<Details> = of.next_hops.iter().map(next_hop).collect();
     detail(&mut details, "next-hops", next_hops);
     if of.untold_next_hops > 0 {

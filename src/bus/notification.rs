@@ -50,7 +50,8 @@ impl Notification {
     /// these were the last. One that changed many times comes once; one that is gone comes with
     /// nothing in its views and 0 as the time of its last change. If so many waited that they were
     /// dropped, the call is refused once as NoSystemResources, and the owner has to read the table
-    /// anew; what changes from then on waits again. Errors: InvalidHandle, InvalidParameter,
+    /// anew; what changes from then on waits again. A registration with the flag 0x00020000 collects
+    /// no destinations: it is refused as InvalidHandle, and GetBestChanges is its call. Errors: InvalidHandle, InvalidParameter,
     /// NoSystemResources.
     #[zbus(out_args("destinations", "done"))]
     fn get_changed_destinations(
@@ -65,6 +66,7 @@ impl Notification {
     }
 
     /// Drops what waits for these destinations, at most 32768; if they change again that is told.
+    /// What waits in order, with the flag 0x00020000, stays.
     /// Errors: InvalidHandle, InvalidParameter, NoSystemResources.
     fn ignore_changed_destinations(
         &self,
@@ -78,7 +80,7 @@ impl Notification {
     }
 
     /// Whether a change of this destination waits to be fetched. After changes were dropped, and until
-    /// GetChangedDestinations said so, it may be of any destination. Errors: InvalidHandle,
+    /// GetChangedDestinations said so, it may be of any destination. Never with the flag 0x00020000. Errors: InvalidHandle,
     /// InvalidParameter.
     #[zbus(out_args("changed"))]
     fn get_change_status(
@@ -110,7 +112,7 @@ impl Notification {
         self.command(&header, |rib, table, id| rib.is_marked(table, id, to))
     }
 
-    /// For a registration with the flag 0x00020000: fetches changes of best routes one by one, in
+    /// For a registration with the flag 0x00020000, and refused as InvalidHandle for any other: fetches changes of best routes one by one, in
     /// the order they happened, at most "max" of them, and says whether these were the last. Each
     /// has the destination, the view, what happened (1 added, 2 deleted, 3 another or a changed
     /// one), and the best route from then on and until then, where there is one, as it was. The

@@ -6,14 +6,14 @@
 //! options.finish()?;
 //! ```
 
-use std::{collections::BTreeMap, num::NonZeroU64};
+use std::{collections::BTreeMap, num::NonZeroU64, str::FromStr};
 
 use zbus::{OwnedObjectPath, OwnedVariant, wire::Type};
 
 use crate::{
     model::{
-        ErrorKind, InterfaceIndex, ListId, Metric, NextHopId, NextHopKey, Preference, Prefix,
-        Result, RouteFlags, RouteId, Span, View, ViewSet, Weight, quoted,
+        Error, ErrorKind, InterfaceIndex, ListId, Metric, NextHopId, NextHopKey, Preference,
+        Prefix, Result, RouteFlags, RouteId, Span, View, ViewSet, Weight, quoted,
     },
     rib::{Amendment, InlineNextHop, Offer, OfferedNextHops},
 };
@@ -78,14 +78,37 @@ impl Options {
     {
         let Some(value) = self.left.remove(key) else { return Ok(None) };
         let signature = value.value_signature().to_string();
+        let shown = shown(&value);
         match T::try_from(value) {
             Ok(value) => Ok(Some(value)),
             Err(_) => Err(ErrorKind::InvalidParameter.because(format_args!(
-                "{} \"{key}\" cannot have the type {signature}, it has to be {}",
+                "{} \"{key}\"{shown} cannot have the type {signature}, it has to be {}",
                 self.what,
                 T::SIGNATURE
             ))),
         }
+    }
+
+    /// As [`Options::take`], and then what `read` makes of the value; its refusal names the key.
+    pub(super) fn read<T, U>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(T) -> Result<U>,
+    ) -> Result<Option<U>>
+    where
+        T: TryFrom<OwnedVariant> + Type,
+    {
+        let what = self.what;
+        let named = |error: Error| {
+            let Error { kind, message } = error;
+            kind.because(format_args!("{what} \"{key}\": {message}"))
+        };
+        self.take(key)?.map(|value| read(value).map_err(named)).transpose()
+    }
+
+    /// As [`Options::read`], of text.
+    pub(super) fn parse<U: FromStr<Err = Error>>(&mut self, key: &str) -> Result<Option<U>> {
+        self.read(key, |text: String| text.parse())
     }
 
     /// Refuses a key that the API has and this version does not carry out, unless its value asks for
@@ -117,11 +140,11 @@ impl Options {
 impl NextHops {
     /// `next-hops` or `via`, if either is there.
     fn take(options: &mut Options) -> Result<Option<Self>> {
-        let ids: Option<Vec<u64>> = options.take("next-hops")?;
+        let ids = options.read("next-hops", |ids: Vec<u64>| next_hop_ids(&ids))?;
         match (ids, take_inline(options)?) {
             (Some(_), Some(_)) => Err(ErrorKind::InvalidParameter
                 .because("route keys \"next-hops\" and \"via\" exclude each other")),
-            (Some(ids), None) => Ok(Some(Self::Ids(next_hop_ids(&ids)?))),
+            (Some(ids), None) => Ok(Some(Self::Ids(ids))),
             (None, inline) => Ok(inline.map(Self::Inline)),
         }
     }
@@ -146,10 +169,10 @@ impl RouteOptions {
             neighbour: neighbour.and_then(NonZeroU64::new).map(NextHopId),
             preference: Preference(options.take("preference")?.unwrap_or_default()),
             metric: Metric(options.take("metric")?.unwrap_or_default()),
-            flags: RouteFlags::new(options.take("flags")?.unwrap_or_default())?,
+            flags: options.read("flags", RouteFlags::new)?.unwrap_or_default(),
             views: options.take("views")?.map_or(View::UNICAST.only(), ViewSet),
             next_hops: next_hops.unwrap_or(NextHops::Ids(Vec::new())),
-            ttl: options.take("ttl")?.map_or(Ok(Span::FOREVER), Span::from_millis)?,
+            ttl: options.read("ttl", Span::from_millis)?.unwrap_or(Span::FOREVER),
             private: options.take("private")?.unwrap_or_default(),
             list: take_list(&mut options, find_list)?,
         };
@@ -180,18 +203,16 @@ impl RouteChanges {
         find_list: impl FindList,
     ) -> Result<Self> {
         let mut options = Options::new(dictionary, "route key");
-        let to: Option<String> = options.take("destination")?;
         let neighbour: Option<u64> = options.take("neighbour")?;
-        let ttl: Option<u32> = options.take("ttl")?;
         let read = Self {
-            to: to.map(|text| text.parse()).transpose()?,
+            to: options.parse("destination")?,
             generation: options.take("generation")?,
             neighbour: neighbour.map(|id| NonZeroU64::new(id).map(NextHopId)),
             preference: options.take("preference")?.map(Preference),
             metric: options.take("metric")?.map(Metric),
             views: options.take("views")?.map(ViewSet),
             next_hops: NextHops::take(&mut options)?,
-            ttl: ttl.map(Span::from_millis).transpose()?,
+            ttl: options.read("ttl", Span::from_millis)?,
             private: options.take("private")?,
             list: take_list(&mut options, find_list)?,
         };
@@ -219,10 +240,19 @@ impl RouteChanges {
     }
 }
 
+/// A value in an error, if it is short: ` "ten"`, or nothing for what is made of several.
+fn shown(value: &OwnedVariant) -> String {
+    match (value.downcast_ref::<&str>(), value.value_signature().to_string().len()) {
+        (Ok(text), _) => format!(" {}", quoted(text)),
+        // Written like `uint64 10`.
+        (Err(_), 1) => format!(" {}", value.to_string().rsplit(' ').next().unwrap_or_default()),
+        _ => String::new(),
+    }
+}
+
 /// `list`, the object of a route list.
 fn take_list(options: &mut Options, find: impl FindList) -> Result<Option<ListId>> {
-    let path: Option<OwnedObjectPath> = options.take("list")?;
-    path.map(|path| find(&path)).transpose()
+    options.read("list", |path: OwnedObjectPath| find(&path))
 }
 
 /// Ids of next hops as a client gives them.
@@ -265,15 +295,13 @@ pub(super) fn take_inline(options: &mut Options) -> Result<Option<Vec<InlineNext
     let weighted =
         options.left.get("via").is_some_and(|via| via.value_signature().to_string() == "a(suu)");
     if weighted {
-        let via: Option<Vec<(String, u32, u32)>> = options.take("via")?;
         let read = |(address, interface, weight): (String, u32, u32)| {
             Ok((next_hop_key(&address, interface)?, Some(Weight::new(weight)?)))
         };
-        return via.map(|via| via.into_iter().map(read).collect()).transpose();
+        return options.read("via", |via: Vec<_>| via.into_iter().map(read).collect());
     }
-    let via: Option<Vec<(String, u32)>> = options.take("via")?;
     let read = |(address, interface): (String, u32)| Ok((next_hop_key(&address, interface)?, None));
-    via.map(|via| via.into_iter().map(read).collect()).transpose()
+    options.read("via", |via: Vec<_>| via.into_iter().map(read).collect())
 }
 
 #[cfg(test)]
@@ -308,8 +336,39 @@ mod tests {
     #[test]
     fn a_wrong_type_is_named() {
         let refusal = read([("metric", Variant::from("ten"))]).unwrap_err();
-        assert_eq!(refusal.message, "route key \"metric\" cannot have the type s, it has to be u");
+        assert_eq!(
+            refusal.message,
+            "route key \"metric\" \"ten\" cannot have the type s, it has to be u"
+        );
         let refusal = read([("via", Variant::from("192.0.2.1"))]).unwrap_err();
-        assert_eq!(refusal.message, "route key \"via\" cannot have the type s, it has to be a(su)");
+        let said = "route key \"via\" \"192.0.2.1\" cannot have the type s, it has to be a(su)";
+        assert_eq!(refusal.message, said);
+        let refusal = read([("metric", Variant::from(10u64))]).unwrap_err();
+        let said = "route key \"metric\" 10 cannot have the type t, it has to be u";
+        assert_eq!(refusal.message, said);
+        let refusal = read([("ttl", Variant::from(vec![1u32]))]).unwrap_err();
+        assert_eq!(refusal.message, "route key \"ttl\" cannot have the type au, it has to be u");
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_key() {
+        for (key, value, said) in [
+            ("flags", Variant::from(65536u32), "route flags 0x10000 have more than 16 bits"),
+            ("ttl", Variant::from(0u32), "a time of 0 milliseconds"),
+            (
+                "via",
+                Variant::from(vec![("192.0.2.1", 0u32, 257u32)]),
+                "weight 257 is not from 1 to 256",
+            ),
+            (
+                "via",
+                Variant::from(vec![("192.0.2.1/32", 0u32)]),
+                "\"192.0.2.1/32\" is not an address",
+            ),
+            ("next-hops", Variant::from(vec![0u64]), "there is no next hop 0"),
+        ] {
+            let refusal = read([(key, value)]).unwrap_err();
+            assert_eq!(refusal.message, format!("route key \"{key}\": {said}"));
+        }
     }
 }

@@ -13,7 +13,7 @@ use zbus::{
 };
 
 use super::context::Context;
-use crate::model::{ErrorKind, Result};
+use crate::model::{ErrorKind, Result, quoted};
 
 /// An object's interface; what is cloned for each call has to be cheap.
 #[derive(Debug)]
@@ -94,7 +94,22 @@ impl<I: Interface + Clone> Interface for Served<I> {
         header: Option<&'call Header<'_>>,
         emitter: &'call SignalEmitter<'_>,
     ) -> DispatchResult<'call> {
-        self.object.set(property, value, server, connection, header, emitter)
+        match self.object.set(property, value, server, connection, header, emitter) {
+            DispatchResult::NotFound => DispatchResult::Async(Box::pin(async move {
+                let found = self.object.get(property, server, connection, header, emitter).await;
+                Err(BoxDBusError::from(match found {
+                    Some(_) => fdo::Error::PropertyReadOnly(format!(
+                        "property {} can only be read: methods change things",
+                        quoted(property)
+                    )),
+                    None => fdo::Error::UnknownProperty(format!(
+                        "there is no property {}",
+                        quoted(property)
+                    )),
+                }))
+            })),
+            settable => settable,
+        }
     }
 
     async fn set_mut(

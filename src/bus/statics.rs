@@ -36,7 +36,7 @@ impl StaticOptions {
             protocol: options.take("protocol")?.map(Protocol),
             preference: options.take("preference")?.map(Preference),
             metric: options.take("metric")?.map(Metric),
-            flags: options.take("flags")?.map(RouteFlags::new).transpose()?,
+            flags: options.read("flags", RouteFlags::new)?,
             views: options.take("views")?.map(ViewSet),
             via: take_inline(&mut options)?,
             interfaces: options.take("interfaces")?,

@@ -10,7 +10,7 @@ use zbus::{
 use super::{
     context::Context,
     convert::{destination_info, next_hop_info, notification_path, route_info},
-    enumeration::{self, DestinationEnumeration, NextHopEnumeration, RouteEnumeration},
+    enumeration::{self, DestinationEnumeration, NextHopEnumeration, RouteEnumeration, Unselected},
     explain::explanation,
     notification::Notification,
     options::{Options, next_hop_id, route_id},
@@ -42,7 +42,11 @@ impl Table {
         protocol: u32,
         views: u32,
     ) -> Result<(DestinationInfo,)> {
-        let prefix = prefix.parse()?;
+        let prefix = match (how, prefix.parse()) {
+            // Of the others an address means nothing.
+            (LookUp::MostSpecific, Ok(address)) => Prefix::host(address),
+            _ => prefix.parse()?,
+        };
         let best = self.whose_best(protocol, header).await?;
         self.context.rib.with(|rib| {
             let found = rib.look_up(self.id, prefix, how, best, ViewSet(views))?;
@@ -82,8 +86,8 @@ impl Table {
         self.look_up(LookUp::Exact, &header, prefix, protocol, views).await
     }
 
-    /// Finds the destination with this prefix or, failing that, the longest one that covers it; an
-    /// address is looked up as a prefix of full length. Arguments as with GetExactMatchDestination.
+    /// Finds the destination with this prefix or, failing that, the longest one that covers it; with
+    /// an address, "192.0.2.1", the one that packets to it match. Other arguments as with GetExactMatchDestination.
     /// Errors: NotFound, InvalidParameter, NotSupported.
     #[zbus(out_args("destination"))]
     async fn get_most_specific_destination(
@@ -131,7 +135,8 @@ impl Table {
     ///
     /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won
     /// or lost, "id" t, "owner" t, "label" s, "protocol" u, "protocol-name" s, "preference" u,
-    /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each
+    /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, "state" u, "expires-in" u and "held-for" u as RouteInfo has them
+    /// (last come routes that are withdrawn and held), and "next-hops" aa{sv}, each
     /// with "id" t, "address" s, "interface" u, "interface-name" s, "weight" u, "viable" b,
     /// "resolved-via" a(su) and, where it leads nowhere, "reason" s; where other routes lead to it,
     /// "way" s says by which, and "resolved-through" as, "resolved-weights" au and
@@ -179,8 +184,12 @@ impl Table {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(RouteInfo,)> {
         let prefix = prefix.parse()?;
-        let wanted =
-            enumeration::criteria(&self.context, matching, Options::new(criteria, "criterion"))?;
+        let wanted = enumeration::criteria(
+            &self.context,
+            matching,
+            Options::new(criteria, "criterion"),
+            Unselected::Ignored,
+        )?;
         let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
@@ -243,7 +252,8 @@ impl Table {
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at, no
     /// more than a route can have, 16 "interface" u. Two criteria need no selecting: "destination" s
     /// restricts to one prefix, wherever "flags" begin, and "protocol" u to the routes of all entities
-    /// of a protocol. Errors: InvalidParameter, NotSupported, NoSystemResources.
+    /// of a protocol. Criteria that are given and not selected are left out of account. Errors:
+    /// InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn create_route_enumeration(
@@ -257,10 +267,9 @@ impl Table {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath> {
         let mut criteria = Options::new(criteria, "criterion");
-        let destination: Option<String> = criteria.take("destination")?;
-        let destination = destination.map(|text| text.parse()).transpose()?;
+        let destination = criteria.parse("destination")?;
         let protocol = criteria.take("protocol")?.map(Protocol);
-        let wanted = enumeration::criteria(&self.context, matching, criteria)?;
+        let wanted = enumeration::criteria(&self.context, matching, criteria, Unselected::Ignored)?;
         let wanted = Match { protocol, ..wanted };
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
@@ -281,7 +290,8 @@ impl Table {
     /// "flags": 1 anything about any route, 2 the best route (another one, or its
     /// preference, metric, next hops or flags), 4 the best route as far as forwarding goes; plus
     /// 0x00010000 only destinations that were marked, 0x00020000 (with 2 alone) each change of a
-    /// best route by itself and in order. "context" comes back in each signal ChangeNotification.
+    /// best route by itself and in order, fetched with GetBestChanges instead of
+    /// GetChangedDestinations. "context" comes back in each signal ChangeNotification.
     /// Errors: InvalidParameter, NotSupported,
     /// NoSystemResources.
     #[zbus(out_args("notification"))]

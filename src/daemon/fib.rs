@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::notifier::Notifier;
+use super::{complaints::Complaints, notifier::Notifier};
 use crate::{
     bus::FibState,
     fib::{Doubt, Planner, Settled, Support, Tampering},
@@ -53,6 +53,7 @@ pub(super) async fn keep(
         signature,
         planner: Planner::new(support, tables),
         announced: Announced::default(),
+        complaints: Complaints::default(),
         notifier: Notifier::start(),
         reading: None,
         watch: RouteWatch::start(writer.port()),
@@ -105,6 +106,7 @@ struct Keeper<'r> {
     signature: Signature,
     planner: Planner,
     announced: Announced,
+    complaints: Complaints,
     notifier: Notifier,
     reading: Option<Reading>,
     watch: io::Result<RouteWatch>,
@@ -387,10 +389,13 @@ impl Keeper<'_> {
 
     /// Tells the RIB what came to rest, and how many destinations are how far.
     fn report(&mut self) {
-        let planner = &mut self.planner;
+        let (planner, complaints) = (&mut self.planner, &mut self.complaints);
         self.rib.with(|rib| {
             while let Some((id, to, Settled { status, error })) = planner.poll_settled() {
                 let words = error.as_ref().map(ToString::to_string);
+                if let Some(why) = &words {
+                    complaints.refused(id, to, why);
+                }
                 rib.handle_fib(id, to, status, words);
             }
             while let Some((id, refusal)) = planner.poll_fault() {
@@ -400,6 +405,7 @@ impl Keeper<'_> {
                 rib.handle_fib_counts(id, counts);
             }
         });
+        complaints.tell(Instant::now());
     }
 
     /// Tells the world where the kernel stands.
@@ -412,6 +418,8 @@ impl Keeper<'_> {
         }
         let installed: usize = self.planner.counts().map(|(_, counts)| counts.installed).sum();
         self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
+        let failed = self.planner.counts().map(|(_, counts)| counts.failed).sum();
+        self.complaints.announce(state, failed);
         let _ = told.send(state); // without a listener the service is ending
         self.announced.state = state;
     }

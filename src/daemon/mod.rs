@@ -5,6 +5,7 @@
 //! for leftovers; the links are known before the name is ours, because the first client may name
 //! one; and the service manager hears "ready" only when the kernel is in step.
 
+mod complaints;
 mod deadlines;
 mod fib;
 mod links;

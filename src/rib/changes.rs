@@ -90,7 +90,7 @@ impl Notification {
 
     /// Takes up to `count` of the destinations that wait, and says whether these were the last.
     fn fetch(&mut self, count: usize) -> Result<(Vec<Prefix>, bool)> {
-        if self.lost > 0 && !self.is_ordered() {
+        if self.lost > 0 {
             let lost = mem::take(&mut self.lost);
             return Err(ErrorKind::NoSystemResources.because(format_args!(
                 "{lost} destinations changed and were not fetched in time, they are dropped: read \
@@ -189,8 +189,9 @@ impl Rib {
     /// were the last (RTMv2 rows CHG-14 to CHG-19).
     ///
     /// # Errors
-    /// `InvalidHandle` for a registration that is not there, `InvalidParameter` for a count of 0 or
-    /// more than the page limit, `NoSystemResources`, once, when too many waited and were dropped.
+    /// `InvalidHandle` for a registration that is not there or keeps changes in order instead,
+    /// `InvalidParameter` for a count of 0 or more than the page limit, `NoSystemResources`, once,
+    /// when too many waited and were dropped.
     pub fn changed_destinations(
         &mut self,
         table: TableId,
@@ -198,7 +199,15 @@ impl Rib {
         count: u32,
     ) -> Result<(Vec<DestinationView>, bool)> {
         let count = self.check_page(count)?;
-        let views = self.notifications.owned(table, id)?.subscription.views;
+        let found = self.notifications.owned(table, id)?;
+        // An empty answer would look as if nothing had changed.
+        if found.is_ordered() {
+            return Err(ErrorKind::InvalidHandle.because(
+                "the registration keeps changes in order (flag 0x20000) and collects no \
+                 destinations: GetBestChanges fetches them",
+            ));
+        }
+        let views = found.subscription.views;
         let (prefixes, done) =
             self.notifications.change(table, id, |found| found.fetch(count))??;
         let describe = |prefix: Prefix| match self.destination(table, prefix) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{Rib, arena::Slot, deadlines::Questions, statics, waste::Piece};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
-    Result, TableId, Timestamp, ViewSet,
+    Result, TableId, Timestamp, ViewSet, quoted,
 };
 
 /// A registered client of one table.
@@ -216,8 +216,12 @@ impl Rib {
         let Registration { key, label, tenure, terms } = registration;
         let views = self.policy.views(key.table)?;
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
-            return Err(ErrorKind::InvalidData
-                .because("a label has 64 characters at most, none of them a control character"));
+            return Err(ErrorKind::InvalidData.because(format_args!(
+                "registration option \"label\": {} has {} characters, it has 64 at most, none of them \
+                 a control character",
+                quoted(&label),
+                label.chars().count()
+            )));
         }
         // It is kept, and copied for each question.
         const LONGEST_PATH: usize = 255;
@@ -413,6 +417,12 @@ impl Rib {
     fn check_terms(&self, key: EntityKey, tenure: Tenure, terms: &Terms) -> Result<()> {
         const MOST_METHODS: u32 = 32;
         let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
+        // What asks for a protocol's best route means the best of all by it.
+        if key.protocol == Protocol(0) {
+            return refuse(format_args!(
+                "protocol 0 is no protocol, it stands for all of them: 1 is \"other\""
+            ));
+        }
         if terms.methods > MOST_METHODS {
             let count = terms.methods;
             return refuse(format_args!(

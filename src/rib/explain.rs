@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{
     Family, FibStatus, Forwarding, InterfaceIndex, KernelTable, NextHopFlags, NextHopId, Prefix,
-    Result, RouteFlags, RouteId, TableId, View, ViewSet,
+    Result, RouteFlags, RouteId, RouteState, TableId, View, ViewSet,
 };
 
 /// A destination, explained.
@@ -26,8 +26,8 @@ use crate::model::{
 pub struct Explanation<'a> {
     /// Its prefix.
     pub prefix: Prefix,
-    /// Every route to it, in the order in which the unicast view would choose them; last, those that
-    /// are not in that view.
+    /// Every route to it, in the order in which the unicast view would choose them; then those that
+    /// are not in that view, and last those that are withdrawn and held.
     pub candidates: Vec<Candidate<'a>>,
     /// The kernel's table that the instance has; none keeps it out of the kernel.
     pub kernel_table: Option<KernelTable>,
@@ -41,7 +41,7 @@ pub struct Explanation<'a> {
     pub fib_reason: &'static str,
 }
 
-/// A route among the others.
+/// A route among the others, or one that is withdrawn and held.
 #[derive(Debug)]
 pub struct Candidate<'a> {
     /// The route.
@@ -89,11 +89,18 @@ impl Rib {
         let claim = |view: &RouteView<'_>| Claim::of(view.route, View::UNICAST, settings.viability);
         let is_rival = |view: &RouteView<'_>| view.route.views.contains(View::UNICAST);
         routes.sort_by_key(|view| (!is_rival(view), claim(view)));
-        let mut rivals = routes.iter().filter(|view| is_rival(view));
+        let candidates = routes.len();
+        let hold = self.destination(table, prefix).and_then(|found| found.hold.as_ref());
+        let held = hold.into_iter().flat_map(|hold| hold.routes());
+        routes.extend(held.filter_map(|slot| self.view_route(slot)));
+        let mut rivals = routes.iter().take(candidates).filter(|view| is_rival(view));
         let (winner, second) = (rivals.next(), rivals.next());
         let reasons: Vec<String> = routes
             .iter()
             .map(|view| match winner {
+                _ if view.route.state == RouteState::Deleting => {
+                    "withdrawn, and held for a while: it is never best".to_owned()
+                }
                 Some(winner) if view.id == winner.id => {
                     self.why_it_won(view, second.map(|second| (second, claim(view), claim(second))))
                 }

@@ -61,6 +61,11 @@ impl Hold {
         self.held.iter().fold(ViewSet::NONE, |views, held| views.union(held.view.only()))
     }
 
+    /// When all that is held is let go; none for never.
+    pub(super) fn until(&self) -> Option<Moment> {
+        self.until
+    }
+
     pub(super) fn is_running(&self) -> bool {
         !self.held.is_empty()
     }

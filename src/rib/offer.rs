@@ -83,7 +83,10 @@ impl Rib {
     ) -> Result<ViewSet> {
         let refuse = |why: fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
         if !matches!(how, ChangeFlags(0) | ChangeFlags::FIRST | ChangeFlags::NEW) {
-            return refuse(format_args!("change flags {:#x} are not 0, FIRST or NEW", how.0));
+            return refuse(format_args!(
+                "change flags {:#x} are not 0, 1 (update the first route) or 2 (always add)",
+                how.0
+            ));
         }
         if offer.to.family() != table.family {
             return refuse(format_args!("prefix {} is not {}", offer.to, table.family));

@@ -14,8 +14,8 @@ use super::{
     routes::no_such_route,
 };
 use crate::model::{
-    EntityId, ErrorKind, Family, FibStatus, ListId, NextHopId, Prefix, PrefixMap, Protocol, Result,
-    RouteId, TableId, Timestamp, View, ViewSet,
+    EntityId, ErrorKind, Family, FibStatus, ListId, Moment, NextHopId, Prefix, PrefixMap, Protocol,
+    Result, RouteId, RouteState, TableId, Timestamp, View, ViewSet,
 };
 
 #[derive(Debug, Default)]
@@ -81,6 +81,8 @@ pub struct RouteView<'a> {
     pub fib: FibStatus,
     /// The kernel's words where it refused it, or some of its next hops.
     pub fib_error: Option<&'a str>,
+    /// When it is let go, if it is withdrawn and held; none of such a one is for never.
+    pub held_until: Option<Moment>,
 }
 
 /// Which destination is looked for.
@@ -306,6 +308,12 @@ impl Rib {
             list: self.list_of(route),
             fib,
             fib_error,
+            held_until: match route.state {
+                RouteState::Created => None,
+                RouteState::Deleting => {
+                    self.destination(route.table, route.to)?.hold.as_ref()?.until()
+                }
+            },
         })
     }
 

@@ -27,9 +27,15 @@ pub(crate) struct Lines {
     /// What sets the variables of all other lines.
     #[serde(default)]
     pub(crate) before: String,
+    /// What takes away again what `before`, and what the lines after it, made and left.
+    #[serde(default)]
+    pub(crate) after: String,
     /// Arguments of a call, by method.
     #[serde(default)]
     methods: BTreeMap<String, String>,
+    /// The object that a call is for, where it is another than the others', by method.
+    #[serde(default)]
+    objects: BTreeMap<String, String>,
     /// What causes a signal, by signal.
     #[serde(default)]
     signals: BTreeMap<String, String>,
@@ -90,8 +96,8 @@ impl Lines {
 
     /// The line that calls a method.
     pub(crate) fn call(&self, method: &Member) -> Option<String> {
-        let (object, name, arguments) =
-            (&self.object, &method.name, self.methods.get(&method.name)?);
+        let (name, arguments) = (&method.name, self.methods.get(&method.name)?);
+        let object = self.objects.get(name).unwrap_or(&self.object);
         if self.language == Language::Python {
             return Some(format!("print({object}.{name}({arguments}))"));
         }

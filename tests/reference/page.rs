@@ -67,6 +67,10 @@ fn write_page(page: &mut String, lines: &Lines, interface: &Interface) -> std::f
         code(page, Language::Shell, &lines.watch(signal))?;
     }
     write_properties(page, lines, interface)?;
+    if !lines.after.is_empty() {
+        writeln!(page, "## Clean up\n\nWhat the lines above made stays until it is taken back:\n")?;
+        code(page, lines.language, lines.after.trim())?;
+    }
     // The last line has one newline.
     page.truncate(page.trim_end().len());
     writeln!(page)
@@ -81,7 +85,7 @@ fn introduction(language: Language) -> &'static str {
             "Such an object is private to the connection that made it and ends with it. Each `busctl` \
              is a connection of its own, so no `busctl call` can use an object that an earlier one \
              made; an interpreter keeps its connection. The lines below go into one `python3` (with \
-             Debian's `python3-dbus`), each by itself after these:"
+             Debian's `python3-dbus`), each by itself after these, and end with it:"
         }
     }
 }

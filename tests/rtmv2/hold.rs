@@ -1,6 +1,6 @@
 //! Hold-down (6.8).
 
-use rtmd::model::Family;
+use rtmd::{bus::wire::Details, model::Family};
 
 use crate::core::Core;
 use crate::support::{Client, details, eventually, picture};
@@ -55,6 +55,12 @@ async fn with_the_last_route_of_a_marked_view_the_view_holds_it() {
     assert_eq!(records(&a).await, [(0, of_b), (0, 0)], "multicast is not marked");
     let held = a.table.get_route_info(of_b).await.unwrap();
     assert_eq!((held.state, held.owner, held.destination.as_str()), (DELETING, b.id, TO));
+    let left = |more: &Details| u32::try_from(more["held-for"].clone()).unwrap();
+    assert!((1..=LONG).contains(&left(&held.more)), "{held:?}");
+    let (_, candidates, _) = a.table.explain(TO).await.unwrap();
+    let last = candidates.last().unwrap();
+    assert!((1..=LONG).contains(&left(last)), "{last:?}");
+    assert!(format!("{:?}", last["reason"]).contains("withdrawn, and held"), "{last:?}");
     assert_eq!(error(b.entity.delete_route(of_b).await), "NotFound", "it is withdrawn already");
 }
 

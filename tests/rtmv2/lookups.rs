@@ -115,7 +115,7 @@ async fn what_is_no_prefix_cannot_be_looked_up() {
     let (bus, _service) = serve();
     let client = Client::register(&bus, Family::Ipv4, STATIC).await;
     let table = &client.table;
-    for wrong in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.1/8", "2001:db8::/32", "ten/8"] {
+    for wrong in ["", "10.0.0.0/33", "10.0.0.1/8", "2001:db8::/32", "ten/8"] {
         let names = [
             error(table.get_exact_match_destination(wrong, 0, UCAST).await),
             error(table.get_most_specific_destination(wrong, 0, UCAST).await),
@@ -123,6 +123,13 @@ async fn what_is_no_prefix_cannot_be_looked_up() {
         ];
         assert_eq!(names, ["InvalidParameter"; 3], "{wrong}");
     }
+    // But packets have an address: the longest match is also asked for with one.
+    let names = [
+        error(table.get_exact_match_destination("10.0.0.0", 0, UCAST).await),
+        error(table.get_most_specific_destination("10.0.0.0", 0, UCAST).await),
+        error(table.get_less_specific_destination("10.0.0.0", 0, UCAST).await),
+    ];
+    assert_eq!(names, ["InvalidParameter", "NotFound", "InvalidParameter"]);
 }
 
 /// LKP-10
@@ -275,6 +282,11 @@ async fn all_look_ups_work_for_ipv6() {
     let table = &client.table;
     for prefix in all {
         assert_eq!(find(&client, prefix, UCAST).await.prefix, prefix);
+    }
+    for (address, answer) in [("2001:db8:1:2::4", all[1]), ("::1", all[3])] {
+        assert_eq!(prefix(table.get_most_specific_destination(address, 0, UCAST).await), answer);
+        let less = table.get_less_specific_destination(address, 0, UCAST).await;
+        assert_eq!(error(less), "InvalidParameter", "an address is no prefix");
     }
     for pair in all.windows(2) {
         let less = table.get_less_specific_destination(pair[0], 0, UCAST).await;

@@ -639,6 +639,8 @@ async fn registering_tells_nothing_of_what_is_there() {
     assert_eq!(types.heard().await, 0);
     let ordered = watch(&client, UCAST, BEST_CHANGE | ORDERED).await;
     assert_eq!(ordered.get_best_changes(9).await.unwrap(), (vec![], true));
+    let collected = ordered.get_changed_destinations(9).await;
+    assert_eq!(error(collected), "InvalidHandle", "an empty answer would say that nothing changed");
     client.add("12.0.0.0/8", GATEWAY).await.unwrap();
     assert_eq!(types.heard().await, EVERY_TYPE, "what comes later is told");
 }

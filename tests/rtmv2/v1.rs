@@ -338,6 +338,18 @@ async fn deleting_by_criteria_takes_own_routes_that_match_and_tells_all_the_call
     let nowhere = details([("interface", 4_000_000u32.into())]);
     assert_eq!(error(delete(INTERFACE, nowhere).await), "NoMoreItems");
     assert_eq!(error(delete(NEIGHBOUR, details([])).await), "InvalidParameter");
+    let others = [
+        ("owner", caller.id.into()),
+        ("metric", 0u32.into()),
+        ("next-hops", [1u64].to_vec().into()),
+    ];
+    for unselected in others {
+        let key = unselected.0;
+        let criteria = details([("interface", LOOPBACK.into()), unselected]);
+        let (name, text) = refusal(delete(INTERFACE, criteria).await);
+        assert_eq!(name, "InvalidParameter");
+        assert!(text.contains(&format!("\"{key}\" is given")), "{text}");
+    }
     assert_eq!(left().await.len(), 4);
     let by_both = details([("neighbour", neighbour.into()), ("interface", LOOPBACK.into())]);
     assert_eq!(delete(NEIGHBOUR | INTERFACE, by_both).await.unwrap(), 2);

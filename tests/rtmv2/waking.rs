@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rtmd::{client::NotificationProxy, model::Family};
-use zbus::{Message, message::Flags};
+use rtmd::model::Family;
 
 use crate::support::{Client, details};
 use crate::{ANY_CHANGE, ONLY_MARKED, OSPF, STATIC, UCAST, offer, serve, watch};
@@ -35,43 +34,4 @@ async fn who_was_told_of_more_expired_routes_than_is_kept_for_it_is_woken_all_th
     offer(&client, TO, []).await;
     let next = tokio::time::timeout(Duration::from_secs(10), wake_ups.next()).await;
     next.expect("it is woken").unwrap();
-}
-
-/// CHG-18
-#[tokio::test]
-async fn who_was_kept_from_being_woken_is_woken_when_it_is_heard_from() {
-    let (bus, _service) = serve();
-    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
-    let watcher = Client::register(&bus, Family::Ipv4, OSPF).await;
-    let registration = watch(&watcher, UCAST, ANY_CHANGE).await;
-    let wake_ups = registration.receive_change_notification().await.unwrap();
-    let (reached, mut all) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(wake_ups.for_each(move |_| {
-        let _ = reached.send(());
-        std::future::ready(())
-    }));
-    for metric in 0..UNHEARD + 10 {
-        offer(&client, TO, [("metric", metric.into())]).await;
-        fetch_without_an_answer(&registration).await;
-        // The calls of one client take effect in the order sent, and this one is answered.
-        watcher.table.get_routes(TO).await.unwrap();
-    }
-    offer(&client, TO, []).await;
-    for _ in 0..UNHEARD {
-        all.recv().await.unwrap();
-    }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    all.try_recv().expect_err("no more than are kept for it");
-    assert!(registration.get_change_status(TO).await.unwrap(), "it is heard from");
-    let next = tokio::time::timeout(Duration::from_secs(10), all.recv()).await;
-    next.expect("it is woken").unwrap();
-}
-
-async fn fetch_without_an_answer(registration: &NotificationProxy<'_>) {
-    let proxy = registration.inner();
-    let call = Message::method_call(proxy.path(), "GetChangedDestinations")
-        .destination(proxy.destination())
-        .interface(proxy.interface())
-        .with_flags(Flags::NO_REPLY_EXPECTED);
-    proxy.connection().send(&call.build(&1000u32).unwrap()).await.unwrap();
 }

@@ -87,6 +87,15 @@ impl Context {
         Ok(client::table(&self.manager, self.instance(), family).await?)
     }
 
+    /// Tells a person, who would wonder at nothing at all, that there is nothing.
+    pub(crate) fn say_if_empty(&self, count: u64, what: &str) {
+        if count == 0 && !self.scope.json {
+            let families = self.scope.families().iter().map(|family| family.name());
+            let families = families.collect::<Vec<_>>().join(" and ");
+            anstream::eprintln!("no {what} in instance {} ({families})", self.instance());
+        }
+    }
+
     /// A limit of the service by name, or what to assume of a service that does not tell.
     pub(crate) async fn limit(&self, name: &str, assumed: u32) -> Result<u32, Problem> {
         let limits = self.manager.limits().await.map_err(Failure::from)?;

@@ -20,8 +20,10 @@ pub(crate) async fn run(context: &mut Context) -> Result<Exit, Problem> {
         ("bus name", Align::Left),
         ("state", Align::Left),
     ]);
+    let mut count = 0;
     for (family, _) in context.tables(instance).await? {
         for entity in context.manager.get_registered_entities(instance, family.name()).await? {
+            count += 1;
             let table = format!("{}/{}", entity.instance, entity.family);
             let protocol = Protocol(entity.protocol);
             if context.scope.json {
@@ -48,8 +50,9 @@ pub(crate) async fn run(context: &mut Context) -> Result<Exit, Problem> {
             }
         }
     }
-    if !context.scope.json {
+    if count > 0 && !context.scope.json {
         columns.print(&mut context.out)?;
     }
+    context.say_if_empty(count, "entities registered");
     Ok(Exit::Done)
 }

@@ -220,7 +220,10 @@ pub(crate) fn parse_prefix(text: &str, family: Option<Family>) -> Result<Prefix,
     if let Ok(address) = text.parse() {
         return Ok(Prefix::host(address));
     }
-    text.parse().map_err(|error: rtmd::model::error::Error| error.message)
+    text.parse().map_err(|error: rtmd::model::error::Error| match error.message {
+        named if named.contains(text) || named.contains(&quoted(text)) => named,
+        other => format!("{}: {other}", quoted(text)),
+    })
 }
 
 fn parse_views(text: &str) -> Result<ViewSet, String> {
@@ -360,6 +363,7 @@ mod tests {
                 "add 10.1.0.0/8 via ::1",
                 "prefix 10.1.0.0/8 has host bits set, did you mean 10.0.0.0/8",
             ),
+            ("add 10.0.0.0/33 via ::1", "\"10.0.0.0/33\": prefix length 33 of 10.0.0.0 is over 32"),
             ("del", "a prefix is missing after del"),
             ("del 10.0.0.0/8 via ::1", "\"via\" is not a word of del"),
             ("add \u{1b}[2J via ::1", "\"\\u{1b}[2J\" is not a prefix like 192.0.2.0/24"),

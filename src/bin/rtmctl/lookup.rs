@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
     for route in routes.iter().filter(|route| ViewSet(route.views).contains(View::UNICAST)) {
         printer.print(&mut context.out, route).await?;
     }
+    printer.finish(&mut context.out)?;
     Ok(Exit::Done)
 }
 

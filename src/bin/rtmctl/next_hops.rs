@@ -24,6 +24,8 @@ pub(crate) struct NextHop {
     /// Empty when the owner left it to resolution.
     interface: String,
     weight: Weight,
+    /// Whether its owner deleted it, so that no packets go there.
+    deleted: bool,
     /// Where it leads in the end, if anywhere; with the share of each in it.
     resolved: Vec<KernelHop>,
     /// The destinations of the routes that lead to it, its own first.
@@ -108,6 +110,7 @@ impl NextHop {
             address: printable(&info.address).into_owned(),
             interface,
             weight,
+            deleted: info.state == DELETED,
             resolved,
             through: list::<String>(&info.more, "resolved-through")
                 .iter()
@@ -140,6 +143,7 @@ impl NextHop {
             "via": self.address,
             "dev": self.interface,
             "weight": self.weight.get(),
+            "deleted": self.deleted,
             "resolved-via": resolved.collect::<Vec<_>>(),
             "resolved-through": self.through,
         })
@@ -187,6 +191,9 @@ impl fmt::Display for NextHop {
         if self.weight != Weight::ONE {
             write!(f, " weight {}", self.weight.get())?;
         }
+        if self.deleted {
+            f.write_str(" (deleted)")?;
+        }
         Ok(())
     }
 }
@@ -204,6 +211,8 @@ fn nameless(index: u32) -> String {
     format!("if{index}")
 }
 
+/// `RTM_NEXTHOP_STATE_DELETED`.
+const DELETED: u32 = 1;
 /// How many next hops are kept before starting over.
 const MANY: usize = 100_000;
 
@@ -222,6 +231,7 @@ mod tests {
             address: address.into(),
             interface: interface.into(),
             weight: Weight::ONE,
+            deleted: false,
             resolved: resolved.iter().map(hop).collect(),
             through: Vec::new(),
         }
@@ -240,6 +250,10 @@ mod tests {
             (next_hop("10.9.9.9", "", &["192.0.2.1"]), "via 10.9.9.9 (192.0.2.1 dev eth0)"),
             (next_hop("10.9.9.9", "", &[]), "via 10.9.9.9"),
             (next_hop("", "eth0", &[""]), "dev eth0"),
+            (
+                NextHop { deleted: true, ..next_hop("192.0.2.1", "eth0", &[]) },
+                "via 192.0.2.1 dev eth0 (deleted)",
+            ),
             (
                 through(&["10.9.0.0/16", "10.8.0.0/16"], &["192.0.2.1"]),
                 "via 10.9.9.9 (through 10.9.0.0/16, 10.8.0.0/16: 192.0.2.1 dev eth0)",

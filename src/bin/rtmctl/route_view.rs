@@ -1,10 +1,10 @@
 //! Routes as `routes` and `lookup` show them: a row, a JSON object, or what `ip route` would write.
 
-use std::{collections::HashMap, fmt::Write, io};
+use std::{collections::HashMap, fmt::Write, io, time::Duration};
 
 use anstyle::Style;
 use rtmd::{
-    bus::wire::{EntityInfo, RouteInfo},
+    bus::wire::{self, EntityInfo, RouteInfo},
     client::TableProxy,
     model::{
         entity::Protocol,
@@ -19,7 +19,7 @@ use rtmd::{
 use serde_json::{Value, json};
 
 use crate::{
-    context::{Context, Problem, number, text},
+    context::{self, Context, Problem, number, text},
     ip_route::{self, KernelHop, KernelWay},
     next_hops::{NextHop, NextHops},
     output::{BEST, ERROR, HEAD, Output, printable},
@@ -50,7 +50,32 @@ pub(crate) struct RoutePrinter {
     owners: HashMap<u64, EntityInfo>,
     /// Rows that are the best in one of these are marked.
     marked: ViewSet,
-    rows: u64,
+    /// Rows that wait to be printed, when it is known how wide they are.
+    rows: Vec<Row>,
+    widths: Widths,
+    has_head: bool,
+    count: u64,
+}
+
+/// A row as it is going to be printed.
+struct Row {
+    best: bool,
+    prefix: String,
+    /// A line for each next hop.
+    ways: Vec<String>,
+    owner: String,
+    preference: u32,
+    metric: u32,
+    fib: String,
+    failed: bool,
+}
+
+/// How wide the first columns are.
+#[derive(Clone, Copy, Debug)]
+struct Widths {
+    prefix: usize,
+    way: usize,
+    owner: usize,
 }
 
 impl RoutePrinter {
@@ -65,7 +90,18 @@ impl RoutePrinter {
         let owners = context.manager.get_registered_entities(instance, family.name()).await?;
         let owners = owners.into_iter().map(|owner| (owner.id, owner)).collect();
         let (next_hops, marked) = (NextHops::of(table), ViewSet::ALL);
-        Ok(Self { family, instance, format, next_hops, owners, marked, rows: 0 })
+        Ok(Self {
+            family,
+            instance,
+            format,
+            next_hops,
+            owners,
+            marked,
+            rows: Vec::new(),
+            widths: Widths::least(family),
+            has_head: false,
+            count: 0,
+        })
     }
 
     /// Marks the rows that are the best in one of these views, instead of in any.
@@ -93,11 +129,12 @@ impl RoutePrinter {
         let next_hops = self.next_hops.find(&route.next_hops).await?;
         match self.format {
             Format::Rows => {
-                if self.rows == 0 {
-                    print_head(out, self.family)?;
-                }
                 let best = !best_in(route).intersection(self.marked).is_empty();
-                print_row(out, self.family, route, owner, &next_hops, best)?;
+                self.rows.push(Row::new(route, owner, &next_hops, best));
+                // A million rows cannot be measured before the first is printed.
+                if self.rows.len() >= PAGE {
+                    self.flush(out)?;
+                }
             }
             Format::Json => {
                 let table = format!("{}/{}", self.instance, self.family);
@@ -113,7 +150,27 @@ impl RoutePrinter {
                 out.text(&text)?;
             }
         }
-        self.rows += 1;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Prints what waits; returns how many routes there were in all.
+    pub(crate) fn finish(mut self, out: &mut Output) -> Result<u64, Problem> {
+        self.flush(out)?;
+        Ok(self.count)
+    }
+
+    fn flush(&mut self, out: &mut Output) -> io::Result<()> {
+        for row in &self.rows {
+            self.widths.fit(row);
+        }
+        if !self.has_head && !self.rows.is_empty() {
+            self.widths.print_head(out)?;
+            self.has_head = true;
+        }
+        for row in self.rows.drain(..) {
+            row.print(out, self.widths)?;
+        }
         Ok(())
     }
 }
@@ -172,58 +229,98 @@ pub(crate) fn owner_name(owner: &EntityInfo) -> String {
     }
 }
 
-fn ways(route: &RouteInfo, next_hops: &[&NextHop]) -> String {
-    if let Some(special) = special(route) {
-        return special.word().into();
+fn ways(route: &RouteInfo, next_hops: &[&NextHop]) -> Vec<String> {
+    match special(route) {
+        Some(special) => vec![special.word().into()],
+        None if next_hops.is_empty() => vec!["(no next hop)".into()],
+        None => next_hops.iter().map(ToString::to_string).collect(),
     }
-    let mut text = String::new();
-    for next_hop in next_hops {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{separator}{next_hop}"); // a String takes everything
+}
+
+/// What the kernel has, and how long the route stays: `installed, expires in 3 s`.
+fn standing(route: &RouteInfo) -> String {
+    let mut text = text(&route.more, "fib").unwrap_or_default().to_owned();
+    if let Some(why) = context::text(&route.more, "fib-error") {
+        let _ = write!(text, ": {}", printable(why)); // a String takes everything
+    }
+    let seconds = |milliseconds: u64| match milliseconds {
+        INFINITE => "for ever".to_owned(),
+        _ => format!("{:.1} s", Duration::from_millis(milliseconds).as_secs_f64()),
+    };
+    if let Some(left) = number(&route.more, "held-for") {
+        text = format!("withdrawn, held {}", seconds(left));
+    } else if let Some(left) = number(&route.more, "expires-in") {
+        let _ = write!(text, ", expires in {}", seconds(left));
     }
     text
 }
 
-/// Widths that fit most: a million rows cannot be measured before the first is printed.
-fn widths(family: Family) -> (usize, usize, usize) {
-    match family {
-        Family::Ipv4 => (18, 28, 18),
-        Family::Ipv6 => (26, 36, 18),
+impl Row {
+    fn new(
+        route: &RouteInfo,
+        owner: Option<&EntityInfo>,
+        next_hops: &[&NextHop],
+        best: bool,
+    ) -> Self {
+        Self {
+            best,
+            prefix: printable(&route.destination).into_owned(),
+            ways: ways(route, next_hops),
+            owner: owner.map_or_else(|| format!("entity {}", route.owner), owner_name),
+            preference: route.preference,
+            metric: route.metric,
+            fib: standing(route),
+            failed: text(&route.more, "fib") == Some(FibStatus::Failed.name()),
+        }
+    }
+
+    fn print(&self, out: &mut Output, widths: Widths) -> io::Result<()> {
+        let Self { prefix, owner, preference, metric, fib, .. } = self;
+        let (marker, style) = if self.best { ('>', BEST) } else { (' ', Style::new()) };
+        let fib_style = if self.failed { ERROR } else { Style::new() };
+        let mut ways = self.ways.iter();
+        let way = ways.next().map_or("", String::as_str);
+        out.line(format_args!(
+            "{style}{marker}{style:#} {prefix:0$}  {way:1$}  {owner:2$}  {preference:>10}  \
+             {metric:>6}  {fib_style}{fib}{fib_style:#}",
+            widths.prefix, widths.way, widths.owner,
+        ))?;
+        ways.try_for_each(|way| out.line(format_args!("  {:1$}  {way}", "", widths.prefix)))
     }
 }
 
-fn print_head(out: &mut Output, family: Family) -> io::Result<()> {
-    let (prefix, way, owner) = widths(family);
-    out.line(format_args!(
-        "{HEAD}  {:prefix$}  {:way$}  {:owner$}  {:>10}  {:>6}  fib{HEAD:#}",
-        "prefix", "way", "owner", "preference", "metric"
-    ))
+impl Widths {
+    /// What fits most.
+    fn least(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self { prefix: 18, way: 28, owner: 18 },
+            Family::Ipv6 => Self { prefix: 26, way: 36, owner: 18 },
+        }
+    }
+
+    /// Widens the columns for a row, as far as that helps to read: what one odd row has is not made
+    /// room for in all others.
+    fn fit(&mut self, row: &Row) {
+        let fit = |width: &mut usize, text: &str, most: usize| {
+            *width = (*width).max(text.chars().count().min(most));
+        };
+        fit(&mut self.prefix, &row.prefix, 43);
+        row.ways.iter().for_each(|way| fit(&mut self.way, way, 80));
+        fit(&mut self.owner, &row.owner, 80);
+    }
+
+    fn print_head(self, out: &mut Output) -> io::Result<()> {
+        let Self { prefix, way, owner } = self;
+        out.line(format_args!(
+            "{HEAD}  {:prefix$}  {:way$}  {:owner$}  {:>10}  {:>6}  fib{HEAD:#}",
+            "prefix", "way", "owner", "preference", "metric"
+        ))
+    }
 }
 
-fn print_row(
-    out: &mut Output,
-    family: Family,
-    route: &RouteInfo,
-    owner: Option<&EntityInfo>,
-    next_hops: &[&NextHop],
-    best: bool,
-) -> io::Result<()> {
-    let (prefix, way, owner_width) = widths(family);
-    let (marker, style) = if best { ('>', BEST) } else { (' ', Style::new()) };
-    let owner = owner.map_or_else(|| format!("entity {}", route.owner), owner_name);
-    let fib = text(&route.more, "fib").unwrap_or_default();
-    let why = text(&route.more, "fib-error").unwrap_or_default();
-    let (why, colon) = (printable(why), if why.is_empty() { "" } else { ": " });
-    let fib_style = if fib == FibStatus::Failed.name() { ERROR } else { Style::new() };
-    out.line(format_args!(
-        "{style}{marker}{style:#} {:prefix$}  {:way$}  {owner:owner_width$}  {:>10}  {:>6}  \
-         {fib_style}{fib}{colon}{why}{fib_style:#}",
-        printable(&route.destination),
-        ways(route, next_hops),
-        route.preference,
-        route.metric,
-    ))
-}
+/// How many rows are measured together.
+const PAGE: usize = 1000;
+const INFINITE: u64 = wire::INFINITE as u64;
 
 fn json(
     table: &str,
@@ -249,6 +346,8 @@ fn json(
         "best-in-views": best_in(route).0,
         "fib": text(&route.more, "fib"),
         "fib-error": text(&route.more, "fib-error"),
+        "expires-in": number(&route.more, "expires-in"),
+        "held-for": number(&route.more, "held-for"),
     })
 }
 
@@ -318,8 +417,29 @@ mod tests {
         assert_eq!(special(&route), None);
         for (flags, word) in [(1, "prohibit"), (2, "blackhole"), (4, "unreachable")] {
             route.flags = flags;
-            assert_eq!(ways(&route, &[]), word);
+            assert_eq!(ways(&route, &[]), [word]);
         }
+    }
+
+    #[test]
+    fn how_long_a_route_stays_is_told() {
+        let mut route = route("installed");
+        assert_eq!(standing(&route), "installed");
+        route.more.insert("expires-in".to_owned(), 1500u32.into());
+        assert_eq!(standing(&route), "installed, expires in 1.5 s");
+        route.more.insert("held-for".to_owned(), u32::MAX.into());
+        assert_eq!(standing(&route), "withdrawn, held for ever");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_cells_up_to_a_limit() {
+        let mut widths = Widths::least(Family::Ipv4);
+        let mut row = Row::new(&route("installed"), None, &[], true);
+        widths.fit(&row);
+        assert_eq!((widths.way, widths.owner), (28, 18));
+        (row.ways, row.owner) = (vec!["via".into(), "x".repeat(50)], "y".repeat(300));
+        widths.fit(&row);
+        assert_eq!((widths.way, widths.owner), (50, 80));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `rtmctl routes`: walks through the table page by page; nothing is held but the page.
 
+use std::collections::BTreeSet;
+
 use rtmd::{
     bus::wire::{Details, RouteInfo, SERVICE},
     client::{Failure, RouteEnumerationProxy, TableProxy},
@@ -25,7 +27,7 @@ pub(crate) struct Arguments {
     /// Only the best unicast routes, written as `ip -N route show proto 82` writes them
     #[arg(long, conflicts_with_all = ["view"])]
     best: bool,
-    /// Of the prefixes, only this very one
+    /// Of the prefixes, only this very one, and also what is in hold-down there
     #[arg(long, requires = "prefix", conflicts_with_all = ["longer", "shorter"])]
     exact: bool,
     /// Of the prefixes, only more specific ones
@@ -76,11 +78,15 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         Some(prefix) => vec![(prefix.family(), context.table(prefix.family()).await?)],
         None => context.tables(context.instance()).await?,
     };
+    let mut count = 0;
     for (family, table) in tables {
         let mut printer = RoutePrinter::new(context, family, table.clone(), format).await?;
         match prefix {
             Some(prefix) if arguments.exact => {
-                let routes = table.get_routes(&prefix.to_string()).await?;
+                let mut routes = table.get_routes(&prefix.to_string()).await?;
+                if !wanted.best {
+                    routes.extend(held(&table, &prefix.to_string()).await?);
+                }
                 print(context, &mut printer, wanted, &routes).await?;
             }
             Some(prefix) if arguments.shorter => {
@@ -98,7 +104,9 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
                 }
             }
         }
+        count += printer.finish(&mut context.out)?;
     }
+    context.say_if_empty(count, "routes like that");
     Ok(Exit::Done)
 }
 
@@ -118,6 +126,27 @@ async fn print(
         }
     }
     Ok(())
+}
+
+/// The routes to a prefix that are withdrawn and held.
+async fn held(table: &TableProxy<'_>, prefix: &str) -> Result<Vec<RouteInfo>, Problem> {
+    const BEST_PROTOCOL: u32 = 0;
+    let found = table.get_exact_match_destination(prefix, BEST_PROTOCOL, ViewSet::ALL.0).await;
+    let ids: BTreeSet<u64> = match found.map_err(Failure::from) {
+        Ok(found) => found.per_view.iter().map(|record| record.held).collect(),
+        Err(failure) if failure.kind() == Some(ErrorKind::NotFound) => BTreeSet::new(),
+        Err(failure) => return Err(failure.into()),
+    };
+    let mut routes = Vec::new();
+    for id in ids.into_iter().filter(|id| *id != 0) {
+        match table.get_route_info(id).await.map_err(Failure::from) {
+            Ok(route) => routes.push(route),
+            // It was let go meanwhile.
+            Err(failure) if failure.kind() == Some(ErrorKind::InvalidHandle) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Ok(routes)
 }
 
 /// The longest prefix that covers this one and is shorter.

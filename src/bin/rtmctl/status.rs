@@ -1,4 +1,4 @@
-//! `rtmctl status`: how the service and its tables are doing.
+//! `rtmctl status`: how the service and its tables are doing, and what is wrong with some.
 
 use rtmd::{
     bus::wire::Details,
@@ -19,18 +19,41 @@ pub(crate) async fn run(context: &mut Context) -> Result<Exit, Problem> {
         Some(instance) => vec![instance],
         None => context.manager.instances().await.map_err(Failure::from)?,
     };
-    let mut tables = Vec::new();
+    // One that is misconfigured, or does not answer, is told of beside the others.
+    let (mut tables, mut faults) = (Vec::new(), Vec::new());
     for instance in instances {
-        for (family, table) in context.tables(instance).await? {
-            tables.push((instance, family, client::properties(table.inner()).await?));
+        let found = match context.tables(instance).await {
+            Ok(found) => found,
+            Err(Problem::Call(failure)) => {
+                faults.push((format!("instance {instance}"), failure));
+                continue;
+            }
+            Err(problem) => return Err(problem),
+        };
+        for (family, table) in found {
+            match client::properties(table.inner()).await {
+                Ok(properties) => tables.push((instance, family, properties)),
+                Err(failure) => faults.push((format!("table {instance}/{family}"), failure)),
+            }
         }
     }
+    if tables.is_empty() && !faults.is_empty() {
+        return Err(faults.swap_remove(0).1.into());
+    }
     if context.scope.json {
-        context.out.json(&as_json(&service, &tables))?;
+        context.out.json(&as_json(&service, &tables, &faults))?;
     } else {
         print(context, &service, &tables)?;
+        context.out.flush()?;
+        for (what, failure) in &faults {
+            let why = match failure.to_string() {
+                named if named.starts_with(what) => named,
+                other => format!("{what}: {other}"),
+            };
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {}", printable(&why));
+        }
     }
-    Ok(Exit::Done)
+    Ok(if faults.is_empty() { Exit::Done } else { Exit::Refused })
 }
 
 fn print(
@@ -68,7 +91,13 @@ fn advice(service: &Details) -> Vec<String> {
     said.and_then(|advice| advice.try_into().ok()).unwrap_or_default()
 }
 
-fn as_json(service: &Details, tables: &[(u32, Family, Details)]) -> Value {
+fn as_json(
+    service: &Details,
+    tables: &[(u32, Family, Details)],
+    faults: &[(String, Failure)],
+) -> Value {
+    let faults = faults.iter();
+    let faults = faults.map(|(what, why)| json!({ "of": what, "error": why.to_string() }));
     let tables = tables.iter().map(|(instance, family, table)| {
         let mut object = json!({ "table": format!("{instance}/{family}") });
         for (name, head) in COUNTERS {
@@ -82,6 +111,7 @@ fn as_json(service: &Details, tables: &[(u32, Family, Details)]) -> Value {
         "fib-state": text(service, "FibState"),
         "advice": advice(service),
         "tables": tables.collect::<Vec<_>>(),
+        "faults": faults.collect::<Vec<_>>(),
     })
 }
 

@@ -50,6 +50,7 @@ impl RouteSnapshot {
             list: None,
             fib: FibStatus::None,
             fib_error: None,
+            held_until: None,
         }
     }
 

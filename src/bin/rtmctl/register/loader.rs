@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rtmd::{
-    client::{ManagerProxy, TableProxy},
+    client::{Failure, ManagerProxy, TableProxy},
     model::{EntityKey, Family, Prefix, Protocol, TableId},
 };
 use tokio::task::JoinHandle;
@@ -182,7 +182,8 @@ impl Loader {
         let table = table.map_err(|error| Problem::Local(error.message))?;
         let Self { protocol, protocol_instance, .. } = *self;
         let key = EntityKey { table, protocol, protocol_instance };
-        let session = Session::register(&self.manager, key, self.label.as_deref()).await?;
+        let session = Session::register(&self.manager, key, self.label.as_deref()).await;
+        let session = session.map_err(advise)?;
         events.registered(out, &table.to_string(), session.id(), session.path())?;
         self.sessions.insert(family, session);
         Ok(())
@@ -215,6 +216,17 @@ impl Loader {
             events.refused(out, line, &why)?;
         }
         Ok(())
+    }
+}
+
+/// Says who may register, where the bus says only that somebody may not.
+fn advise(problem: Problem) -> Problem {
+    match problem {
+        Problem::Call(Failure::Denied(reason)) => Problem::Call(Failure::Denied(format!(
+            "to register one has to be root or in the group rtmd-clients: use sudo, or as root \
+             \"usermod --append --groups rtmd-clients USER\" and log in again ({reason})"
+        ))),
+        other => other,
     }
 }
 

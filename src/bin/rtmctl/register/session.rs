@@ -245,7 +245,7 @@ impl Session {
         }
         let refusal = |error: ItemError| {
             let place = places.get(usize::try_from(error.index).ok()?)?;
-            Some((place.line, error.text))
+            Some((place.line, named(place, error.text)))
         };
         errors.into_iter().filter_map(refusal).collect()
     }
@@ -258,7 +258,7 @@ impl Session {
     ) -> Result<Vec<(u64, String)>, Problem> {
         let Failure::Refused { message, .. } = failure else { return Err(failure.into()) };
         self.refusals(places, Vec::new());
-        Ok(places.iter().map(|place| (place.line, message.clone())).collect())
+        Ok(places.iter().map(|place| (place.line, named(place, message.clone()))).collect())
     }
 
     /// The id of a next hop, which is added when it is met for the first time.
@@ -297,6 +297,12 @@ impl Session {
         self.next_hops.insert(key, KnownNextHop { id, weight });
         Ok(id)
     }
+}
+
+/// A refusal with the prefix that it is about: not everything that is wrong is wrong with the prefix.
+fn named(place: &Place, text: String) -> String {
+    let prefix = place.prefix.to_string();
+    if text.contains(&prefix) { text } else { format!("{prefix}: {text}") }
 }
 
 /// The share that a next hop has from now on: one for all routes that use it.

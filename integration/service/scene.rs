@@ -13,7 +13,7 @@ use std::{
 };
 
 use rtmd::{
-    bus::wire::{Details, RouteInfo},
+    bus::wire::{Details, EntityInfo, RouteInfo},
     client::{self, ManagerProxy, TableProxy},
     model::{Family, Forwarding, RouteFlags},
 };
@@ -36,7 +36,7 @@ const KERNEL_TABLES: [u32; 2] = [254, 1000];
 pub(crate) struct Scene {
     pub(crate) bus: PrivateBus,
     /// Ends with the scene.
-    _service: Service,
+    pub(crate) service: Service,
     pub(crate) manager: ManagerProxy<'static>,
     /// With the kernel's table of each.
     tables: Vec<(TableProxy<'static>, u32)>,
@@ -56,7 +56,17 @@ pub(crate) fn before_start(
     prepare: impl FnOnce() + Send + 'static,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
-    with_links(|| {
+    configured(CONFIG, prepare, test);
+}
+
+/// As [`before_start`], with other instances than [`CONFIG`].
+pub(crate) fn configured(
+    config: &str,
+    prepare: impl FnOnce() + Send + 'static,
+    test: impl AsyncFnOnce(&Scene) + Send + 'static,
+) {
+    let config = config.to_owned();
+    with_links(move || {
         for command in [
             "link add north type veth peer name north-peer",
             "link add south type veth peer name south-peer",
@@ -82,7 +92,7 @@ pub(crate) fn before_start(
         prepare();
         let bus = PrivateBus::start();
         let manager = UnixDatagram::bind(bus.path("notify")).unwrap();
-        let service = bus.spawn(CONFIG, "first");
+        let service = bus.spawn(&config, "first");
         await_ready(manager, &service);
         // At this very moment.
         assert!(routes() == foreign, "ready, and not in step: {:#?}", routes());
@@ -128,7 +138,7 @@ impl Scene {
         let marker = Client::register_in(&connection, 1, Family::Ipv4, 4_000_000).await;
         let link = index("marker").0;
         marker.entity.add_next_hop("", link, &details([])).await.unwrap();
-        Self { bus, _service: service, manager, tables, foreign, marker, marked: Cell::new(0) }
+        Self { bus, service, manager, tables, foreign, marker, marked: Cell::new(0) }
     }
 
     /// A client of the first instance with a connection of its own.
@@ -213,12 +223,21 @@ impl Scene {
         let names = names();
         let mut expected = self.foreign.clone();
         for (table, kernel_table) in &self.tables {
+            let (instance, family) =
+                (table.instance().await.unwrap(), table.family().await.unwrap());
+            let entities = self.manager.get_registered_entities(instance, &family).await.unwrap();
+            let is_foreign = |route: &RouteInfo| {
+                entities.iter().any(|it| it.id == route.owner && is_of_others(it))
+            };
             for to in DESTINATIONS {
-                if (table.family().await.unwrap() == "ipv6") != to.contains(':') {
+                if (family == "ipv6") != to.contains(':') {
                     continue;
                 }
                 let routes = table.get_routes(to).await.unwrap();
                 let Some(best) = routes.iter().find(|route| is_best(route)) else { continue };
+                if is_foreign(best) {
+                    continue; // it is there already
+                }
                 let Some(what) = self.way(table, best, &names).await else { continue };
                 let line = ours(to, &what, *kernel_table);
                 // By some of its next hops, because the kernel refuses others.
@@ -329,6 +348,11 @@ pub(crate) fn ip_at_once(commands: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), commands).unwrap();
     ip(&format!("-batch {}", file.path().display()));
+}
+
+/// Whether its routes are those of others in the kernel; the service has entities for static routes too.
+pub(crate) fn is_of_others(entity: &EntityInfo) -> bool {
+    entity.state == "builtin" && entity.protocol_instance != u32::MAX
 }
 
 /// Whether it is the best unicast route.

@@ -11,6 +11,7 @@ use super::{
     context::Context,
     convert::{entity_path, table_path},
     entity::Entity,
+    lifecycle,
     manager::Manager,
     news,
     object_manager::ObjectManager,
@@ -138,6 +139,13 @@ impl Service {
             () = self.departures.clean_up(&self.context, &self.connection) => {}
             () = news::tell(&self.context, &self.connection) => {}
             () = self.context.clients.lost() => {}
+        }
+    }
+
+    /// Puts a new entity of the service's own on the bus.
+    pub async fn welcome(&self, id: EntityId) {
+        if let Err(refusal) = lifecycle::welcome(&self.context, &self.connection, id).await {
+            tracing::error!(entity = id.0, %refusal, "it is not on the bus");
         }
     }
 

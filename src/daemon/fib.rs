@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::notifier::Notifier;
+use super::{foreign::Foreigners, notifier::Notifier};
 use crate::{
     bus::FibState,
     fib::{Doubt, Planner, Settled, Support, Tampering},
@@ -37,6 +37,7 @@ pub(super) async fn keep(
     rib: &SharedRib,
     signature: Signature,
     state: &watch::Sender<FibState>,
+    foreigners: &Foreigners,
 ) -> io::Error {
     let (writer, outcomes) = match Writer::start(signature) {
         Ok(started) => started,
@@ -51,7 +52,10 @@ pub(super) async fn keep(
         notifier: Notifier::start(),
         reading: None,
         watch: RouteWatch::start(writer.port()),
+        foreigners,
     };
+    // What changed before the watch began.
+    foreigners.doubt_all();
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -79,6 +83,7 @@ struct Keeper<'r> {
     notifier: Notifier,
     reading: Option<Reading>,
     watch: io::Result<RouteWatch>,
+    foreigners: &'r Foreigners,
 }
 
 /// A dump under way.
@@ -268,6 +273,7 @@ impl Keeper<'_> {
     /// Somebody else changed something.
     fn handle_event(&mut self, event: RouteEvent) {
         let signature = self.signature;
+        self.foreigners.handle(&event, self.rib);
         match event {
             RouteEvent::RouteSet { route, replaced } if signature.is_on(&route) => {
                 let what = Tampering::Ours { target: route.target(), replaced };

@@ -7,6 +7,7 @@
 
 mod deadlines;
 mod fib;
+mod foreign;
 mod links;
 mod notifier;
 mod static_routes;
@@ -33,6 +34,7 @@ use crate::{
     rib::{Instance, Policy, Rib},
     shared::SharedRib,
 };
+use foreign::Foreigners;
 use static_routes::StaticRoutes;
 
 /// How to run the service.
@@ -114,6 +116,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
     let mut watched = Watch::start().map_err(Failure::Kernel)?;
     links::learn(&mut watched, &rib).await.map_err(Failure::Kernel)?;
+    let foreigners = Foreigners::new(&rib, signature);
+    foreigners.learn(&rib).await.map_err(Failure::Kernel)?;
 
     let facts = Facts {
         epoch: new_epoch(),
@@ -140,9 +144,10 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, signature, &state) => Err(Failure::Kernel(error)),
+        error = fib::keep(&rib, signature, &state, &foreigners) => Err(Failure::Kernel(error)),
         never = deadlines::keep(&rib) => match never {},
-        error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
+        never = foreigners.keep(&rib, &service) => match never {},
+        error = links::follow(&mut watched, &rib, &foreigners) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
         name = stop_signal() => {
             tracing::info!(signal = name, "stopping; the routes stay in the kernel");

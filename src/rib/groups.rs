@@ -260,6 +260,9 @@ impl Rib {
         let Some(route) = best.and_then(|slot| self.routes.get(slot)) else {
             return (FibStatus::None, None);
         };
+        if self.foreign.protocol_of(route).is_some() {
+            return (FibStatus::None, None); // it is there already
+        }
         if self.withheld.contains(&table) {
             return (FibStatus::Suppressed, None);
         }
@@ -294,7 +297,9 @@ impl Rib {
             })
         };
         let is_way = |route: &&Route| {
-            route.flags.special().is_none() && !route.flags.intersects(RouteFlags::INACTIVE)
+            route.flags.special().is_none()
+                && !route.flags.intersects(RouteFlags::INACTIVE)
+                && self.foreign.protocol_of(route).is_none()
         };
         let claim = |route: &Route, viability| Claim::of(route, View::UNICAST, viability);
         // One that ranks before the best can only be one that leads nowhere now.

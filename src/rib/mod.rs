@@ -31,6 +31,7 @@ mod effects;
 mod election;
 mod entities;
 mod explain;
+mod foreign;
 mod groups;
 mod hold;
 mod lists;
@@ -60,12 +61,13 @@ pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, Explanation, NextHopFault};
+pub use foreign::{ForeignRoute, ForeignWay};
 pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
-pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, Viability};
+pub use policy::{Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, Viability};
 pub use resolve::LinkNews;
 pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
@@ -84,6 +86,7 @@ pub struct Rib {
     routes: arena::Arena<Route>,
     next_hops: nexthops::NextHops,
     statics: statics::Statics,
+    foreign: foreign::Foreign,
     links: resolve::Links,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
@@ -124,6 +127,7 @@ impl Rib {
             routes: arena::Arena::default(),
             next_hops: nexthops::NextHops::default(),
             statics: statics::Statics::default(),
+            foreign: foreign::Foreign::default(),
             links: resolve::Links::default(),
             link_news: LinkNews::default(),
             withheld: BTreeSet::new(),

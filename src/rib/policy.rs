@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Error, ErrorKind, Family, InstanceId, KernelTable, Preference, Protocol, TableId, ViewSet,
+    Error, ErrorKind, Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol,
+    TableId, ViewSet,
 };
 
 /// All that is configured.
@@ -41,6 +42,23 @@ pub struct InstanceSettings {
     pub viability: Viability,
     /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
     pub kernel_table: Option<KernelTable>,
+    /// What of others is taken in from there.
+    pub imports: Imports,
+}
+
+/// What becomes of the routes that others have in the kernel's table, by whose they are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Imports(BTreeMap<KernelProtocol, Import>);
+
+/// What becomes of a route that is not ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Import {
+    /// Nothing: it is not even read.
+    Ignore,
+    /// It is told of, in no view, and is never best.
+    Observe,
+    /// It takes part in the choice, with this preference; 0 takes the protocol's level.
+    Choose(Preference),
 }
 
 /// What it counts in the choice of the best route that packets can follow a route now.
@@ -134,7 +152,40 @@ impl Default for InstanceSettings {
             views: ViewSet(3),
             viability: Viability::First,
             kernel_table: Some(KernelTable::MAIN),
+            imports: Imports::default(),
         }
+    }
+}
+
+impl Default for Imports {
+    fn default() -> Self {
+        let observed = [
+            KernelProtocol::BOOT,
+            KernelProtocol::STATIC,
+            KernelProtocol::DHCP,
+            KernelProtocol::RA,
+        ];
+        let mut imports: BTreeMap<_, _> = observed.map(|it| (it, Import::Observe)).into();
+        imports.insert(KernelProtocol::KERNEL, Import::Choose(Preference(0)));
+        Self(imports)
+    }
+}
+
+impl Imports {
+    /// What becomes of the routes of a protocol; those of other daemons are left alone.
+    pub fn of(&self, protocol: KernelProtocol) -> Import {
+        self.0.get(&protocol).copied().unwrap_or(Import::Ignore)
+    }
+
+    /// Says what becomes of the routes of a protocol.
+    pub fn set(&mut self, protocol: KernelProtocol, import: Import) {
+        self.0.insert(protocol, import);
+    }
+
+    /// The protocols whose routes are read.
+    pub fn read(&self) -> impl Iterator<Item = KernelProtocol> {
+        let read = self.0.iter().filter(|(_, import)| **import != Import::Ignore);
+        read.map(|(protocol, _)| *protocol)
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
 use serde::Deserialize;
 
 /// Rows that wait for a feature, and no others may: the forwarder's own resolution of remote next
-/// hops, and interface routes as routes of an entity.
-const WAITING: [&str; 2] = ["FWD-04", "FWD-07"];
+/// hops.
+const WAITING: [&str; 1] = ["FWD-04"];
 
 /// The rows there are: the prefix of each section, and its last number.
 const ROWS: [(&str, u32); 21] = [

@@ -1,64 +1,88 @@
 #!/bin/sh
-# Changes with busctl: see whether a destination changed since one last looked.
+# Change notification in shell: be woken when destinations change, and fetch what they are now.
 #
-# A registration for change notification ends with the bus connection that made it, and each busctl
-# call is a connection of its own, so a shell script cannot be woken. But a destination says when
-# anything about it last changed, and to ask for that costs little. (Who wants to know what reaches
-# the kernel is better off with `ip monitor route`.) Where nobody else is registered it prints
+# A registration for change notification ends with its connection, so it cannot be made with busctl,
+# which makes another for each call; connection.sh has one that stays. Looking things up, and all
+# that another program does, is busctl's. (Who wants to know what reaches the kernel is better off
+# with `ip monitor route`.) Where nobody else is registered it prints
 #
-#     198.51.100.0/24 is not there
-#     198.51.100.0/24 changed: 1 routes, the best of entity 1
-#     198.51.100.0/24 did not change
-#     198.51.100.0/24 changed: 2 routes, the best of entity 2
-#     198.51.100.0/24 changed: 2 routes, the best of entity 2
-#     198.51.100.0/24 changed: 1 routes, the best of entity 1
-#     198.51.100.0/24 is not there
+#     woken
+#       198.51.100.0/24: the best has metric 1
+#       198.51.101.0/24: the best has metric 1
+#     198.51.100.0/24 changes twice, 198.51.101.0/24 goes:
+#     woken
+#       198.51.100.0/24: the best has metric 3
+#       198.51.101.0/24: gone
+#     of 198.51.100.0/24 and 203.0.113.0/24 only 203.0.113.0/24 is marked, and both change:
+#     woken
+#       203.0.113.0/24: the best has metric 4
 set -eu
 
-prefix=198.51.100.0/24
-last=never
+heard=$(mktemp)
+trap 'rm -f "$heard"' EXIT
+# shellcheck source=SCRIPTDIR/connection.sh
+. "$(dirname "$0")/connection.sh"
 
-# look: prints what became of the destination since the last look. The reply is the prefix, when it
-# changed, its views, and for the one view asked for: the view, how many routes, the best one, its
-# owner, flags, the route in hold-down. Without a destination there is no reply.
-look() {
-    read -r _ _ changed _ _ _ routes _ owner _ <<REPLY
-$(busctl call org.rtmd1 /org/rtmd1/table/0/ipv4 org.rtmd1.Table GetExactMatchDestination \
-        suu "$prefix" 0 1 2>/dev/null)
-REPLY
-    case $changed in
-        '') echo "$prefix is not there" ;;
-        "$last") echo "$prefix did not change" ;;
-        *) echo "$prefix changed: $routes routes, the best of entity $owner" ;;
-    esac
-    last=$changed
-}
+table=/org/rtmd1/table/0/ipv4
+a=198.51.100.0/24 b=198.51.101.0/24 c=203.0.113.0/24
 
-# register PROTOCOL: prints the object of a registration.
+# register FLAGS: for changes in view 1, unicast. The last number, of eight bytes, is a context,
+# which comes back with each wake-up.
 register() {
-    busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
-        0 ipv4 "$1" 0 1 shared b true | cut -d '"' -f 2
+    call org.rtmd1 "$table" org.rtmd1.Table RegisterForChangeNotification uut \
+        "$(number 1)$(number "$1")$(number 0)$(number 0)"
+    notification=$(heard '/org/rtmd1/notification/[0-9]+' | tail -n 1)
 }
 
-# offer ENTITY METRIC: flag 8 keeps the route out of the kernel.
+# fetch: waits to be woken, which says nothing but that, and fetches what waits, in one page here.
+fetches=0 told=0
+fetch() {
+    fetches=$((fetches + 1))
+    until [ "$(heard ChangeNotification | wc -l)" -ge "$fetches" ]; do sleep 0.05; done
+    echo woken
+    call org.rtmd1 "$notification" org.rtmd1.Notification GetChangedDestinations u "$(number 100)"
+    for prefix in $(heard '[0-9.]+/[0-9]+' | tail -n +$((told + 1))); do
+        told=$((told + 1))
+        # Each route is told as id, destination, owner, neighbour, state, flags, preference, metric
+        # and more.
+        read -r _ count _ _ _ _ _ _ _ metric _ <<REPLY
+$(busctl call org.rtmd1 "$table" org.rtmd1.Table GetRoutes s "$prefix")
+REPLY
+        case $count in
+            0) echo "  $prefix: gone" ;;
+            *) echo "  $prefix: the best has metric $metric" ;;
+        esac
+    done
+}
+
+register 2 # changes of a best route
+
+# Another program offers routes; 8 is RIP. What was there before has to be enumerated.
+rip=$(busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \
+    0 ipv4 8 0 1 shared b true | cut -d '"' -f 2)
+# offer PREFIX METRIC: prints the route's id; flag 8 keeps it out of the kernel.
 offer() {
-    busctl call org.rtmd1 "$1" org.rtmd1.Entity AddRoute 'sa{sv}u' \
-        "$prefix" 3 via 'a(su)' 1 192.0.2.2 0 metric u "$2" flags u 8 0 >/dev/null
+    busctl call org.rtmd1 "$rip" org.rtmd1.Entity AddRoute 'sa{sv}u' \
+        "$1" 3 via 'a(su)' 1 192.0.2.2 0 metric u "$2" flags u 8 0 | cut -d ' ' -f 2
 }
 
-deregister() { busctl call org.rtmd1 "$1" org.rtmd1.Entity Deregister 'a{sv}' 0; }
+offer "$a" 1 >/dev/null
+gone=$(offer "$b" 1)
+fetch
 
-look
-rip=$(register 8)
-offer "$rip" 10
-look
-look
-ospf=$(register 13) # preferred to RIP
-offer "$ospf" 10
-look
-offer "$rip" 20 # any change is one, not only of the best route
-look
-deregister "$ospf"
-look
-deregister "$rip"
-look
+echo "$a changes twice, $b goes:"
+offer "$a" 2 >/dev/null
+busctl call org.rtmd1 "$rip" org.rtmd1.Entity DeleteRoute t "$gone" >/dev/null
+offer "$a" 3 >/dev/null
+fetch
+
+echo "of $a and $c only $c is marked, and both change:"
+call org.rtmd1 "$notification" org.rtmd1.Notification Deregister
+register $((2 | 0x10000)) # ... of marked destinations only
+call org.rtmd1 "$notification" org.rtmd1.Notification MarkDestination sb \
+    "$(pad "$(string "$c")" 4)$(number 1)"
+offer "$a" 4 >/dev/null
+offer "$c" 4 >/dev/null
+fetch
+
+busctl call org.rtmd1 "$rip" org.rtmd1.Entity Deregister 'a{sv}' 0

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Events with busctl: hear who comes and goes, and see a route's time run out.
 #
-# `busctl monitor` shows the messages of all, so the system bus lets only root do that. These signals
-# are for everybody, and a user hears them with
+# `busctl monitor` shows the messages of all, so the system bus lets only root do that. These
+# signals are for everybody, and a user hears them with
 #
 #     gdbus monitor --system --dest org.rtmd1 --object-path /org/rtmd1/table/0/ipv4
 #
@@ -31,8 +31,8 @@ until grep -qs '^Monitoring' "$heard.log"; do sleep 0.1; done
 # hear NUMBER: waits for that message and prints its name, the protocol and the label.
 hear() {
     until [ "$(wc -l <"$heard")" -ge "$1" ]; do sleep 0.1; done
-    sed -n "$1"'s/.*"member":"\([A-Za-z]*\)".*"ipv4",\([0-9]*\),[0-9]*,"\([^"]*\)".*/\1: protocol \2, \3/p' \
-        "$heard"
+    told='"member":"\([A-Za-z]*\)".*"ipv4",\([0-9]*\),[0-9]*,"\([^"]*\)"'
+    sed -n "$1s/.*$told.*/\1: protocol \2, \3/p" "$heard"
 }
 
 entity=$(busctl call org.rtmd1 /org/rtmd1 org.rtmd1.Manager RegisterEntity 'usuua{sv}' \

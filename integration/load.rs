@@ -10,7 +10,7 @@ mod world;
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -50,6 +50,22 @@ fn timed<T>(what: &str, step: impl FnOnce() -> T) -> T {
     let value = step();
     println!("load: {what}: {:.2?}", start.elapsed());
     value
+}
+
+/// The routes of `ip -o` as if they had no next-hop objects.
+fn plain(routes: &str) -> String {
+    let mut awk = Command::new("awk")
+        .args(["-f", "examples/plain-routes.awk"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = awk.stdin.take().unwrap();
+    let routes = routes.to_owned();
+    std::thread::spawn(move || input.write_all(routes.as_bytes()));
+    let output = awk.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn sorted(text: &str) -> Vec<&str> {
@@ -102,7 +118,7 @@ fn a_full_table_gets_into_the_kernel_and_out_again() {
 
         for (family, count) in [("-4", IPV4), ("-6", IPV6)] {
             let kernel = timed(&format!("ip {family} route show"), || {
-                ip(&format!("-N {family} route show proto 82"))
+                plain(&ip(&format!("-o -N {family} route show proto 82")))
             });
             let service = timed(&format!("rtmctl {family} routes --best"), || {
                 bus.rtmctl(&[family, "routes", "--best"])

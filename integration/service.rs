@@ -159,6 +159,41 @@ fn the_kernel_gets_neither_multicast_nor_inactive_routes_and_destinations_tell_s
     });
 }
 
+/// FWD-04
+#[test]
+fn the_kernel_gets_a_remote_next_hop_as_the_routes_lead_to_it() {
+    on_stage(async |scene| {
+        for (case, near, far) in
+            [(&CASES[0], "10.20.0.0/16", "10.20.30.1"), (&CASES[1], "fd00::/8", "fd00::1")]
+        {
+            let igp = scene.client(case.family, OSPF).await;
+            let bgp = scene.client(case.family, BGP).await;
+            let lead = async |what: &str| {
+                igp.entity.add_route(near, &offer(what, 0, 0), 0).await.unwrap().0
+            };
+            case.offer(&bgp, &format!("via {far}"), 0).await;
+            scene.expect([]).await;
+            let id = lead(case.west).await;
+            scene.expect([(near, case.west), (case.to, case.west)]).await;
+            lead(case.several).await;
+            scene.expect([(near, case.several), (case.to, case.several)]).await;
+            let [west, north] = ["west", "north"].map(|link| only(case.several, link));
+            ip("link set west down");
+            scene.expect([(near, &north), (case.to, &north)]).await;
+            restore("west");
+            scene.expect_soon([(near, case.several), (case.to, case.several)]).await;
+            ip("link set north down");
+            scene.expect([(near, &west), (case.to, &west)]).await;
+            restore("north");
+            scene.expect_soon([(near, case.several), (case.to, case.several)]).await;
+            igp.entity.delete_route(id).await.unwrap();
+            scene.expect([]).await;
+            bgp.entity.deregister(&details([])).await.unwrap();
+            igp.entity.deregister(&details([])).await.unwrap();
+        }
+    });
+}
+
 /// HOLD-20
 #[test]
 fn a_held_route_is_not_in_the_kernel() {

@@ -16,7 +16,9 @@ use serde::Deserialize;
 
 use crate::{
     model::{Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol, ViewSet},
-    rib::{Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, Viability},
+    rib::{
+        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+    },
 };
 
 /// All that is configured.
@@ -69,11 +71,15 @@ struct InstanceSection {
     families: Vec<String>,
     #[serde(default = "standard_views")]
     views: Vec<u8>,
+    ipv4_views: Option<Vec<u8>>,
+    ipv6_views: Option<Vec<u8>>,
     kernel_table: Option<u32>,
     #[serde(default = "yes")]
     fib: bool,
     #[serde(default)]
     viability: ViabilitySetting,
+    #[serde(default)]
+    resolve_via_default: bool,
     #[serde(default)]
     import: BTreeMap<String, ImportSetting>,
 }
@@ -222,23 +228,22 @@ fn instance(
 ) -> Result<InstanceSettings, String> {
     let section: InstanceSection =
         section.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    let mut families = Vec::new();
+    let mut families = BTreeMap::new();
     for name in &section.families {
         let family: Family = name.parse().map_err(|error: crate::model::Error| error.message)?;
-        if !families.contains(&family) {
-            families.push(family);
-        }
+        families.insert(family, views("views", &section.views)?);
+    }
+    for (family, own) in [(Family::Ipv4, &section.ipv4_views), (Family::Ipv6, &section.ipv6_views)]
+    {
+        let Some(own) = own else { continue };
+        let key = format!("{family}-views");
+        let Some(all) = families.get_mut(&family) else {
+            return Err(format!("{key} is set, and {family} is not in families"));
+        };
+        *all = views(&key, own)?;
     }
     if families.is_empty() {
         return Err("families is empty".into());
-    }
-    let mut views = ViewSet::NONE;
-    for id in &section.views {
-        let view = 1u32.checked_shl((*id).into()).map(ViewSet);
-        views = views.union(view.ok_or_else(|| format!("view {id} is not from 0 to 31"))?);
-    }
-    if views.is_empty() {
-        return Err("views is empty".into());
     }
     let kernel_table = match (section.fib, section.kernel_table, section.id) {
         (false, None, _) => None,
@@ -261,8 +266,12 @@ fn instance(
         ViabilitySetting::First => Viability::First,
         ViabilitySetting::Ignored => Viability::Ignored,
     };
+    let via_default = match section.resolve_via_default {
+        false => ViaDefault::Refused,
+        true => ViaDefault::Allowed,
+    };
     let imports = imports(section.import)?;
-    Ok(InstanceSettings { families, views, viability, kernel_table, imports })
+    Ok(InstanceSettings { families, viability, via_default, kernel_table, imports })
 }
 
 fn imports(section: BTreeMap<String, ImportSetting>) -> Result<Imports, String> {
@@ -283,6 +292,18 @@ fn imports(section: BTreeMap<String, ImportSetting>) -> Result<Imports, String> 
         );
     }
     Ok(imports)
+}
+
+fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
+    let mut views = ViewSet::NONE;
+    for id in ids {
+        let view = 1u32.checked_shl((*id).into()).map(ViewSet);
+        views = views.union(view.ok_or_else(|| format!("view {id} is not from 0 to 31"))?);
+    }
+    if views.is_empty() {
+        return Err(format!("{key} is empty"));
+    }
+    Ok(views)
 }
 
 fn impossible(what: impl std::fmt::Display) -> ConfigError {
@@ -328,7 +349,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 51, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 53, "a key was added or removed: say so there");
     }
 
     #[test]
@@ -369,6 +390,9 @@ mod tests {
         );
         assert_eq!(fault("fib = false\nviews = [32]"), "view 32 is not from 0 to 31");
         assert_eq!(fault("fib = false\nfamilies = []"), "families is empty");
+        assert_eq!(fault("fib = false\nipv6-views = []"), "ipv6-views is empty");
+        let alone = "fib = false\nfamilies = [\"ipv4\"]\nipv6-views = [0]";
+        assert_eq!(fault(alone), "ipv6-views is set, and ipv6 is not in families");
         assert_eq!(
             fault("fib = false\nimport = { nosuch = 5 }"),
             "import.nosuch is no protocol of the kernel's"

@@ -3,11 +3,14 @@
 //! The lock is held for one call or one batch, never across an `await`. Whoever carries out what
 //! the core decided waits in one of the futures here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
 
 use tokio::sync::Notify;
 
-use crate::rib::Rib;
+use crate::rib::{Progress, Rib, Waste};
 
 /// A handle to the one RIB of the service.
 #[derive(Clone, Debug)]
@@ -20,6 +23,10 @@ struct Shared {
     news: Notify,
     sooner: Notify,
 }
+
+/// How many items of some work are dealt with under one lock, so that the kernel is written to and
+/// clients are answered meanwhile.
+pub const SLICE: usize = 512;
 
 impl SharedRib {
     /// Shares the RIB.
@@ -41,7 +48,9 @@ impl SharedRib {
         let news = rib.has_wake_ups() || rib.has_questions();
         let next = rib.next_deadline();
         let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
+        let waste = rib.poll_waste();
         drop(rib);
+        free(waste);
         for (due, who) in
             [(effects, &self.0.effects), (news, &self.0.news), (sooner, &self.0.sooner)]
         {
@@ -50,6 +59,14 @@ impl SharedRib {
             }
         }
         value
+    }
+
+    /// Runs a part of some work on the RIB until it is done, each time for this many items, and lets
+    /// the others have their turns in between.
+    pub async fn in_slices(&self, mut f: impl FnMut(&mut Rib, usize) -> Progress) {
+        while self.with(|rib| f(rib, SLICE)) == Progress::Unfinished {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until the kernel has to hear of something.
@@ -65,5 +82,15 @@ impl SharedRib {
     /// Waits until the next deadline is an earlier one than before.
     pub async fn sooner(&self) {
         self.0.sooner.notified().await;
+    }
+}
+
+/// Frees what is not needed any more, beside everybody else when it is much.
+fn free(waste: Waste) {
+    /// Items that are freed in less time than a thread takes to start.
+    const FEW: usize = 1000;
+    if waste.items() > FEW {
+        // Without a thread it is freed here.
+        let _ = thread::Builder::new().name("waste".to_owned()).spawn(move || drop(waste));
     }
 }

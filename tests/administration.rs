@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, process::Command};
 
 use rtmd::{
     bus::wire::Details,
@@ -122,7 +122,7 @@ async fn a_choice_is_explained() {
     assert_eq!(
         text(second, "reason"),
         "not viable: next hop 203.0.113.1 on interface 0: no interface that is up has a network \
-         with 203.0.113.1"
+         with 203.0.113.1, and no route leads there"
     );
     let next_hops: Vec<Details> = first["next-hops"].clone().try_into().unwrap();
     assert_eq!(text(&next_hops[0], "interface-name"), "lo");
@@ -332,6 +332,42 @@ async fn what_cannot_be_kept_is_refused_and_changes_nothing() {
     manager.add_static_route(0, "10.1.0.0/16", &via("127.0.0.2"), false).await.unwrap();
 }
 
+/// A pipe that nobody reads stands for a disk that does not answer: opening it takes for ever.
+#[tokio::test]
+async fn nobody_but_who_changes_static_routes_waits_for_the_disk() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let manager = manager(&bus).await;
+    let pipe = bus.path("first.state/static-routes.json.new");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let add = |metric: u32| {
+        let (manager, metric) = (manager.clone(), [("metric", Variant::from(metric))]);
+        let route = route("127.0.0.2", metric);
+        async move { manager.add_static_route(0, "10.0.0.0/8", &route, true).await }
+    };
+    let first = tokio::spawn(add(1));
+    eventually("it is being written", async || {
+        client.table.get_routes("10.0.0.0/8").await.unwrap().len() == 1
+    })
+    .await;
+    let second = tokio::spawn(add(2));
+    for n in 0..100 {
+        client.add(&format!("10.{n}.0.0/16"), "127.0.0.2").await.expect("an answer");
+    }
+    assert!(!first.is_finished() && !second.is_finished());
+
+    // A pipe is no disk: what was written to it cannot be synchronized.
+    let read = tokio::task::spawn_blocking(move || fs::read_to_string(pipe));
+    assert_eq!(refusal(first.await.unwrap()).0, "NoSystemResources");
+    assert!(read.await.unwrap().unwrap().contains("\"metric\": 1"));
+    second.await.unwrap().expect("its turn, with a file of its own");
+    let kept = manager.get_static_routes(0, "ipv4").await.unwrap();
+    assert_eq!(kept.iter().map(|(_, told, _)| number(told, "metric")).collect::<Vec<_>>(), [2]);
+    let file = fs::read_to_string(bus.path("first.state/static-routes.json")).unwrap();
+    assert!(file.contains("\"metric\": 2") && !file.contains("\"metric\": 1"), "{file}");
+}
+
 #[tokio::test]
 async fn a_damaged_file_of_static_routes_is_moved_aside_and_reported() {
     let bus = PrivateBus::start();
@@ -385,7 +421,7 @@ async fn only_root_and_the_services_own_user_administer() {
     let _service = bus.serve(NO_FIB);
     let levels = manager(&bus).await.get_preferences().await.unwrap();
     let as_nobody = |arguments: &str| {
-        let output = std::process::Command::new("setpriv")
+        let output = Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "busctl"])
             .arg(format!("--address={}", bus.address()))
             .args(["call", "org.rtmd1", "/org/rtmd1", "org.rtmd1.Manager"])

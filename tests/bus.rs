@@ -9,10 +9,11 @@ use rtmd::{
     model::{ErrorKind, Family},
 };
 use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, route};
-use zbus::Variant;
+use zbus::{Variant, wire::ObjectPath};
 
 const STATIC: u32 = 10006;
 const OSPF: u32 = 13;
+const RIP: u32 = 8;
 const NEW: u32 = 0x2;
 const BEST: u32 = 0x0001_0000;
 const ALL_VIEWS: u32 = u32::MAX;
@@ -71,6 +72,12 @@ async fn every_error_of_the_api_has_a_call_that_answers_with_it() {
     let client = Client::register(&bus, Family::Ipv4, STATIC).await;
     let (id, _) = client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
     let other = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let callback = Variant::from(ObjectPath::try_from("/callback").unwrap());
+    let exports = details([("methods", Variant::from(1u32)), ("callback", callback)]);
+    let (path, _) = other.manager.register_entity(0, "ipv4", RIP, 0, &exports).await.unwrap();
+    let blocked = EntityProxy::builder(&other.connection).path(path).build().await.unwrap();
+    blocked.block_methods(true).await.unwrap();
+    let blocked = blocked.id().await.unwrap();
     let register = async |instance, label: String| {
         let options = details([("label", label.into())]);
         let registered = client.manager.register_entity(instance, "ipv4", STATIC, 0, &options);
@@ -97,8 +104,11 @@ async fn every_error_of_the_api_has_a_call_that_answers_with_it() {
             ErrorKind::NoSystemResources => {
                 refusal(client.entity.delete_routes(&vec![0; 1_000_000]).await)
             }
-            // Pages tell whether they were the last, and nobody is waited for yet.
-            ErrorKind::NoMoreItems | ErrorKind::Timeout => continue,
+            ErrorKind::NoMoreItems => {
+                let of_another = details([("owner", Variant::from(other.id))]);
+                refusal(client.entity.delete_matching_routes(1, &of_another).await)
+            }
+            ErrorKind::Timeout => refusal(client.entity.invoke_method(blocked, 1, b"", 50).await),
         };
         assert_eq!(name, kind.name(), "{text}");
         assert!(text.len() > 10, "{name} has to say what was wrong: {text:?}");

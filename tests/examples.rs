@@ -101,7 +101,7 @@ fn python(name: &str, modules: &[&str]) {
 }
 
 fn shell(name: &str) {
-    if found("busctl") {
+    if found("busctl") && found("systemd-stdio-bridge") {
         prints_what_it_says(name);
     }
 }

@@ -11,13 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtmd::{bus::wire::Details, client::EntityProxy, model::Family};
+use rtmd::{
+    bus::wire::{Details, RouteInfo},
+    client::{DestinationEnumerationProxy, EntityProxy, NotificationProxy},
+    model::Family,
+};
 use serde::Serialize;
 use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, route};
 use zbus::{
-    Connection, Message, Variant,
+    Connection, Message, Variant, interface,
     message::Flags,
-    wire::{DynamicType, Fd},
+    wire::{DynamicType, Fd, ObjectPath},
 };
 
 const STATIC: u32 = 10006;
@@ -286,6 +290,133 @@ async fn both_buses_carry_a_route_from_its_offer_to_its_end() {
             reader.table.get_routes("10.0.0.0/8").await.unwrap().is_empty()
         })
         .await;
+    }
+}
+
+/// An answer that never comes stays open at the bus, and dbus-daemon lets a connection have 128.
+#[tokio::test]
+async fn more_questions_without_an_answer_than_a_bus_keeps_open_hold_up_nobody() {
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(&format!("{NO_FIB}[limits]\nexpiry-answer = 300\n"));
+        let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+        let answering = callback(&bus.connect().await, 1, Callback::Answers).await;
+        let silent = bus.connect().await;
+        let brief = details([("ttl", Variant::from(1u32))]);
+        let mut prefixes = prefixes(300);
+        for n in 0..10 {
+            let entity = callback(&silent, 10 + n, Callback::Silent).await;
+            let some: Vec<String> = prefixes.drain(..30).collect();
+            add(&entity, &some, &brief).await.unwrap();
+        }
+        let target = answering.id().await.unwrap();
+        let work = async {
+            eventually("they go unasked", async || bystander.table.routes().await.unwrap() == 0)
+                .await;
+            // To invoke a method is a question too.
+            let invoked = bystander.entity.invoke_method(target, 1, b"", 5000).await.unwrap();
+            assert_eq!((invoked.len(), invoked[0].status), (1, 7));
+            Client::register(&bus, Family::Ipv6, OSPF).await;
+        };
+        let (slowest, answers) = answers_during(&bystander, work).await;
+        assert!(slowest < SOON, "an answer took {slowest:?}");
+        assert!(answers > 20, "only {answers} answers meanwhile");
+
+        silent.close().await.unwrap();
+        eventually("whoever answers is asked again", async || {
+            add(&answering, &["192.0.2.0/24".to_owned()], &brief).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            !bystander.table.get_routes("192.0.2.0/24").await.unwrap().is_empty()
+        })
+        .await;
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Callback {
+    /// That the route stays; status 7 of a method.
+    Answers,
+    Silent,
+}
+
+#[interface(name = "org.rtmd1.Callback")]
+impl Callback {
+    async fn route_expired(&self, _route: (RouteInfo,)) -> bool {
+        match self {
+            Self::Answers => false,
+            Self::Silent => std::future::pending().await,
+        }
+    }
+
+    fn invoke_method(&self, _caller: u64, _method: u32, _input: Vec<u8>) -> (u32, Vec<u8>) {
+        (7, Vec::new())
+    }
+}
+
+/// An entity of this connection with a callback, as this instance of a protocol.
+async fn callback(connection: &Connection, n: u32, callback: Callback) -> EntityProxy<'static> {
+    let path = format!("/callback/{n}");
+    connection.object_server().at(path.as_str(), callback).await.unwrap();
+    let manager = rtmd::client::manager(connection).await.unwrap();
+    let path = Variant::from(ObjectPath::try_from(path).unwrap());
+    let options = details([("callback", path), ("methods", Variant::from(1u32))]);
+    let (path, _) = manager.register_entity(0, "ipv4", OSPF, n, &options).await.unwrap();
+    EntityProxy::builder(connection).path(path).build().await.unwrap()
+}
+
+#[tokio::test]
+async fn introspecting_while_objects_come_and_go_holds_up_nobody_and_always_succeeds() {
+    const READ: Duration = Duration::from_secs(5);
+    for bus in PrivateBus::of_each_kind() {
+        let _service = bus.serve(NO_FIB);
+        let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
+        let mut busy = tokio::task::JoinSet::new();
+        for n in 0..4 {
+            busy.spawn(come_and_go(bus.connect().await, 100 * n));
+        }
+        let reader = bus.connect().await;
+        let mut read = 0;
+        let look = async {
+            let begun = Instant::now();
+            while begun.elapsed() < READ {
+                for path in ["/", "/org/rtmd1", "/org/rtmd1/entity", "/org/rtmd1/entity/1"] {
+                    let to = Some("org.rtmd1");
+                    let interface = Some("org.freedesktop.DBus.Introspectable");
+                    let answer = reader.call_method(to, path, interface, "Introspect", &());
+                    let xml: String = answer.await.unwrap().body().deserialize().unwrap();
+                    assert!(xml.trim_end().ends_with("</node>"), "{path}: {xml}");
+                    read += 1;
+                }
+                let objects = zbus::fdo::ObjectManagerProxy::new(&reader, "org.rtmd1", MANAGER.0);
+                let objects = objects.await.unwrap().get_managed_objects().await.unwrap();
+                assert!(objects.contains_key(bystander.entity.inner().path()));
+            }
+        };
+        let (slowest, answers) = answers_during(&bystander, look).await;
+        assert!(slowest < SOON, "an answer took {slowest:?}");
+        assert!(read > 100 && answers > 100, "{read} descriptions and {answers} answers");
+        assert!(busy.try_join_next().is_none(), "they come and go all the time");
+        busy.shutdown().await;
+    }
+}
+
+/// Registers, enumerates, follows, and ends all that, again and again.
+async fn come_and_go(connection: Connection, first: u32) {
+    let none = details([]);
+    for n in 0.. {
+        let instance = first + n % 100;
+        let manager = rtmd::client::manager(&connection).await.unwrap();
+        let registered = manager.register_entity(0, "ipv6", OSPF, instance, &none).await;
+        let entity = EntityProxy::builder(&connection).path(registered.unwrap().0);
+        let entity = entity.build().await.unwrap();
+        let table = rtmd::client::table(&manager, 0, Family::Ipv6).await.unwrap();
+        let walk = table.create_destination_enumeration(0, 0, "", 0).await.unwrap();
+        let walk = DestinationEnumerationProxy::builder(&connection).path(walk);
+        let changes = table.register_for_change_notification(0, 1, 0).await.unwrap();
+        let changes = NotificationProxy::builder(&connection).path(changes);
+        entity.create_route_list().await.unwrap();
+        walk.build().await.unwrap().close().await.unwrap();
+        changes.build().await.unwrap().deregister().await.unwrap();
+        entity.deregister(&none).await.unwrap();
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use rtmd::{
     bus::wire::{Details, EntityInfo, RouteInfo},
     client::{self, ManagerProxy, TableProxy},
-    model::{Family, Forwarding, RouteFlags},
+    model::{Family, Forwarding, RouteFlags, Weight, shares},
 };
 use serde_json::Value;
 use zbus::{Connection, Variant};
@@ -266,26 +266,29 @@ impl Scene {
                 return Some(word.to_owned());
             }
         }
-        if fib(route) == "failed" {
+        if ["failed", "ineligible"].contains(&fib(route)) {
             return None;
         }
-        let mut hops = Vec::new();
+        let mut members = Vec::new();
         for id in &route.next_hops {
-            let mut next_hop = table.get_next_hop_info(*id).await.unwrap();
-            let resolved: Vec<(String, u32)> =
-                next_hop.more.remove("resolved-via").unwrap().try_into().unwrap();
-            let weight: u32 = (&next_hop.more["weight"]).try_into().unwrap();
-            for (gateway, interface) in resolved {
+            let more = table.get_next_hop_info(*id).await.unwrap().more;
+            let resolved: Vec<(String, u32)> = more["resolved-via"].clone().try_into().unwrap();
+            let weights = more.get("resolved-weights").cloned().map(Vec::<u32>::try_from);
+            let weights = weights.map_or_else(|| vec![1; resolved.len()], Result::unwrap);
+            let ways = resolved.into_iter().zip(weights).map(|((gateway, interface), weight)| {
                 let via =
                     if gateway.is_empty() { String::new() } else { format!("via {gateway} ") };
-                hops.push((format!("{via}dev {}", names[&interface]), weight));
-            }
+                (format!("{via}dev {}", names[&interface]), Weight::new(weight).unwrap())
+            });
+            let weight: u32 = (&more["weight"]).try_into().unwrap();
+            members.push((Weight::new(weight).unwrap(), ways.collect::<Vec<_>>().into_iter()));
         }
-        match hops.as_slice() {
+        match shares(members, 64).as_slice() {
             [] => None,
             [(only, _)] => Some(only.clone()),
             several => {
-                let weighted = several.iter().map(|(hop, weight)| format!("{hop} weight {weight}"));
+                let weighted =
+                    several.iter().map(|(hop, weight)| format!("{hop} weight {}", weight.get()));
                 Some(weighted.collect::<Vec<_>>().join(", "))
             }
         }

@@ -14,12 +14,12 @@ use super::{
 use crate::{
     clock,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
-    rib::{Policy, Progress, Rib, StaticChange, StaticRoute},
+    rib::{Policy, Rib, StaticChange, StaticRoute},
 };
 
-/// Writes down the static routes that are to survive the service.
+/// Writes down the static routes that are to survive the service; may take as long as a disk does.
 pub(super) type KeepStaticRoutes =
-    Box<dyn Fn(&[(TableId, &StaticRoute)]) -> Result<()> + Send + Sync>;
+    Arc<dyn Fn(&[(TableId, StaticRoute)]) -> Result<()> + Send + Sync>;
 
 /// The world outside, as far as an administrator's calls reach it.
 pub struct Administration {
@@ -28,9 +28,6 @@ pub struct Administration {
     /// Keeps these static routes, and no others, for the next start.
     pub keep_static_routes: KeepStaticRoutes,
 }
-
-/// How many routes are ranked again, or destinations queued again, under one lock.
-const SLICE: usize = 512;
 
 impl fmt::Debug for Administration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,10 +60,7 @@ pub(super) async fn set_preference(
     });
     tracing::info!(%protocol, level = level.0, reapply, "an administrator set a level");
     if reapply {
-        let mut slice = || context.rib.with(|rib| rib.reapply(&mut work, SLICE, clock::now()));
-        while slice() == Progress::Unfinished {
-            tokio::task::yield_now().await;
-        }
+        context.rib.in_slices(|rib, count| rib.reapply(&mut work, count, clock::now())).await;
     }
 }
 
@@ -95,9 +89,7 @@ pub(super) async fn set_forwarding(
 ) -> Result<()> {
     let mut work = context.rib.with(|rib| rib.set_pushed(table, push))?;
     tracing::info!(%table, push, "an administrator switched forwarding");
-    while context.rib.with(|rib| rib.requeue(&mut work, SLICE)) == Progress::Unfinished {
-        tokio::task::yield_now().await;
-    }
+    context.rib.in_slices(|rib, count| rib.requeue(&mut work, count)).await;
     let (server, path) = (connection.object_server(), table_path(table));
     if let Ok(table) = server.interface::<_, Served<Table>>(path).await {
         let _ = table.get().await.object.pushed_changed(table.signal_emitter()).await;
@@ -112,20 +104,29 @@ pub(super) async fn change_static_routes(
     connection: &Connection,
     change: impl FnOnce(&mut Rib) -> Result<StaticChange>,
 ) -> Result<()> {
-    let new_entity = context.rib.with(|rib| {
+    // One after the other, so that the last change is the last that is written.
+    let _turn = context.changing_static_routes.lock().await;
+    let (change, all) = context.rib.with(|rib| {
         let change = change(rib)?;
-        if change.persistent {
-            let all: Vec<_> = rib.persistent_routes().collect();
-            if let Err(error) = (context.administration.keep_static_routes)(&all) {
-                drop(all);
-                rib.undo_static(change, clock::now());
-                return Err(error);
-            }
-        }
-        Ok(change.new_entity)
+        let all = change.persistent.then(|| {
+            let all = rib.persistent_routes();
+            all.map(|(table, route)| (table, route.clone())).collect::<Vec<_>>()
+        });
+        Ok((change, all))
     })?;
+    let new_entity = change.new_entity;
+    if let Some(all) = all {
+        let keep = Arc::clone(&context.administration.keep_static_routes);
+        // Whoever waits for the disk, it is only this call.
+        let kept = tokio::task::spawn_blocking(move || keep(&all)).await;
+        let lost = |error| ErrorKind::NoSystemResources.because(format_args!("{error}"));
+        if let Err(error) = kept.map_err(lost).flatten() {
+            context.rib.with(|rib| rib.undo_static(change, clock::now()));
+            return Err(error);
+        }
+    }
     match new_entity {
-        Some(id) => lifecycle::welcome(context, connection, id).await.map(drop),
+        Some(id) => lifecycle::welcome(context, connection, id, Arc::default()).await.map(drop),
         None => Ok(()),
     }
 }

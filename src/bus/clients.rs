@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 use tokio::{sync::mpsc, task::JoinSet};
 use zbus::{Connection, MatchRule, MessageStream, fdo, message::Header, names::UniqueName};
 
-use super::{context::Context, lifecycle, wire::ROOT};
+use super::{context::Context, lifecycle, units, wire::ROOT};
 use crate::model::{Caller, ErrorKind, Result};
 
 /// The connections that called something.
@@ -26,8 +26,16 @@ pub(super) struct Clients {
     /// A second connection: questions to the bus must not wait behind the calls they are about.
     questions: Connection,
     own_uid: u32,
-    /// Their users; `None` while the bus is being asked.
-    users: Mutex<HashMap<String, Option<u32>>>,
+    by_name: Mutex<HashMap<String, Client>>,
+}
+
+/// A connection that called something.
+#[derive(Debug, Default)]
+struct Client {
+    /// Its user; `None` while the bus is being asked.
+    uid: Option<u32>,
+    /// Its systemd unit, if that was asked for.
+    unit: Option<Arc<str>>,
 }
 
 impl Clients {
@@ -36,7 +44,7 @@ impl Clients {
         let bus = fdo::DBusProxy::new(&questions).await?;
         let own_name = questions.unique_name().ok_or(zbus::Error::InterfaceNotFound)?.to_owned();
         let own_uid = bus.get_connection_unix_user(own_name.into()).await?;
-        Ok(Self { questions, own_uid, users: Mutex::default() })
+        Ok(Self { questions, own_uid, by_name: Mutex::default() })
     }
 
     /// The user the service runs as.
@@ -53,14 +61,14 @@ impl Clients {
             return Err(ErrorKind::AccessDenied.because("a call without a sender"));
         };
         let bus_name = sender.to_string();
-        if let Some(Some(uid)) = self.known().get(&bus_name) {
-            return Ok(Caller { bus_name, uid: *uid });
+        if let Some(uid) = self.known().get(&bus_name).and_then(|client| client.uid) {
+            return Ok(Caller { bus_name, uid });
         }
         // Known before the question: should it go while the answer is on its way, that is noticed.
-        self.known().insert(bus_name.clone(), None);
+        self.known().insert(bus_name.clone(), Client::default());
         match self.ask_user(sender).await {
             Ok(uid) => {
-                self.known().insert(bus_name.clone(), Some(uid));
+                self.known().entry(bus_name.clone()).or_default().uid = Some(uid);
                 Ok(Caller { bus_name, uid })
             }
             Err(error) => {
@@ -69,6 +77,19 @@ impl Clients {
                     .because(format_args!("the bus does not say who {bus_name} is: {error}")))
             }
         }
+    }
+
+    /// The systemd unit of a caller; empty when nobody can tell.
+    pub(super) async fn unit(&self, caller: &Caller) -> Arc<str> {
+        let known = self.known().get(&caller.bus_name).and_then(|client| client.unit.clone());
+        if let Some(unit) = known {
+            return unit;
+        }
+        let unit = units::unit_of(&self.questions, &caller.bus_name).await;
+        if let Some(client) = self.known().get_mut(&caller.bus_name) {
+            client.unit = Some(Arc::clone(&unit));
+        }
+        unit
     }
 
     async fn ask_user(&self, name: &UniqueName<'_>) -> fdo::Result<u32> {
@@ -81,8 +102,8 @@ impl Clients {
         self.questions.closed().await;
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<u32>>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Client>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Context {
     pub(super) queues: Queues,
     pub(super) facts: Facts,
     pub(super) administration: Administration,
+    pub(super) changing_static_routes: tokio::sync::Mutex<()>,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
     pub(super) privates: Privates,
@@ -46,6 +47,7 @@ impl Context {
             queues: Queues::default(),
             facts,
             administration,
+            changing_static_routes: tokio::sync::Mutex::default(),
             in_step: AtomicBool::new(false),
             privates: Privates::default(),
             credit: Credit::default(),

@@ -13,12 +13,12 @@ use crate::{
 
 /// The object of a table.
 pub(super) fn table_path(id: TableId) -> OwnedObjectPath {
-    path(format!("{}/table/{}/{}", wire::ROOT, id.instance, id.family))
+    path(format!("{}/{}/{}", wire::TABLES, id.instance, id.family))
 }
 
 /// The object of an entity.
 pub(super) fn entity_path(id: EntityId) -> OwnedObjectPath {
-    path(format!("{}/entity/{id}", wire::ROOT))
+    path(format!("{}/{id}", wire::ENTITIES))
 }
 
 /// The object of an enumeration.
@@ -119,7 +119,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
         detail(&mut more, "expires-in", u32::try_from(left).unwrap_or(u32::MAX - 1));
     }
     if own {
-        if let Some(list) = route.list() {
+        if let Some(list) = view.list {
             detail(&mut more, "list", list_path(route.owner, list).into_inner());
         }
         if !route.private().is_empty() {
@@ -162,11 +162,18 @@ pub(super) fn next_hop_info(view: &NextHopView<'_>, own: bool) -> wire::NextHopI
         detail(&mut more, "interface", name);
     }
     detail(&mut more, "weight", u32::from(next_hop.weight.get()));
-    detail(&mut more, "viable", view.resolved.is_some());
+    detail(&mut more, "viable", !next_hop.hops.is_empty());
     let gateway = |hop: &Hop| hop.gateway.map(|address| address.to_string()).unwrap_or_default();
     let resolved: Vec<(String, u32)> =
-        view.resolved.iter().map(|hop| (gateway(hop), hop.interface.0)).collect();
+        next_hop.hops.iter().map(|hop| (gateway(hop), hop.interface.0)).collect();
     detail(&mut more, "resolved-via", resolved);
+    if !view.through.is_empty() {
+        let weights = next_hop.hops.iter().map(|hop| u32::from(hop.weight.get()));
+        detail(&mut more, "resolved-weights", weights.collect::<Vec<u32>>());
+        detail(&mut more, "resolved-interfaces", view.hop_interfaces.clone());
+        let through = view.through.iter().map(|to| to.to_string());
+        detail(&mut more, "resolved-through", through.collect::<Vec<String>>());
+    }
     if let Some(remote) = next_hop.remote {
         detail(&mut more, "remote-destination", remote.to_string());
     }

@@ -1,6 +1,6 @@
 //! `org.rtmd1.Entity`: what a registered client does. Only its owner may call.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use zbus::{
     Connection, OwnedObjectPath, OwnedVariant, interface, message::Header,
@@ -8,14 +8,12 @@ use zbus::{
 };
 
 use super::{
+    commands,
     context::Context,
     convert::{bus_name, list_path, next_hop_info},
-    enumeration,
-    errors::Refusals,
-    lifecycle, methods,
+    enumeration, lifecycle, methods,
     options::{
-        Options, RouteChanges, RouteOptions, next_hop_id, next_hop_ids, next_hop_key, route_id,
-        route_ids,
+        Options, RouteChanges, RouteOptions, next_hop_id, next_hop_key, route_id, route_ids,
     },
     private::{self, Owner},
     queue,
@@ -25,66 +23,22 @@ use super::{
 use crate::{
     clock,
     model::{
-        ChangeFlags, EntityId, ErrorKind, MethodSet, Metric, NextHopFlags, NextHopId, Preference,
-        Result, RouteFlags, RouteId, Span, ViewSet, Weight,
+        ChangeFlags, EntityId, ErrorKind, MethodSet, NextHopFlags, Result, Span, ViewSet, Weight,
     },
-    rib::{self, NextHopOffer, Offer, OfferedNextHops, Progress, Rib, Selection},
+    rib::{self, NextHopOffer, Rib, Selection},
 };
-
-/// How many routes are dealt with under one lock, so that the kernel is written to meanwhile.
-const SLICE: usize = 512;
 
 /// The object of one registration.
 #[derive(Clone, Debug)]
 pub(super) struct Entity {
-    context: Arc<Context>,
-    id: EntityId,
+    pub(super) context: Arc<Context>,
+    pub(super) id: EntityId,
+    unit: Arc<str>,
 }
 
 impl Entity {
-    pub(super) fn new(context: Arc<Context>, id: EntityId) -> Self {
-        Self { context, id }
-    }
-
-    /// Runs a command if the caller may speak for this entity.
-    async fn command<T>(
-        &self,
-        header: &Header<'_>,
-        f: impl FnOnce(&mut Rib) -> Result<T>,
-    ) -> Result<T> {
-        let caller = self.context.clients.caller(header).await?;
-        self.context.credit.restore(&caller.bus_name, header);
-        self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
-    }
-
-    /// Runs a command for each item, in slices; one item's refusal does not touch the others.
-    async fn command_each<I, T>(
-        &self,
-        header: &Header<'_>,
-        items: &[I],
-        mut f: impl FnMut(&mut Rib, &I) -> Result<T>,
-    ) -> Result<(Vec<Option<T>>, Vec<ItemError>)> {
-        if items.len() > Refusals::MOST_ITEMS {
-            let (count, most) = (items.len(), Refusals::MOST_ITEMS);
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{count} items, a call has {most} at most")));
-        }
-        let caller = self.context.clients.caller(header).await?;
-        self.context.rib.with(|rib| rib.authorize(self.id, &caller))?;
-        let mut done = Vec::with_capacity(items.len());
-        let mut refusals = Refusals::default();
-        for slice in items.chunks(SLICE) {
-            self.context.rib.with(|rib| {
-                rib.authorize(self.id, &caller)?;
-                for item in slice {
-                    let result = f(rib, item);
-                    done.push(result.map_err(|e| refusals.push(done.len(), e)).ok());
-                }
-                Ok(())
-            })?;
-            tokio::task::yield_now().await;
-        }
-        Ok((done, refusals.into_items()))
+    pub(super) fn new(context: Arc<Context>, id: EntityId, unit: Arc<str>) -> Self {
+        Self { context, id, unit }
     }
 
     fn property<T>(&self, f: impl FnOnce(&Rib, &rib::Entity) -> T) -> zbus::fdo::Result<T> {
@@ -114,10 +68,11 @@ impl Entity {
     }
 
     /// Finds the next hop with this address and interface and updates it, or adds it; the change
-    /// flag 1 says that it was added. Interface 0: found by the address; address "": the
-    /// destination is on the link. Options: "flags" u (1: remote, not on a link); "weight" u from 1
-    /// to 256; "remote-destination" s, what leads to a remote one; "private" ay, what only the owner
-    /// gets to see. Errors: AccessDenied, InvalidParameter, NotEnoughMemory.
+    /// flag 1 says that it was added. Interface 0: found by the address, among the networks of the
+    /// links and then among the routes; address "": the destination is on the link. Options: "flags"
+    /// u (1: remote, found among the routes whatever the links are); "weight" u from 1 to 256;
+    /// "remote-destination" s, what leads to a remote one; "private" ay, what only the owner gets to
+    /// see. Errors: AccessDenied, InvalidParameter, NotEnoughMemory.
     #[zbus(out_args("id", "change_flags"))]
     async fn add_next_hop(
         &self,
@@ -213,24 +168,9 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
         let (how, now) = (ChangeFlags(change_flags), clock::now());
-        let add = |rib: &mut Rib, item: &RouteItem| {
-            let next_hops = next_hop_ids(&item.next_hops)?;
-            let offer = Offer {
-                to: item.destination.parse()?,
-                neighbour: NonZeroU64::new(item.neighbour).map(NextHopId),
-                preference: Preference(item.preference),
-                metric: Metric(item.metric),
-                flags: RouteFlags::new(item.flags)?,
-                views: ViewSet(item.views),
-                next_hops: OfferedNextHops::Ids(&next_hops),
-                ttl: Span::from_millis(item.ttl)?,
-                private: &[],
-                list: None,
-            };
-            rib.add_route(self.id, &offer, how, now)
-        };
+        let add = |rib: &mut Rib, item: &RouteItem| commands::add(rib, self.id, item, (how, now));
         let (done, errors) = self.command_each(&header, &routes, add).await?;
-        Ok((ids(&done), errors))
+        Ok((commands::ids(&done), errors))
     }
 
     /// Offers the same route to many destinations, at most 32768. Keys and change flags as with
@@ -250,7 +190,7 @@ impl Entity {
             rib.add_route(self.id, &route.to(destination.parse()?), how, now)
         };
         let (done, errors) = self.command_each(&header, &destinations, add).await?;
-        Ok((ids(&done), errors))
+        Ok((commands::ids(&done), errors))
     }
 
     /// Changes a route in part, all at once; what is not named stays. Keys as with AddRoute, without
@@ -276,7 +216,7 @@ impl Entity {
     /// AccessDenied, InvalidHandle, NotFound.
     #[zbus(out_args("change_flags"))]
     async fn delete_route(&self, id: u64, #[zbus(header)] header: Header<'_>) -> Result<u32> {
-        let delete = |rib: &mut Rib| delete(rib, self.id, id);
+        let delete = |rib: &mut Rib| commands::delete(rib, self.id, id);
         self.command(&header, delete).await.map(|change| change.0)
     }
 
@@ -288,7 +228,7 @@ impl Entity {
         ids: Vec<u64>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<ItemError>> {
-        let delete = |rib: &mut Rib, id: &u64| delete(rib, self.id, *id);
+        let delete = |rib: &mut Rib, id: &u64| commands::delete(rib, self.id, *id);
         self.command_each(&header, &ids, delete).await.map(|(_, errors)| errors)
     }
 
@@ -309,11 +249,8 @@ impl Entity {
         let wanted = enumeration::criteria(matching, criteria)?;
         self.command(&header, |_| Ok(())).await?;
         let mut work = Selection::new(self.id, wanted, to);
-        while self.context.rib.with(|rib| rib.delete_selected(&mut work, SLICE, clock::now()))
-            == Progress::Unfinished
-        {
-            tokio::task::yield_now().await;
-        }
+        let delete = |rib: &mut Rib, count| rib.delete_selected(&mut work, count, clock::now());
+        self.context.rib.in_slices(delete).await;
         match work.deleted {
             0 => Err(ErrorKind::NoMoreItems.because("no route of yours is like that")),
             deleted => Ok(deleted),
@@ -488,6 +425,13 @@ impl Entity {
         self.property(|_, entity| entity.caller.uid)
     }
 
+    /// The systemd unit of the process that registered it, as systemd told then; empty when it told
+    /// none, because it does not run here or the process is in no unit.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn unit(&self) -> &str {
+        &self.unit
+    }
+
     /// "active", or "builtin" for one of the service itself, which nobody may call.
     #[zbus(property(emits_changed_signal = "const"))]
     fn state(&self) -> zbus::fdo::Result<String> {
@@ -523,13 +467,4 @@ impl Entity {
     fn registered(&self) -> zbus::fdo::Result<u64> {
         self.property(|_, entity| entity.registered.0)
     }
-}
-
-fn delete(rib: &mut Rib, entity: EntityId, id: u64) -> Result<ChangeFlags> {
-    rib.delete_route(entity, route_id(id)?, clock::now())
-}
-
-/// The id of each added route, 0 for the refused.
-fn ids(done: &[Option<(RouteId, ChangeFlags)>]) -> Vec<u64> {
-    done.iter().map(|added| added.map_or(0, |(id, _)| id.0.get())).collect()
 }

@@ -235,6 +235,7 @@ pub(super) fn criteria(matching: u32, mut criteria: Options) -> Result<Match> {
     let rank = preference.zip(metric);
     Ok(Match {
         owner: selected(matching, 0x1, "owner", owner.map(EntityId))?,
+        protocol: None,
         neighbour: selected(
             matching,
             0x2,

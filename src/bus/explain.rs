@@ -4,7 +4,7 @@ use super::{
     convert::{detail, next_hop_info},
     wire::Details,
 };
-use crate::rib::{Candidate, Explanation, NextHopFault, NextHopView};
+use crate::rib::{Candidate, ExplainedNextHop, Explanation};
 
 /// Prefix, candidates, the kernel's side.
 pub(super) fn explanation(found: &Explanation<'_>) -> (String, Vec<Details>, Details) {
@@ -38,12 +38,15 @@ fn candidate(place: u32, of: &Candidate<'_>) -> Details {
     detail(&mut details, "viable", route.viable);
     let next_hops: Vec<Details> = of.next_hops.iter().map(next_hop).collect();
     detail(&mut details, "next-hops", next_hops);
+    if of.untold_next_hops > 0 {
+        detail(&mut details, "next-hops-untold", of.untold_next_hops as u64);
+    }
     details
 }
 
 /// A next hop as everywhere else, in one dictionary.
-fn next_hop((view, fault): &(NextHopView<'_>, Option<NextHopFault>)) -> Details {
-    let info = next_hop_info(view, false);
+fn next_hop(of: &ExplainedNextHop<'_>) -> Details {
+    let info = next_hop_info(&of.view, false);
     let mut details = info.more;
     if let Some(name) = details.remove("interface") {
         details.insert("interface-name".to_owned(), name);
@@ -51,8 +54,11 @@ fn next_hop((view, fault): &(NextHopView<'_>, Option<NextHopFault>)) -> Details 
     detail(&mut details, "id", info.id);
     detail(&mut details, "address", info.address);
     detail(&mut details, "interface", info.interface);
-    if let Some(fault) = fault {
+    if let Some(fault) = &of.fault {
         detail(&mut details, "reason", fault.as_str());
+    }
+    if let Some(way) = &of.way {
+        detail(&mut details, "way", way.as_str());
     }
     details
 }

@@ -15,37 +15,39 @@ use super::{
     convert::{entity_info, entity_path, table_path},
     entity::Entity,
     errors::bus_trouble,
+    introspection,
     object_manager::{self, ObjectManager},
     private,
     served::Served,
     table::Table,
-    wire::ROOT,
+    wire::{ENTITIES, ROOT},
 };
 use crate::{
     clock,
     model::{EntityId, Result, TableId},
     rib::Withdrawal,
+    shared::SLICE,
 };
 
-/// How many routes are withdrawn under one lock.
-const SLICE: usize = 512;
-
-/// Gives a new entity its object and says so; takes the registration back if that fails.
+/// Gives a new entity its object and says so; takes the registration back if that fails. `unit` is
+/// the systemd unit of who registered it.
 pub(super) async fn welcome(
     context: &Arc<Context>,
     connection: &Connection,
     id: EntityId,
+    unit: Arc<str>,
 ) -> Result<OwnedObjectPath> {
     let (table, info) = context
         .rib
         .with(|rib| rib.entity(id).map(|entity| (entity.key.table, entity_info(entity))))?;
     let (server, path) = (connection.object_server(), entity_path(id));
-    let object = Entity::new(Arc::clone(context), id);
+    let object = Entity::new(Arc::clone(context), id, unit);
     if let Err(error) = server.at(&path, Served::new(context, object)).await {
         context.rib.with(|rib| rib.deregister(id))?;
         retire(context, connection, id).await;
         return Err(bus_trouble(&error));
     }
+    introspection::list_by_name(context, connection, ENTITIES).await;
     if let Ok(emitter) = SignalEmitter::new(connection, ROOT)
         && let Ok(interfaces) =
             object_manager::interfaces::<Served<Entity>>(server, connection, &path).await

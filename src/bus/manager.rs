@@ -66,9 +66,10 @@ impl Manager {
         let key = EntityKey { table, protocol: Protocol(protocol), protocol_instance };
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
+        let unit = self.0.clients.unit(&caller).await;
         let registration = Registration { key, label, tenure, terms };
         let granted = self.0.rib.with(|rib| rib.register(registration, caller, clock::now()))?;
-        let path = lifecycle::welcome(&self.0, connection, granted.id).await?;
+        let path = lifecycle::welcome(&self.0, connection, granted.id, unit).await?;
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
 
@@ -261,6 +262,13 @@ impl Manager {
     #[zbus(property)]
     fn fib_state(&self) -> String {
         self.0.fib_state().name().to_owned()
+    }
+
+    /// What an administrator could set better, as the service found it when it started, a sentence
+    /// each; empty when all is well.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn advice(&self) -> Vec<String> {
+        self.0.facts.advice.clone()
     }
 
     /// The limits in force, by name, and the protocol and metric that mark the service's routes in

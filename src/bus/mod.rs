@@ -8,25 +8,29 @@
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
 //!   wire;
-//! * `clients`: who calls, and noticing that they are gone; `queue`: their calls in line;
-//! * `served`: what every interface goes through, into the queues and into introspection;
+//! * `clients` and `units`: who calls, and noticing that they are gone; `queue`: their calls in line;
+//! * `served`: what every interface goes through, into the queues; `introspection`: what is told of the
+//!   objects there are;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
+//! * `commands`: what the methods of an entity have in common;
 //! * `administration` and `statics`: what an administrator may;
 //! * `methods`: clients that call each other, with the service between them;
 //! * `news`: what clients are told without having asked;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
-//! * `service`: the whole of it on a bus.
+//! * `service`: the whole of it on a bus; `transport`: the connection, which sends nothing too long.
 
 pub mod address;
 mod administration;
 mod clients;
+mod commands;
 mod context;
 mod convert;
 mod entity;
 mod enumeration;
 mod errors;
 mod explain;
+mod introspection;
 mod lifecycle;
 mod manager;
 mod methods;
@@ -41,6 +45,8 @@ mod served;
 mod service;
 mod statics;
 mod table;
+mod transport;
+mod units;
 pub mod wire;
 
 pub use administration::Administration;

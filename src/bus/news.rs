@@ -36,10 +36,20 @@ use crate::{
 };
 
 /// How much was sent to each client since it was last heard from.
+///
+/// Wake-ups have an account of their own: who waits for one says nothing, however much else it is
+/// told meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Credit(Mutex<HashMap<String, u32>>);
+pub(super) struct Credit(Mutex<HashMap<String, Sent>>);
 
-/// Signals that wait for a client that does not speak.
+/// How many signals of each kind.
+#[derive(Debug, Default)]
+struct Sent {
+    wake_ups: u32,
+    expired: u32,
+}
+
+/// Signals of a kind that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
 
 /// The questions about expired routes that are open.
@@ -99,24 +109,27 @@ impl Inquiries {
 }
 
 impl Credit {
-    /// Whether one more signal may go to the client.
-    fn spend(&self, bus_name: &str) -> bool {
+    /// Whether one more signal of a kind may go to the client.
+    fn spend(&self, bus_name: &str, kind: fn(&mut Sent) -> &mut u32) -> bool {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sent.entry(bus_name.to_owned()).or_default();
+        let count = kind(sent.entry(bus_name.to_owned()).or_default());
         *count += 1;
         *count <= UNHEARD
     }
 
-    /// The client made this call and waits for the answer, so it reads.
-    pub(super) fn restore(&self, bus_name: &str, call: &Header<'_>) {
-        if !call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
-            self.forget(bus_name);
-        }
+    /// The client is gone, or was heard from; says whether a wake-up was kept from it.
+    pub(super) fn forget(&self, bus_name: &str) -> bool {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
+        sent.is_some_and(|sent| sent.wake_ups > UNHEARD)
     }
+}
 
-    /// The client is gone.
-    pub(super) fn forget(&self, bus_name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
+/// The client made this call. If it waits for the answer it reads, and may be told things again; what
+/// it was not woken for, it is woken for now.
+pub(super) fn hear(context: &Context, bus_name: &str, call: &Header<'_>) {
+    if !call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) && context.credit.forget(bus_name)
+    {
+        context.rib.with(|rib| rib.wake_again(bus_name));
     }
 }
 
@@ -141,7 +154,7 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
 }
 
 async fn wake(context: &Context, connection: &Connection, wake_up: WakeUp) {
-    if !context.credit.spend(&wake_up.bus_name) {
+    if !context.credit.spend(&wake_up.bus_name, |sent| &mut sent.wake_ups) {
         return;
     }
     if let Some(emitter) = emitter(connection, notification_path(wake_up.id), &wake_up.bus_name) {
@@ -160,7 +173,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
     });
     let Some((Caller { bus_name, uid }, callback, route)) = found else { return Verdict::Delete };
     let Some(callback) = callback else {
-        if context.credit.spend(&bus_name)
+        if context.credit.spend(&bus_name, |sent| &mut sent.expired)
             && let Some(emitter) = emitter(connection, entity_path(question.owner), &bus_name)
         {
             let _ = Entity::route_expired(&emitter, route).await;

@@ -7,6 +7,7 @@ use zbus::{Connection, interface, message::Header, object_server::SignalEmitter}
 use super::{
     context::Context,
     convert::{best_change, destination_info},
+    news,
     private::{self, Owner},
     wire::{BestChange, DestinationInfo},
 };
@@ -39,7 +40,7 @@ impl Notification {
         f: impl FnOnce(&mut Rib, TableId, NotificationId) -> Result<T>,
     ) -> Result<T> {
         let owner = self.owner.check(header)?;
-        self.context.credit.restore(&owner.bus_name, header);
+        news::hear(&self.context, &owner.bus_name, header);
         self.context.rib.with(|rib| f(rib, self.table, self.id))
     }
 }

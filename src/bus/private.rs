@@ -1,7 +1,8 @@
 //! Private objects: enumerations, registrations for change notification, route lists.
 //!
-//! Each belongs to the connection that made it. Nobody else may use it, or learn that it is there,
-//! and it goes with that connection.
+//! Each belongs to the connection that made it and goes with it. Nobody else may use it. That it is
+//! there is no secret: `Introspect` lists its path, and who calls it is answered `InvalidHandle`,
+//! where a path without an object is answered `UnknownObject`.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use zbus::{
     wire::ObjectPath,
 };
 
-use super::{context::Context, errors::bus_trouble, served::Served};
+use super::{context::Context, errors::bus_trouble, introspection, served::Served};
 use crate::{
     model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId},
     rib::Limits,
@@ -123,6 +124,11 @@ impl Privates {
         known.keys().filter(is_below).cloned().collect()
     }
 
+    /// Those of everybody.
+    pub(super) fn paths(&self) -> Vec<OwnedObjectPath> {
+        self.lock().keys().cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedObjectPath, Private>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,6 +152,9 @@ pub(super) async fn serve<I: Interface + Clone>(
         context.privates.lock().remove(&path);
         forget(context, kind);
         return Err(bus_trouble(&error));
+    }
+    if let Some((above, _)) = path.rsplit_once('/') {
+        introspection::list_by_name(context, connection, above).await;
     }
     Ok(path)
 }

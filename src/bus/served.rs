@@ -1,10 +1,5 @@
 //! An interface as it is on the bus: its calls go into the queues of their clients, and it tells
-//! about itself only when its own object is asked.
-//!
-//! zbus answers `Introspect` with the whole tree below an object, each object in full. Clients
-//! decide how many entities and enumerations there are, and with thousands of them the answer would
-//! be longer than a bus takes, which disconnects the sender: the service. The D-Bus specification
-//! lets what is told of objects further down be incomplete; who wants to know asks them.
+//! about itself only when its own object is asked, for the reason that is in `introspection`.
 
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 
@@ -28,7 +23,7 @@ pub(super) struct Served<I> {
 }
 
 /// The level that zbus writes the interfaces of the object at that was asked.
-const OWN_LEVEL: usize = 2;
+pub(super) const OWN_LEVEL: usize = 2;
 
 impl<I> Served<I> {
     pub(super) fn new(context: &Arc<Context>, object: I) -> Self {

@@ -11,13 +11,14 @@ use super::{
     context::Context,
     convert::{entity_path, table_path},
     entity::Entity,
-    lifecycle,
+    introspection, lifecycle,
     manager::Manager,
     news,
     object_manager::ObjectManager,
     served::Served,
     table::Table,
-    wire::{ROOT, SERVICE},
+    transport,
+    wire::{ENTITIES, ROOT, SERVICE, TABLES},
 };
 use crate::{
     model::{EntityId, TableId},
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// What the service says about itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// Another number whenever the service lost what clients have to offer again.
     pub epoch: u64,
@@ -33,6 +34,8 @@ pub struct Facts {
     pub fib_protocol: u8,
     /// The metric of its routes in the kernel.
     pub fib_metric: u32,
+    /// What an administrator could set better, a sentence each.
+    pub advice: Vec<String>,
 }
 
 /// Whether the kernel holds what it should.
@@ -99,8 +102,9 @@ impl Service {
         // Of the service's own; nobody else can have registered yet.
         let entities: Vec<EntityId> = rib.with(|rib| rib.entities().map(|own| own.id).collect());
         let context = Arc::new(Context::new(rib, clients, facts, administration));
-        let mut builder = bus
-            .builder()
+        let mut builder = transport::builder(bus)
+            .await
+            .map_err(StartError::NoBus)?
             .serve_at(ROOT, Served::new(&context, Manager(Arc::clone(&context))))
             .serve_at(ROOT, Served::new(&context, ObjectManager(Arc::clone(&context))));
         for table in tables {
@@ -108,10 +112,14 @@ impl Service {
             builder = builder.serve_at(table_path(table), Served::new(&context, object));
         }
         for id in entities {
-            let object = Served::new(&context, Entity::new(Arc::clone(&context), id));
+            let object =
+                Served::new(&context, Entity::new(Arc::clone(&context), id, Arc::default()));
             builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
+        for path in ["/", "/org", ROOT, TABLES, ENTITIES] {
+            introspection::list_by_name(&context, &connection, path).await;
+        }
         // Before the name is ours, so that no client can come and go unnoticed.
         let departures = Departures::subscribe(&connection).await.map_err(StartError::NoBus)?;
         Ok(Self { context, connection, departures })
@@ -144,7 +152,9 @@ impl Service {
 
     /// Puts a new entity of the service's own on the bus.
     pub async fn welcome(&self, id: EntityId) {
-        if let Err(refusal) = lifecycle::welcome(&self.context, &self.connection, id).await {
+        let unit = Arc::default(); // nobody's
+        let told = lifecycle::welcome(&self.context, &self.connection, id, unit).await;
+        if let Err(refusal) = told {
             tracing::error!(entity = id.0, %refusal, "it is not on the bus");
         }
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Rib, RouteView, Subscription},
+    rib::{Best, LookUp, Match, Rib, RouteView, Subscription},
 };
 
 /// The object of one table.
@@ -129,15 +129,17 @@ impl Table {
     /// Says why the routes of a destination stand as they do in the unicast view: with a prefix the
     /// very destination, with an address the most specific one.
     ///
-    /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won or lost, "id" t, "owner" t, "label" s,
-    /// "protocol" u, "protocol-name" s, "preference" u, "metric" u, "flags" u, "views" u,
-    /// "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each with "id" t, "address" s,
-    /// "interface" u, "interface-name" s, "weight" u, "viable" b, "resolved-via" a(su) and, where it
-    /// leads nowhere, "reason" s.
+    /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won
+    /// or lost, "id" t, "owner" t, "label" s, "protocol" u, "protocol-name" s, "preference" u,
+    /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, and "next-hops" aa{sv}, each
+    /// with "id" t, "address" s, "interface" u, "interface-name" s, "weight" u, "viable" b,
+    /// "resolved-via" a(su) and, where it leads nowhere, "reason" s; where other routes lead to it,
+    /// "way" s says by which, and "resolved-through" as, "resolved-weights" au and
+    /// "resolved-interfaces" as are told, too. Only the first 1024 next hops of all candidates are
+    /// told; "next-hops-untold" t says how many more a candidate has.
     ///
-    /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state"
-    /// s, "reason" s, "error" s (the kernel's words if it refused), "kernel-table" u. Errors:
-    /// NotFound, InvalidParameter.
+    /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state" s, "reason" s, "error" s
+    /// (the kernel's words if it refused), "kernel-table" u. Errors: NotFound, InvalidParameter.
     #[zbus(out_args("prefix", "candidates", "fib"))]
     fn explain(&self, prefix_or_address: &str) -> Result<(String, Vec<Details>, Details)> {
         let (prefix, how) = match prefix_or_address.parse().map(Prefix::host) {
@@ -238,8 +240,8 @@ impl Table {
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
     /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u; the criterion "destination" s restricts to one prefix, wherever "flags"
-    /// begin. Errors: InvalidParameter, NotSupported, NoSystemResources.
+    /// 16 "interface" u. Two criteria need no selecting: "destination" s restricts to one prefix,
+    /// wherever "flags" begin, and "protocol" u to the routes of all entities of a protocol. Errors: InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn create_route_enumeration(
@@ -255,7 +257,8 @@ impl Table {
         let mut criteria = Options::new(criteria, "criterion");
         let destination: Option<String> = criteria.take("destination")?;
         let destination = destination.map(|text| text.parse()).transpose()?;
-        let wanted = enumeration::criteria(matching, criteria)?;
+        let protocol = criteria.take("protocol")?.map(Protocol);
+        let wanted = Match { protocol, ..enumeration::criteria(matching, criteria)? };
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;
@@ -361,7 +364,7 @@ impl Table {
     /// The views routes can be offered in, as a bit mask.
     #[zbus(property(emits_changed_signal = "const"))]
     fn views(&self) -> u32 {
-        self.context.rib.with(|rib| rib.policy().table(self.id).map_or(0, |table| table.views.0))
+        self.context.rib.with(|rib| rib.policy().views(self.id).unwrap_or_default().0)
     }
 
     /// How many entities are registered.

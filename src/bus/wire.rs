@@ -15,6 +15,10 @@ use zbus::{
 pub const SERVICE: &str = "org.rtmd1";
 /// The path of the manager object; all others are below it.
 pub const ROOT: &str = "/org/rtmd1";
+/// The path that the objects of entities are below.
+pub const ENTITIES: &str = "/org/rtmd1/entity";
+/// The path that the objects of tables are below.
+pub const TABLES: &str = "/org/rtmd1/table";
 /// The interface of a client's object that answers questions.
 pub const CALLBACK: &str = "org.rtmd1.Callback";
 /// What each error name begins with.
@@ -122,7 +126,8 @@ pub struct NextHopInfo {
     /// `RTM_NEXTHOP_FLAGS_*`.
     pub flags: u32,
     /// `interface` s, `weight` u, `viable` b, `resolved-via` a(su), `remote-destination` s, and to the
-    /// owner `private` ay.
+    /// owner `private` ay; where routes lead to it, `resolved-weights` au, `resolved-interfaces` as
+    /// and `resolved-through` as.
     pub more: Details,
 }
 

@@ -89,6 +89,10 @@ pub trait Manager {
     #[zbus(property(emits_changed_signal = "false"))]
     fn fib_state(&self) -> zbus::Result<String>;
 
+    /// What an administrator could set better, a sentence each.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn advice(&self) -> zbus::Result<Vec<String>>;
+
     /// Sizes that the service does not go beyond, by name.
     #[zbus(property(emits_changed_signal = "false"))]
     fn limits(&self) -> zbus::Result<std::collections::BTreeMap<String, u32>>;
@@ -360,6 +364,10 @@ pub trait Entity {
     /// The user it belongs to.
     #[zbus(property(emits_changed_signal = "false"))]
     fn uid(&self) -> zbus::Result<u32>;
+
+    /// The systemd unit of the process that registered it, if systemd told.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn unit(&self) -> zbus::Result<String>;
 
     /// `active`, `lingering` or `builtin`.
     #[zbus(property(emits_changed_signal = "false"))]

@@ -15,7 +15,9 @@ use super::{foreign::Foreigners, notifier::Notifier};
 use crate::{
     bus::FibState,
     fib::{Doubt, Planner, Settled, Support, Tampering},
-    kernel::{Dump, DumpNews, NextHopSupport, Outcome, RouteEvent, RouteWatch, Writer},
+    kernel::{
+        Dump, DumpNews, NextHopSupport, NoticeSettings, Outcome, RouteEvent, RouteWatch, Writer,
+    },
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
     rib::{Effect, GroupNews},
     shared::SharedRib,
@@ -73,6 +75,30 @@ fn support() -> Support {
             Support::None
         }
     }
+}
+
+/// What could be set better for what goes to the kernel, a sentence each.
+pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
+    if rib.with(|rib| rib.kernel_tables().next().is_none()) {
+        return Vec::new();
+    }
+    let settings = NoticeSettings::read();
+    let mut advice = Vec::new();
+    if settings.nexthop_compat_mode == Some(true) {
+        advice.push(
+            "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
+             million routes, set it to 0 (systemd/rtmd.sysctl.conf does)"
+                .to_owned(),
+        );
+    }
+    if settings.skip_notify_on_dev_down == Some(false) {
+        advice.push(
+            "net.ipv6.route.skip_notify_on_dev_down is 0: the kernel then announces each IPv6 route \
+             that goes with a link, set it to 1 (systemd/rtmd.sysctl.conf does)"
+                .to_owned(),
+        );
+    }
+    advice
 }
 
 struct Keeper<'r> {

@@ -16,6 +16,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -119,10 +120,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let foreigners = Foreigners::new(&rib, signature);
     foreigners.learn(&rib).await.map_err(Failure::Kernel)?;
 
+    let epoch = new_epoch();
     let facts = Facts {
-        epoch: new_epoch(),
+        epoch,
         fib_protocol: signature.protocol.get(),
         fib_metric: signature.metric.get(),
+        advice: fib::advice(&rib),
     };
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
     rib.with(|rib| {
@@ -133,11 +136,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let file = options.config.clone();
     let administration = Administration {
         read_configuration: Box::new(move || read_again(&file, signature)),
-        keep_static_routes: Box::new(move |routes| kept.keep(routes)),
+        keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
     service.take_name().await?;
-    tracing::info!(bus = %options.bus, epoch = facts.epoch, "on the bus");
+    tracing::info!(bus = %options.bus, epoch, "on the bus");
 
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);

@@ -84,7 +84,7 @@ impl StaticRoutes {
     ///
     /// # Errors
     /// `NoSystemResources` when they cannot be kept; the file is as it was then.
-    pub(super) fn keep(&self, routes: &[(TableId, &StaticRoute)]) -> Result<(), Error> {
+    pub(super) fn keep(&self, routes: &[(TableId, StaticRoute)]) -> Result<(), Error> {
         let refuse = |why: &dyn std::fmt::Display| {
             ErrorKind::NoSystemResources.because(format_args!(
                 "the persistent static routes cannot be kept in {}, so nothing was changed: {why}",
@@ -217,18 +217,14 @@ mod tests {
         read(text).unwrap()
     }
 
-    fn keep(file: &StaticRoutes, routes: &[(TableId, StaticRoute)]) -> Result<(), Error> {
-        file.keep(&routes.iter().map(|(table, route)| (*table, route)).collect::<Vec<_>>())
-    }
-
     #[test]
     fn what_is_kept_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let (file, none) = StaticRoutes::open(folder.path());
         assert_eq!(none, []);
-        keep(&file, &routes()).unwrap();
+        file.keep(&routes()).unwrap();
         assert_eq!(StaticRoutes::open(folder.path()).1, routes());
-        keep(&file, &[]).unwrap();
+        file.keep(&[]).unwrap();
         assert_eq!(StaticRoutes::open(folder.path()).1, []);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
     }
@@ -241,7 +237,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             let (file, found) = StaticRoutes::open(folder.path());
             assert_eq!(found, []);
-            keep(&file, &routes()).unwrap();
+            file.keep(&routes()).unwrap();
             let aside = folder.path().join(format!("static-routes.json.damaged-{n}"));
             assert_eq!(fs::read_to_string(aside).unwrap(), text);
         }
@@ -261,10 +257,10 @@ mod tests {
     fn what_cannot_be_kept_leaves_the_file_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let (file, _) = StaticRoutes::open(folder.path());
-        keep(&file, &routes()).unwrap();
+        file.keep(&routes()).unwrap();
         // A directory of that name keeps the new file from being written, also for root.
         fs::create_dir(folder.path().join("static-routes.json.new")).unwrap();
-        let refusal = keep(&file, &[]).unwrap_err();
+        let refusal = file.keep(&[]).unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::NoSystemResources);
         assert_eq!(StaticRoutes::open(folder.path()).1, routes());
     }

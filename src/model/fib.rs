@@ -149,6 +149,16 @@ impl From<Special> for Forwarding {
     }
 }
 
+impl Forwarding {
+    /// The ways that packets are sent by; none where they are not.
+    pub fn hops(&self) -> &[Hop] {
+        match self {
+            Self::Unicast(hops) => hops,
+            Self::Blackhole | Self::Unreachable | Self::Prohibit => &[],
+        }
+    }
+}
+
 impl FibStatus {
     /// The word for it on the bus.
     pub fn name(self) -> &'static str {

@@ -12,6 +12,7 @@ pub mod nexthop;
 pub mod notification;
 pub mod prefix;
 pub mod route;
+pub mod share;
 pub mod time;
 pub mod view;
 
@@ -29,5 +30,6 @@ pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{
     ChangeFlags, Metric, Preference, Rank, RouteFlags, RouteId, RouteState, Special, Turn,
 };
+pub use share::shares;
 pub use time::{Moment, Now, Span, Timestamp};
 pub use view::{View, ViewSet};

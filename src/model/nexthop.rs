@@ -69,12 +69,6 @@ impl Weight {
         }
     }
 
-    /// The share of two ways that are one, 256 at most.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self((self.0 + other.0).min(256))
-    }
-
     /// The weight as a number, 1 to 256.
     pub fn get(self) -> u16 {
         self.0

@@ -2,7 +2,7 @@
 //!
 //! A [`Prefix`] with host bits set cannot exist, so nothing behind the parser has to check.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
 
 use either::Either;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -107,6 +107,11 @@ impl Prefix {
     /// Whether the address, of the same family, lies in the prefix.
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address)
+    }
+
+    /// All addresses in it, from the first to the last.
+    pub fn addresses(self) -> RangeInclusive<IpAddr> {
+        self.0.network()..=self.0.broadcast()
     }
 
     /// Whether the other prefix, of the same family, is this one or a more specific one of it.

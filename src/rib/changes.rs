@@ -7,12 +7,16 @@
 //! The exception is asked for: an ordered registration also keeps each change of a best route by
 //! itself, as RTMv1 does. It is bounded in number; beyond that its owner has to read the table anew.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+};
 
 use super::{
     Rib,
     route::Route,
     table::{Best, DestinationView, RouteView, ViewRecord},
+    waste::Piece,
 };
 use crate::model::{
     Caller, Change, EntityId, Error, ErrorKind, FibStatus, NextHopId, NotificationId, NotifyFlags,
@@ -118,6 +122,7 @@ impl RouteSnapshot {
             id: self.id,
             route: &self.route,
             next_hops: &self.next_hops,
+            list: None,
             fib: FibStatus::None,
             fib_error: None,
         }
@@ -143,7 +148,7 @@ impl Rib {
         mut subscription: Subscription,
         owner: Caller,
     ) -> Result<NotificationId> {
-        let supported = self.policy.table(subscription.table)?.views;
+        let supported = self.policy.views(subscription.table)?;
         subscription.views = match subscription.views.within(supported)? {
             ViewSet::NONE => supported,
             some => some,
@@ -167,11 +172,18 @@ impl Rib {
     /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
     pub fn deregister_from_changes(&mut self, table: TableId, id: NotificationId) {
         self.notifications.waking.remove(&(table, id));
-        if let Some(all) = self.notifications.by_table.get_mut(&table) {
-            all.remove(&id);
-            if all.is_empty() {
-                self.notifications.by_table.remove(&table);
+        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
+        let ended = all.remove(&id);
+        if all.is_empty() {
+            self.notifications.by_table.remove(&table);
+        }
+        if let Some(Notification { marks, pending, ordered, .. }) = ended {
+            for prefixes in [marks, pending] {
+                let count = prefixes.len();
+                self.waste.add(Piece::Prefixes(prefixes), count);
             }
+            let count = ordered.len();
+            self.waste.add(Piece::Changes(ordered), count);
         }
     }
 
@@ -182,13 +194,23 @@ impl Rib {
 
     /// Whose owners have to be woken: once each, until all that waits was fetched (RTMv2 gap 17).
     pub fn poll_wake_ups(&mut self) -> Vec<WakeUp> {
-        let waking = std::mem::take(&mut self.notifications.waking);
+        let waking = mem::take(&mut self.notifications.waking);
         let known = |(table, id): (TableId, NotificationId)| {
             let found = self.notifications.by_table.get(&table)?.get(&id)?;
             let bus_name = found.owner.bus_name.clone();
             Some(WakeUp { id, bus_name, context: found.subscription.context })
         };
         waking.into_iter().filter_map(known).collect()
+    }
+
+    /// Wakes a connection once more for all that waits for it.
+    pub fn wake_again(&mut self, bus_name: &str) {
+        for (table, all) in &self.notifications.by_table {
+            let waits = all
+                .iter()
+                .filter(|(_, found)| found.owner.bus_name == bus_name && found.is_waiting());
+            self.notifications.waking.extend(waits.map(|(id, _)| (*table, *id)));
+        }
     }
 
     /// Fetches up to `count` of the destinations that wait, as they are now, and says whether these
@@ -310,7 +332,7 @@ impl Rib {
                 .because("the registration keeps no order, flag 0x20000 asks for it"));
         }
         if found.lost > 0 {
-            let lost = std::mem::take(&mut found.lost);
+            let lost = mem::take(&mut found.lost);
             return Err(ErrorKind::NoSystemResources.because(format_args!(
                 "{lost} changes were not fetched in time and are lost: read the table anew"
             )));
@@ -365,7 +387,7 @@ impl Rib {
         let doer = by.and_then(|id| self.entities.active(id).ok());
         let doer = doer.map(|entity| entity.caller.bus_name.clone());
         let most = self.policy.limits.queued_changes as usize;
-        let supported = self.policy.table(table).map_or(ViewSet::NONE, |settings| settings.views);
+        let supported = self.policy.views(table).unwrap_or_default();
         let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
         for view in supported.iter() {
             let (previous, current) = (of(&before, view), of(&after, view));
@@ -389,8 +411,9 @@ impl Rib {
                     self.notifications.waking.insert((table, *id));
                 }
                 if found.ordered.len() >= most {
-                    found.lost += found.ordered.len() as u64 + 1;
-                    found.ordered = VecDeque::new();
+                    let count = found.ordered.len();
+                    found.lost += count as u64 + 1;
+                    self.waste.add(Piece::Changes(mem::take(&mut found.ordered)), count);
                 } else if found.lost > 0 {
                     found.lost += 1;
                 } else {

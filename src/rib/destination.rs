@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::{
     arena::{Arena, Slot},
     hold::Hold,
-    policy::{InstanceSettings, Viability},
+    policy::Viability,
     route::Route,
 };
 use crate::model::{
@@ -122,11 +122,15 @@ impl Destination {
     }
 
     /// Chooses the best route of every view again.
-    pub(super) fn elect(&self, settings: &InstanceSettings, routes: &mut Arena<Route>) -> Election {
+    pub(super) fn elect(
+        &self,
+        (views, viability): (ViewSet, Viability),
+        routes: &mut Arena<Route>,
+    ) -> Election {
         let mut election = Election::default();
-        for view in settings.views.iter() {
+        for view in views.iter() {
             let incumbent = self.best(view, routes);
-            let winner = self.elect_one(view, settings.viability, routes, |_| true);
+            let winner = self.elect_one(view, viability, routes, |_| true);
             if winner == incumbent {
                 continue;
             }
@@ -147,7 +151,8 @@ impl Destination {
         election
     }
 
-    fn elect_one(
+    /// The best route of the view among those that are eligible.
+    pub(super) fn elect_one(
         &self,
         view: View,
         viability: Viability,

@@ -6,7 +6,8 @@
 use super::{
     Rib,
     arena::Slot,
-    nexthops::NextHops,
+    recursion::follows,
+    resolve::Resolved,
     route::{Expiry, Route},
     routes::too_many,
 };
@@ -23,6 +24,7 @@ impl Rib {
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.insert(slot);
         }
+        self.enlist(slot);
         self.touch(id, to, now);
         let moved = self.elect(id, to);
         self.record((id, to), before, Some(owner));
@@ -34,6 +36,7 @@ impl Rib {
     pub(super) fn replace_route(&mut self, slot: Slot, mut route: Route, now: Now) -> ChangeFlags {
         let (id, to, owner) = (route.table, route.to, route.owner);
         let before = self.before(id, to);
+        self.dismiss(slot);
         let Some(known) = self.routes.get_mut(slot) else { return ChangeFlags::default() };
         if known.cost() == route.cost() {
             // Same preference and metric: it keeps its place among its equals.
@@ -51,6 +54,7 @@ impl Rib {
             self.next_hops.release(neighbour);
         }
         self.next_hops.release_set(old.next_hops);
+        self.enlist(slot);
         let table = self.tables.get_mut(&id);
         if let Some(destination) = table.and_then(|table| table.destinations.get_mut(&to)) {
             destination.place(slot, &self.routes);
@@ -76,6 +80,7 @@ impl Rib {
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         let (id, to, owner) = (route.table, route.to, route.owner);
         let before = self.before(id, to);
+        self.dismiss(slot);
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         // In no view, it loses everywhere: the election then also settles its owner's account.
         let views = std::mem::replace(&mut route.views, ViewSet::NONE);
@@ -125,8 +130,35 @@ impl Rib {
         }
     }
 
-    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    /// Chooses the best routes of a destination again, and of those that depend on it.
     pub(super) fn elect(&mut self, id: TableId, to: Prefix) -> ViewSet {
+        // First who can be followed at all: what is best in between would be told, and count.
+        let resolved = self.resolve_through(id, to);
+        let moved = self.choose(id, to);
+        self.elect_where_resolved(&resolved, Some((id, to)));
+        moved
+    }
+
+    /// Elects where resolving made a difference, but for a destination where that is done already.
+    pub(super) fn elect_where_resolved(
+        &mut self,
+        resolved: &Resolved,
+        but: Option<(TableId, Prefix)>,
+    ) {
+        for (id, to) in resolved.destinations.iter().filter(|it| Some(**it) != but) {
+            let before = self.before(*id, *to);
+            let moved = self.choose(*id, *to);
+            self.record((*id, *to), before, None);
+            self.note(*id, *to, Change::whole(moved));
+        }
+        for set in &resolved.spares {
+            self.groups.touch(*set);
+        }
+        self.elect_users_of(&resolved.sets);
+    }
+
+    /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
+    pub(super) fn choose(&mut self, id: TableId, to: Prefix) -> ViewSet {
         let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
@@ -136,9 +168,10 @@ impl Rib {
         for slot in destination.routes() {
             // What was noted may be from before a change that has not come to this route yet.
             let Some(route) = self.routes.get_mut(*slot) else { continue };
-            route.viable = is_viable(&self.next_hops, route.flags, route.next_hops);
+            route.viable = follows(&self.next_hops, self.denied.get(slot), route);
         }
-        let election = destination.elect(settings, &mut self.routes);
+        let election =
+            destination.elect((settings.views(id.family), settings.viability), &mut self.routes);
         for owner in election.gained {
             if let Some(entity) = self.entities.get_mut(owner) {
                 entity.best_routes += 1;
@@ -155,13 +188,10 @@ impl Rib {
 
     /// Whether packets can follow a route with these flags and this set of next hops.
     pub(super) fn is_viable(&self, flags: RouteFlags, next_hops: Slot) -> bool {
-        is_viable(&self.next_hops, flags, next_hops)
+        let leads_out =
+            || self.next_hops.set(next_hops).is_some_and(|set| set.forwarding.is_some());
+        flags.special().is_some() || leads_out()
     }
-}
-
-fn is_viable(known: &NextHops, flags: RouteFlags, next_hops: Slot) -> bool {
-    let leads_out = || known.set(next_hops).is_some_and(|set| set.forwarding.is_some());
-    flags.special().is_some() || leads_out()
 }
 
 /// How far two versions of a route differ.

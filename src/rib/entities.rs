@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot, deadlines::Questions, foreign, statics};
+use super::{Rib, arena::Slot, deadlines::Questions, foreign, statics, waste::Piece};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
     Result, TableId, Timestamp, ViewSet,
@@ -200,7 +200,7 @@ impl Rib {
         now: Now,
     ) -> Result<Profile> {
         let Registration { key, label, tenure, terms } = registration;
-        let views = self.policy.table(key.table)?.views;
+        let views = self.policy.views(key.table)?;
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(ErrorKind::InvalidData
                 .because("a label has 64 characters at most, none of them a control character"));
@@ -277,7 +277,9 @@ impl Rib {
     pub fn deregister(&mut self, id: EntityId) -> Result<()> {
         let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
         self.entities.by_key.remove(&entity.key);
-        self.cells.release(id);
+        let cells = self.cells.release(id);
+        let count = cells.len();
+        self.waste.add(Piece::Cells(cells), count);
         let lists: Vec<ListId> = self.route_lists(id).collect();
         for list in lists {
             self.delete_route_list(list);

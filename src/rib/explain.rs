@@ -3,18 +3,22 @@
 //! The rule itself is in `destination`; here is only told what it came to in the unicast view, which
 //! packets follow.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, num::NonZeroU64, sync::Arc};
 
 use super::{
     Rib,
+    arena::Slot,
     destination::Claim,
     entities::Entity,
-    nexthops::NextHopView,
+    nexthops::{NextHop, NextHopView},
+    policy::ViaDefault,
+    recursion::MOST_LEVELS,
+    resolve::Course,
     table::{Best, LookUp, RouteView},
 };
 use crate::model::{
-    FibStatus, Forwarding, KernelProtocol, KernelTable, NextHopId, Prefix, Result, TableId, View,
-    ViewSet,
+    Family, FibStatus, Forwarding, InterfaceIndex, KernelProtocol, KernelTable, NextHopFlags,
+    NextHopId, Prefix, Result, RouteFlags, RouteId, TableId, View, ViewSet,
 };
 
 /// A destination, explained.
@@ -44,14 +48,29 @@ pub struct Candidate<'a> {
     pub view: RouteView<'a>,
     /// Its owner.
     pub owner: Option<&'a Entity>,
-    /// Its next hops, each with what keeps packets from it.
-    pub next_hops: Vec<(NextHopView<'a>, Option<NextHopFault>)>,
+    /// Its next hops.
+    pub next_hops: Vec<ExplainedNextHop<'a>>,
+    /// How many more it has, which are not told because there are too many in all.
+    pub untold_next_hops: usize,
     /// Why it won or lost, as a sentence.
     pub reason: String,
 }
 
-/// Why a next hop leads nowhere, as a sentence.
-pub type NextHopFault = String;
+/// A next hop of a route, explained.
+#[derive(Debug)]
+pub struct ExplainedNextHop<'a> {
+    /// The next hop.
+    pub view: NextHopView<'a>,
+    /// Why packets cannot go there, as a sentence.
+    pub fault: Option<String>,
+    /// By which routes it is reached, as a sentence; none for one that needs none.
+    pub way: Option<String>,
+}
+
+/// How many next hops are told in all: a destination may have 65 536, and the answer is one message.
+const MOST_NEXT_HOPS: usize = 1024;
+/// How many next hops' faults a reason tells.
+const MOST_FAULTS: usize = 4;
 
 impl Rib {
     /// Explains a destination: the one of the prefix, or with [`LookUp::MostSpecific`] the one that
@@ -84,6 +103,7 @@ impl Rib {
                 _ => self.why_it_is_no_rival(view),
             })
             .collect();
+        let mut room = MOST_NEXT_HOPS;
         let fib = self.destination(table, prefix).map_or(FibStatus::None, |found| found.fib);
         Ok(Explanation {
             prefix,
@@ -91,11 +111,17 @@ impl Rib {
             candidates: routes
                 .into_iter()
                 .zip(reasons)
-                .map(|(view, reason)| Candidate {
-                    owner: self.entities.known(view.route.owner),
-                    next_hops: self.way_of(view.next_hops),
-                    view,
-                    reason,
+                .map(|(view, reason)| {
+                    let next_hops: Vec<_> =
+                        self.explain_next_hops(view.id, view.next_hops).take(room).collect();
+                    room -= next_hops.len();
+                    Candidate {
+                        owner: self.entities.known(view.route.owner),
+                        untold_next_hops: view.next_hops.len() - next_hops.len(),
+                        next_hops,
+                        view,
+                        reason,
+                    }
                 })
                 .collect(),
             kernel_table: settings.kernel_table,
@@ -165,7 +191,7 @@ impl Rib {
         };
         if !view.route.viable {
             reason.push_str("; yet packets cannot follow it: ");
-            reason.push_str(&self.why_it_leads_nowhere(view.next_hops));
+            reason.push_str(&self.why_it_leads_nowhere(view));
         }
         reason
     }
@@ -179,7 +205,7 @@ impl Rib {
     ) -> String {
         let id = winner.id;
         if own.leads_nowhere && !best.leads_nowhere {
-            format!("not viable: {}", self.why_it_leads_nowhere(view.next_hops))
+            format!("not viable: {}", self.why_it_leads_nowhere(view))
         } else if own.preference != best.preference {
             let (own, best) = (own.preference.0, best.preference.0);
             format!("route {id} has a lower preference, {best} against {own}")
@@ -193,27 +219,130 @@ impl Rib {
         }
     }
 
-    fn why_it_leads_nowhere(&self, next_hops: &[NextHopId]) -> String {
-        let fault = |(view, fault): (NextHopView<'_>, Option<NextHopFault>)| {
-            Some(format!("next hop {}: {}", view.next_hop.key, fault?))
+    fn why_it_leads_nowhere(&self, view: &RouteView<'_>) -> String {
+        let next_hops = self.explain_next_hops(view.id, view.next_hops);
+        let fault = |of: ExplainedNextHop<'_>| {
+            Some(format!("next hop {}: {}", of.view.next_hop.key, of.fault?))
         };
-        let faults: Vec<String> = self.way_of(next_hops).into_iter().filter_map(fault).collect();
-        match faults.is_empty() {
-            true => "it has no next hops".to_owned(),
-            false => faults.join("; "),
+        let faults = next_hops.filter_map(fault);
+        let faults: Vec<String> = faults.take(MOST_FAULTS).collect();
+        match (faults.len(), view.next_hops.len()) {
+            (0, _) => "it has no next hops".to_owned(),
+            (MOST_FAULTS, all) if all > MOST_FAULTS => {
+                format!("{}; and so on with {} more", faults.join("; "), all - MOST_FAULTS)
+            }
+            _ => faults.join("; "),
         }
     }
 
-    fn way_of(&self, next_hops: &[NextHopId]) -> Vec<(NextHopView<'_>, Option<NextHopFault>)> {
+    fn explain_next_hops<'a>(
+        &'a self,
+        route: RouteId,
+        next_hops: &'a [NextHopId],
+    ) -> impl Iterator<Item = ExplainedNextHop<'a>> {
+        let denied = self.routes.find(route.0).and_then(|slot| self.denied.get(&slot));
         let views = next_hops.iter().filter_map(|id| self.next_hop(*id).ok());
-        views
-            .map(|view| {
-                let fault = match view.next_hop.deleted {
-                    true => Some("its owner deleted it".to_owned()),
-                    false => self.links.fault(view.next_hop.key),
+        views.map(move |view| {
+            let fault = match denied.is_some_and(|legs| legs.contains(&view.id)) {
+                true => Some("the way to it leads through this route itself".to_owned()),
+                false => self.fault(view.next_hop),
+            };
+            let way = self.tell_way(view.id).filter(|_| fault.is_none());
+            ExplainedNextHop { view, fault, way }
+        })
+    }
+
+    /// Why a next hop leads nowhere; `None` when it leads somewhere.
+    fn fault(&self, next_hop: &NextHop) -> Option<String> {
+        if next_hop.deleted {
+            return Some("its owner deleted it".to_owned());
+        }
+        if !next_hop.hops.is_empty() {
+            return None;
+        }
+        let is_remote = next_hop.flags.contains(NextHopFlags::REMOTE);
+        Some(match (self.links.course(next_hop.key, next_hop.flags), next_hop.through) {
+            (Course::LookUp(_), Some((table, to))) => self.dead_end(next_hop, table, to),
+            (Course::LookUp(address), None) => {
+                let table = TableId { family: Family::of(address), ..next_hop.table };
+                let default = Prefix::default_route(table.family);
+                let only_default = self.via_default(table) == ViaDefault::Refused
+                    && self.followed(table, default).is_some();
+                let but = match only_default {
+                    true => " but the default, which does not count here (resolve-via-default)",
+                    false => "",
                 };
-                (view, fault)
-            })
-            .collect()
+                match is_remote {
+                    true => format!("no route leads to {address}{but}"),
+                    false => format!(
+                        "no interface that is up has a network with {address}, and no route leads \
+                         there{but}"
+                    ),
+                }
+            }
+            _ if is_remote => "it is flagged as remote and has no address to look for".to_owned(),
+            _ => match self.links.name(next_hop.key.interface) {
+                Some(name) => format!("interface {name} is down"),
+                None => format!("there is no interface {}", next_hop.key.interface),
+            },
+        })
+    }
+
+    /// Why a next hop leads nowhere that a destination leads to.
+    fn dead_end(&self, next_hop: &NextHop, table: TableId, to: Prefix) -> String {
+        let best = self.followed(table, to);
+        let Some((slot, route)) = best.and_then(|slot| Some((slot, self.routes.get(slot)?))) else {
+            return format!("it is looked for in {to}, which leads nowhere");
+        };
+        let of = self.name_route(slot);
+        let why = if route.flags.special().is_some() {
+            "drops packets".to_owned()
+        } else if route.flags.intersects(RouteFlags::MYSELF) {
+            "leads to this machine itself".to_owned()
+        } else if next_hop.key.interface != InterfaceIndex(0) && next_hop.levels > 0 {
+            format!("does not lead by interface {}", next_hop.key.interface)
+        } else {
+            format!("leads on and on, over {MOST_LEVELS} destinations")
+        };
+        format!("it is looked for in {to} ({of}), which {why}")
+    }
+
+    /// By which routes a next hop is reached.
+    fn tell_way(&self, id: NextHopId) -> Option<String> {
+        let chain = self.chain(id);
+        let address = |id| self.next_hops.get(id)?.key.address;
+        let mut way = match (chain.is_empty(), address(id)) {
+            (false, Some(address)) => format!("{address} is"),
+            _ => return None,
+        };
+        let mut comma = "";
+        let mut last = id;
+        for link in chain {
+            let of = self.name_route(link.route);
+            way.push_str(&format!("{comma} reached through {} ({of}), which leads to", link.to));
+            last = link.leg.unwrap_or(last);
+            if let Some(address) = link.leg.and_then(address) {
+                way.push_str(&format!(" {address}"));
+            }
+            comma = ",";
+        }
+        let next_hop = self.next_hops.get(last)?;
+        let interface = next_hop.hops.first()?.interface;
+        let name = self.links.name(interface).unwrap_or("an unknown link");
+        way.push_str(&match next_hop.key.address {
+            Some(_) => format!(" on {name}"),
+            None => format!(" {name}"),
+        });
+        Some(way)
+    }
+
+    /// A route by its id and whose it is, like `route 12 of ospf/0`.
+    fn name_route(&self, slot: Slot) -> String {
+        let id = self.routes.id(slot).map_or(0, NonZeroU64::get);
+        let owner = self.routes.get(slot).and_then(|route| self.entities.known(route.owner));
+        match owner.map(|owner| owner.key) {
+            Some(key) => format!("route {id} of {}/{}", key.protocol, key.protocol_instance),
+            None => format!("route {id}"),
+        }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, EntityState, Hop, KernelProtocol, Metric, NextHopKey,
     Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, Special, TableId, View,
-    ViewSet,
+    ViewSet, Weight,
 };
 
 /// The protocol instances of these entities are from here on, by the kernel's protocol.
@@ -93,6 +93,11 @@ pub(super) fn is_reserved(key: EntityKey) -> bool {
     let number = key.protocol_instance.checked_sub(FIRST_INSTANCE);
     let number = number.and_then(|number| u8::try_from(number).ok());
     number.is_some_and(|number| key == entity_key(key.table, KernelProtocol(number)))
+}
+
+fn sum(one: Weight, other: Weight) -> Weight {
+    let sum = u32::from(one.get()) + u32::from(other.get());
+    Weight::new(sum.min(256)).unwrap_or(one)
 }
 
 impl ForeignRoute {
@@ -175,6 +180,19 @@ impl Rib {
         routes.any(|route| self.foreign.owns(route.owner))
     }
 
+    /// Whether it is the kernel's own route to a network that no link has: with the address it is on its
+    /// way out, which the kernel may not have told yet.
+    pub(super) fn is_disconnected(&self, route: &Route) -> bool {
+        if !route.flags.intersects(RouteFlags::LOCAL)
+            || self.foreign.protocol_of(route) != Some(KernelProtocol::KERNEL)
+        {
+            return false;
+        }
+        let members = self.next_hops.set(route.next_hops).map_or(&[][..], |set| &set.members);
+        let mut next_hops = members.iter().filter_map(|id| self.next_hops.get(*id));
+        !next_hops.any(|leg| self.links.is_connected(leg.key.interface, route.to))
+    }
+
     /// The entities that are new since this was last asked, which have to be announced.
     pub fn poll_foreign_entities(&mut self) -> Vec<EntityId> {
         std::mem::take(&mut self.foreign.new)
@@ -195,7 +213,7 @@ impl Rib {
 
     fn offer_foreign(&mut self, table: TableId, route: &ForeignRoute, now: Now) -> Result<RouteId> {
         let settings = self.policy.table(table)?;
-        let supported = settings.views;
+        let supported = settings.views(table.family);
         let (views, preference) = match settings.imports.of(route.protocol) {
             Import::Choose(preference) => {
                 (View::UNICAST.only().intersection(supported), preference)
@@ -206,8 +224,8 @@ impl Rib {
         for hop in route.hops() {
             let key = NextHopKey { address: hop.gateway, interface: hop.interface };
             match inline.iter_mut().find(|(known, _)| *known == key) {
-                // Two legs by one way: their shares add up.
-                Some((_, weight)) => *weight = weight.map(|weight| weight.plus(hop.weight)),
+                // Two legs by one way: their shares add up, as far as a weight goes.
+                Some((_, weight)) => *weight = weight.map(|weight| sum(weight, hop.weight)),
                 None => inline.push((key, Some(hop.weight))),
             }
         }

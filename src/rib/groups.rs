@@ -152,14 +152,15 @@ impl Rib {
             .sets()
             .filter_map(|slot| self.next_hops.set(slot))
             .filter(|set| !set.withdrawn)
-            .filter_map(|set| set.forwarding.as_ref());
-        let forwarding = leading.next().cloned();
-        let spare = match (forwarding.as_deref(), leading.next().map(Arc::as_ref)) {
-            (Some(Forwarding::Unicast(hops)), Some(Forwarding::Unicast(others))) => {
-                spare_hop(hops, others)
-            }
-            _ => None,
-        };
+            .filter_map(|set| Some((set.forwarding.as_ref()?, set.spare)));
+        let first = leading.next();
+        let second = leading.next().map_or(&[][..], |(forwarding, _)| forwarding.hops());
+        // Next best is what would take the place of routes that the first leads through.
+        let spare = first.and_then(|(forwarding, own)| {
+            let hops = forwarding.hops();
+            spare_hop(hops, second).or_else(|| spare_hop(hops, own.as_slice()))
+        });
+        let forwarding = first.map(|(forwarding, _)| Arc::clone(forwarding));
         GroupNews { id, family: self.family_of(pair), forwarding, spare, is_used: true }
     }
 
@@ -257,7 +258,8 @@ impl Rib {
     pub(super) fn way(&self, table: TableId, to: Prefix) -> (FibStatus, Option<Way>) {
         let Some(destination) = self.destination(table, to) else { return (FibStatus::None, None) };
         let best = destination.best(View::UNICAST, &self.routes);
-        let Some(route) = best.and_then(|slot| self.routes.get(slot)) else {
+        let best = best.and_then(|slot| Some((self.is_followed(slot), self.routes.get(slot)?)));
+        let Some((leads_on, route)) = best else {
             return (FibStatus::None, None);
         };
         if self.foreign.protocol_of(route).is_some() {
@@ -266,22 +268,18 @@ impl Rib {
         if self.withheld.contains(&table) {
             return (FibStatus::Suppressed, None);
         }
-        if route.flags.intersects(RouteFlags::INACTIVE) && self.leads_on(route) {
+        if route.flags.intersects(RouteFlags::INACTIVE) && leads_on {
             return (FibStatus::Suppressed, None);
         }
         let Ok(settings) = self.policy.table(table) else { return (FibStatus::None, None) };
         match route.flags.special() {
-            _ if !self.leads_on(route) => (FibStatus::Ineligible, None),
+            _ if !leads_on => (FibStatus::Ineligible, None),
             Some(special) => (FibStatus::Pending, Some(Way::Special(special))),
             None => {
                 let pair = self.pair(destination, route, settings);
                 (FibStatus::Pending, Some(Way::Pair(pair)))
             }
         }
-    }
-
-    fn leads_on(&self, route: &Route) -> bool {
-        self.is_viable(route.flags, route.next_hops)
     }
 
     /// The best route's set and that of the one which would take its place, in order of rank.
@@ -291,7 +289,10 @@ impl Rib {
             return alone; // the best stays the best even when it fails
         }
         let others = || {
-            let routes = destination.routes().iter().filter_map(|slot| self.routes.get(*slot));
+            let slots = destination.routes().iter();
+            // Its next hops may lead somewhere, only not from here.
+            let allowed = slots.filter(|slot| !self.is_denied_all(**slot));
+            let routes = allowed.filter_map(|slot| self.routes.get(*slot));
             routes.filter(|route| {
                 route.views.contains(View::UNICAST) && route.next_hops != best.next_hops
             })

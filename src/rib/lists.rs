@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
 };
 
-use super::{Rib, arena::Slot, table::RouteView};
+use super::{Rib, arena::Slot, route::Route, table::RouteView, waste::Piece};
 use crate::model::{EntityId, Error, ErrorKind, ListId, Result, RouteId};
 
 /// All route lists.
@@ -51,13 +51,17 @@ impl Rib {
     }
 
     /// Ends a list; its routes stay in the table, in no list. Without such a list nothing happens.
+    ///
+    /// However many they are, none of them is touched: what they keep is the id of no list then.
     pub fn delete_route_list(&mut self, id: ListId) {
         let Some(list) = self.lists.by_id.remove(&id) else { return };
-        for slot in list.routes {
-            if let Some(route) = self.routes.get_mut(slot) {
-                route.set_list(None);
-            }
-        }
+        let count = list.routes.len();
+        self.waste.add(Piece::Listed(list.routes), count);
+    }
+
+    /// The list of its owner's that a route is in.
+    pub(super) fn list_of(&self, route: &Route) -> Option<ListId> {
+        route.list().filter(|id| self.lists.by_id.contains_key(id))
     }
 
     /// The lists of an entity.

@@ -6,8 +6,8 @@ use super::{
     Rib, administration::Progress, arena::Slot, destination::Destination, table::RouteView,
 };
 use crate::model::{
-    EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Now, Preference, Prefix, Result,
-    RouteState, TableId, ViewSet,
+    EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Now, Preference, Prefix, Protocol,
+    Result, RouteState, TableId, ViewSet,
 };
 
 /// What a route must be like; only the given criteria count (RTMv2 gap 38).
@@ -15,6 +15,8 @@ use crate::model::{
 pub struct Match {
     /// Its owner.
     pub owner: Option<EntityId>,
+    /// Its owner's protocol.
+    pub protocol: Option<Protocol>,
     /// Its neighbour; the inner `None` matches a route without one.
     pub neighbour: Option<Option<NextHopId>>,
     /// Its preference and metric.
@@ -94,10 +96,11 @@ impl Rib {
         let in_views = views.is_empty()
             || route.state == RouteState::Created && !route.views.intersection(views).is_empty();
         let has_interface = |interface: InterfaceIndex| {
-            view.next_hops.iter().any(|id| self.interface_of(*id) == Some(interface))
+            view.next_hops.iter().any(|id| self.has_interface(*id, interface))
         };
         in_views
             && wanted.owner.is_none_or(|owner| route.owner == owner)
+            && wanted.protocol.is_none_or(|protocol| route.protocol == protocol)
             && wanted.neighbour.is_none_or(|neighbour| route.neighbour == neighbour)
             && wanted.preference.is_none_or(|(preference, metric)| {
                 (route.rank.preference, route.rank.metric) == (preference, metric)

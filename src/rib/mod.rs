@@ -41,6 +41,7 @@ mod nexthops;
 mod offer;
 mod opaque;
 mod policy;
+mod recursion;
 mod reelection;
 mod resolve;
 mod route;
@@ -52,6 +53,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod waste;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -60,19 +62,22 @@ pub use changes::{BestChange, RouteSnapshot, Subscription, WakeUp};
 pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
-pub use explain::{Candidate, Explanation, NextHopFault};
+pub use explain::{Candidate, ExplainedNextHop, Explanation};
 pub use foreign::{ForeignRoute, ForeignWay};
 pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
-pub use policy::{Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, Viability};
+pub use policy::{
+    Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+};
 pub use resolve::LinkNews;
 pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
+pub use waste::Waste;
 
 use crate::model::{EntityId, Prefix, TableId, Turn};
 
@@ -88,6 +93,8 @@ pub struct Rib {
     statics: statics::Statics,
     foreign: foreign::Foreign,
     links: resolve::Links,
+    /// Routes that would lean on themselves, with the next hops by which they would.
+    denied: recursion::Denied,
     /// For whoever keeps the kernel's table.
     link_news: LinkNews,
     /// Tables whose routes an administrator keeps out of the kernel for now.
@@ -106,6 +113,8 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
+    /// What ended and is still to be freed.
+    waste: Waste,
 }
 
 impl Rib {
@@ -114,7 +123,7 @@ impl Rib {
         let mut tables = BTreeMap::new();
         for (instance, configured) in &policy.instances {
             if let Instance::Ready(settings) = configured {
-                for family in &settings.families {
+                for family in settings.families.keys() {
                     let id = TableId { instance: *instance, family: *family };
                     tables.insert(id, table::Table::default());
                 }
@@ -129,6 +138,7 @@ impl Rib {
             statics: statics::Statics::default(),
             foreign: foreign::Foreign::default(),
             links: resolve::Links::default(),
+            denied: recursion::Denied::new(),
             link_news: LinkNews::default(),
             withheld: BTreeSet::new(),
             waiting: VecDeque::new(),
@@ -142,6 +152,7 @@ impl Rib {
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),
+            waste: Waste::default(),
         }
     }
 

@@ -7,8 +7,11 @@
 //! What a reader would get wrong: a deleted next hop lives on, unfindable and unused for
 //! forwarding, until no route refers to it (RTMv2 gap 25); one that was only named inline by a
 //! route goes with the last route that refers to it.
+//!
+//! What a next hop comes to, its hops, is found out elsewhere (`resolve`) and kept here.
 
 mod commands;
+mod places;
 mod walk;
 
 use std::{
@@ -16,15 +19,13 @@ use std::{
     sync::Arc,
 };
 
+pub(super) use places::{Found, Places};
 pub use walk::NextHopWalk;
 
-use super::{
-    arena::{Arena, Slot},
-    resolve::Links,
-};
+use super::arena::{Arena, Slot};
 use crate::model::{
     EntityId, Error, ErrorKind, Forwarding, Hop, NextHopFlags, NextHopId, NextHopKey, Prefix,
-    Result, Weight,
+    Result, TableId, Weight, shares,
 };
 
 /// A place to send to, known to one entity.
@@ -44,6 +45,17 @@ pub struct NextHop {
     pub private: Box<[u8]>,
     /// Whether its owner deleted it while routes still refer to it.
     pub deleted: bool,
+    /// The ways out that it comes to now, each with its share; none when it leads nowhere.
+    pub hops: Arc<[Hop]>,
+    /// The destination at which looking for its address ended, unless its link decides or no route
+    /// leads to it. There may be a reason that it has no hops all the same.
+    pub through: Option<(TableId, Prefix)>,
+    /// How many destinations there are between it and its hops, at most.
+    pub(super) levels: u8,
+    /// Its owner's table.
+    pub(super) table: TableId,
+    /// The lists it is in.
+    pub(super) sets: BTreeSet<Slot>,
     lifetime: Lifetime,
     /// Sets it is in and routes it is the neighbour of.
     references: u32,
@@ -80,19 +92,12 @@ pub struct NextHopView<'a> {
     pub id: NextHopId,
     /// The next hop.
     pub next_hop: &'a NextHop,
-    /// Its interface's name, if there is such an interface.
+    /// The name of the interface that it is on, if there is such an interface.
     pub interface_name: Option<&'a str>,
-    /// The way out it stands for, if there is one now.
-    pub resolved: Option<Hop>,
-}
-
-/// Whose next hops something is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Whose {
-    /// Everybody's.
-    All,
-    /// One entity's.
-    Of(EntityId),
+    /// The names of the interfaces of its hops, in their order; empty for one that is not known.
+    pub hop_interfaces: Vec<&'a str>,
+    /// The destinations that lead to it, outermost first; of several ways those of the first.
+    pub through: Vec<Prefix>,
 }
 
 /// A list of next hops that routes of one entity share.
@@ -102,6 +107,13 @@ pub(super) struct NextHopSet {
     pub(super) members: Box<[NextHopId]>,
     /// What it comes to; `None` when no member leads out.
     pub(super) forwarding: Option<Arc<Forwarding>>,
+    /// Where it would lead by another link if the best route of a destination that it leads through
+    /// were lost. A hint: there may be such a way and none here.
+    pub(super) spare: Option<Hop>,
+    /// The routes in the table that have it; those in hold-down are none of them.
+    pub(super) users: BTreeSet<Slot>,
+    /// Those of them that next hops may lead through; some may be that did so only once.
+    pub(super) relays: BTreeSet<Slot>,
     references: u32,
     /// Whether its owner has left: its routes are on their way out, and packets are not to wait for
     /// that.
@@ -124,6 +136,7 @@ pub(super) struct NextHops {
     by_owner: HashMap<EntityId, Owned>,
     sets: Arena<NextHopSet>,
     by_members: HashMap<Box<[NextHopId]>, Slot>,
+    pub(super) places: Places,
 }
 
 impl NextHops {
@@ -131,7 +144,7 @@ impl NextHops {
         self.hops.get(self.hops.find(id.0)?)
     }
 
-    fn get_mut(&mut self, id: NextHopId) -> Option<&mut NextHop> {
+    pub(super) fn get_mut(&mut self, id: NextHopId) -> Option<&mut NextHop> {
         self.hops.get_mut(self.hops.find(id.0)?)
     }
 
@@ -154,26 +167,31 @@ impl NextHops {
     }
 
     /// Finds or adds; also says whether it was added and whether its meaning changed.
+    ///
+    /// It still has to be resolved, unless it is the same.
     fn put(
         &mut self,
-        owner: EntityId,
+        (owner, table): (EntityId, TableId),
         offer: NextHopOffer<'_>,
         lifetime: Lifetime,
     ) -> Result<(NextHopId, Put)> {
-        let remote = offer.remote.filter(|_| offer.flags.contains(NextHopFlags::REMOTE));
-        if let Some(id) = self.find(owner, offer.key)
-            && let Some(known) = self.get_mut(id)
+        let NextHopOffer { key, flags, weight, private, .. } = offer;
+        let remote = offer.remote.filter(|_| flags.contains(NextHopFlags::REMOTE));
+        if let Some(id) = self.find(owner, key)
+            && let Some(slot) = self.hops.find(id.0)
+            && let Some(known) = self.hops.get_mut(slot)
         {
-            let new = (offer.flags, offer.weight, remote);
+            let new = (flags, weight, remote);
             let same = (known.flags, known.weight, known.remote) == new;
+            self.places.remove(id, known.key, known.flags);
+            self.places.insert(id, key, flags);
             (known.flags, known.weight, known.remote) = new;
-            known.private = offer.private.into();
+            known.private = private.into();
             if lifetime == Lifetime::Explicit {
                 known.lifetime = lifetime;
             }
             return Ok((id, if same { Put::Same } else { Put::Changed }));
         }
-        let NextHopOffer { key, flags, weight, private, .. } = offer;
         let next_hop = NextHop {
             owner,
             key,
@@ -182,11 +200,17 @@ impl NextHops {
             remote,
             private: private.into(),
             deleted: false,
+            hops: Arc::default(),
+            through: None,
+            levels: 0,
+            table,
+            sets: BTreeSet::new(),
             lifetime,
             references: 0,
         };
         let slot = self.hops.insert(next_hop).ok_or_else(too_many)?;
         let id = NextHopId(self.hops.id(slot).ok_or_else(too_many)?);
+        self.places.insert(id, key, flags);
         self.by_owner.entry(owner).or_default().by_key.insert(key, id);
         Ok((id, Put::New))
     }
@@ -195,7 +219,9 @@ impl NextHops {
     fn delete(&mut self, id: NextHopId) {
         let Some(next_hop) = self.get_mut(id) else { return };
         next_hop.deleted = true;
-        let (owner, key) = (next_hop.owner, next_hop.key);
+        let (owner, key, flags) = (next_hop.owner, next_hop.key, next_hop.flags);
+        self.places.remove(id, key, flags);
+        self.places.look_up(id, None);
         if let Some(owned) = self.by_owner.get_mut(&owner) {
             owned.by_key.remove(&key);
             owned.deleted += 1;
@@ -251,22 +277,24 @@ impl NextHops {
         self.sets.get(slot)
     }
 
-    /// The set of exactly these next hops of the owner in this order; the caller owes a
-    /// `release_set`.
+    /// The set of exactly these next hops of the owner in this order, which comes to `most` hops at
+    /// most; the caller owes a `release_set`.
     pub(super) fn refer_set(
         &mut self,
         owner: EntityId,
         members: &[NextHopId],
-        links: &Links,
+        most: usize,
     ) -> Result<Slot> {
         if let Some(slot) = self.by_members.get(members).copied() {
             return Ok(self.refer_again(slot));
         }
-        let forwarding = self.forwarding(members, links);
         let set = NextHopSet {
             owner,
             members: members.into(),
-            forwarding,
+            forwarding: self.forwarding(members, most),
+            spare: None,
+            users: BTreeSet::new(),
+            relays: BTreeSet::new(),
             references: 1,
             withdrawn: false,
         };
@@ -275,6 +303,9 @@ impl NextHops {
         self.by_owner.entry(owner).or_default().sets.insert(slot);
         for id in members {
             self.refer(*id);
+            if let Some(next_hop) = self.get_mut(*id) {
+                next_hop.sets.insert(slot);
+            }
         }
         Ok(slot)
     }
@@ -294,36 +325,45 @@ impl NextHops {
             return;
         }
         let Some(set) = self.sets.remove(slot) else { return };
+        debug_assert!(set.users.is_empty(), "a list is freed that routes in the table have");
         self.by_members.remove(&set.members);
         if let Some(owned) = self.by_owner.get_mut(&set.owner) {
             owned.sets.remove(&slot);
         }
         for id in set.members {
+            if let Some(next_hop) = self.get_mut(id) {
+                next_hop.sets.remove(&slot);
+            }
             self.release(id);
         }
     }
 
-    /// Resolves the sets of one owner, or of all; returns those that changed their meaning.
-    pub(super) fn resolve(&mut self, whose: Whose, links: &Links) -> Vec<Slot> {
-        let slots: Vec<Slot> = match whose {
-            Whose::All => self.sets.iter().map(|(slot, _)| slot).collect(),
-            Whose::Of(owner) => {
-                let owned = self.by_owner.get(&owner);
-                owned.map(|owned| owned.sets.iter().copied().collect()).unwrap_or_default()
-            }
-        };
-        let mut changed = Vec::new();
-        for slot in slots {
-            let Some(set) = self.sets.get(slot) else { continue };
-            let forwarding = self.forwarding(&set.members, links);
-            if set.forwarding != forwarding
-                && let Some(set) = self.sets.get_mut(slot)
-            {
+    pub(super) fn set_mut(&mut self, slot: Slot) -> Option<&mut NextHopSet> {
+        self.sets.get_mut(slot)
+    }
+
+    /// The sets that a next hop is in, ascending.
+    pub(super) fn sets_with(&self, id: NextHopId) -> Vec<Slot> {
+        self.get(id).map_or_else(Vec::new, |next_hop| next_hop.sets.iter().copied().collect())
+    }
+
+    /// The next hops that are not deleted.
+    pub(super) fn live(&self) -> impl Iterator<Item = NextHopId> {
+        let live = self.hops.iter().filter(|(_, next_hop)| !next_hop.deleted);
+        live.filter_map(|(slot, _)| self.hops.id(slot).map(NextHopId))
+    }
+
+    /// Puts together again what a set comes to; says whether that is something else than before.
+    pub(super) fn combine(&mut self, slot: Slot, most: usize) -> bool {
+        let Some(set) = self.set(slot) else { return false };
+        let forwarding = self.forwarding(&set.members, most);
+        match self.sets.get_mut(slot) {
+            Some(set) if set.forwarding != forwarding => {
                 set.forwarding = forwarding;
-                changed.push(slot);
+                true
             }
+            _ => false,
         }
-        changed
     }
 
     /// Notes that the owner of these sets has left; returns them.
@@ -338,28 +378,24 @@ impl NextHops {
         sets
     }
 
-    /// The sets of the owner that a next hop is in, ascending.
-    fn sets_with(&self, owner: EntityId, id: NextHopId) -> Vec<Slot> {
-        let sets = self.by_owner.get(&owner).into_iter().flat_map(|owned| owned.sets.iter());
-        let has = |slot: &&Slot| self.set(**slot).is_some_and(|set| set.members.contains(&id));
-        sets.filter(has).copied().collect()
+    fn forwarding(&self, members: &[NextHopId], most: usize) -> Option<Arc<Forwarding>> {
+        // What is deleted has no hops.
+        let members = members.iter().filter_map(|id| self.get(*id));
+        let hops = combined(members.map(|member| (member.weight, &*member.hops)), most);
+        (!hops.is_empty()).then(|| Arc::new(Forwarding::Unicast(hops)))
     }
+}
 
-    fn forwarding(&self, members: &[NextHopId], links: &Links) -> Option<Arc<Forwarding>> {
-        let mut hops: Vec<Hop> = Vec::with_capacity(members.len());
-        let live = members.iter().filter_map(|id| self.get(*id)).filter(|hop| !hop.deleted);
-        for hop in live.filter_map(|next_hop| links.resolve(next_hop.key, next_hop.weight)) {
-            // Two names for one way: the kernel refuses to hear of it twice, so their shares add up.
-            let twin = hops
-                .iter_mut()
-                .find(|known| (known.gateway, known.interface) == (hop.gateway, hop.interface));
-            match twin {
-                Some(known) => known.weight = known.weight.plus(hop.weight),
-                None => hops.push(hop),
-            }
-        }
-        (!hops.is_empty()).then(|| Arc::new(Forwarding::Unicast(hops.into())))
-    }
+/// What next hops with these weights and hops come to: the kernel refuses to hear of one way twice,
+/// so two names for one add their shares.
+pub(super) fn combined<'a>(
+    members: impl IntoIterator<Item = (Weight, &'a [Hop])>,
+    most: usize,
+) -> Box<[Hop]> {
+    let way = |hop: &Hop| ((hop.gateway, hop.interface), hop.weight);
+    let members = members.into_iter().map(|(weight, hops)| (weight, hops.iter().map(way)));
+    let hop = |((gateway, interface), weight)| Hop { gateway, interface, weight };
+    shares(members, most).into_iter().map(hop).collect()
 }
 
 /// What finding or adding a next hop came to.

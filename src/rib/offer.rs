@@ -2,8 +2,8 @@
 
 use super::{Rib, arena::Slot};
 use crate::model::{
-    ChangeFlags, EntityId, ErrorKind, Family, ListId, Metric, NextHopId, NextHopKey, Preference,
-    Prefix, Result, RouteFlags, Span, TableId, ViewSet, Weight,
+    ChangeFlags, EntityId, ErrorKind, ListId, Metric, NextHopId, NextHopKey, Preference, Prefix,
+    Result, RouteFlags, Span, TableId, ViewSet, Weight,
 };
 
 /// What an entity offers.
@@ -102,7 +102,7 @@ impl Rib {
             self.check_list(owner, list)?;
         }
         self.check_private(offer.private)?;
-        let views = offer.views.within(self.policy.table(table)?.views)?;
+        let views = offer.views.within(self.policy.views(table)?)?;
         let most = self.policy.limits.next_hops_per_route as usize;
         if offer.next_hops.len() > most {
             let count = offer.next_hops.len();
@@ -162,21 +162,21 @@ impl Rib {
     pub(super) fn refer_offered_set(
         &mut self,
         owner: EntityId,
-        family: Family,
+        table: TableId,
         offered: OfferedNextHops<'_>,
     ) -> Result<Slot> {
         match offered {
             OfferedNextHops::Ids(ids) => {
                 self.check_room_for_list(owner, Some(ids))?;
-                self.next_hops.refer_set(owner, ids, &self.links)
+                self.refer_set(owner, ids)
             }
             OfferedNextHops::Inline(inline) => {
                 let known = self.known_next_hops(owner, inline);
                 self.check_room_for_list(owner, known.as_deref())?;
-                let (ids, changed) = self.inline_next_hops(owner, family, inline)?;
-                let set = self.next_hops.refer_set(owner, &ids, &self.links)?;
+                let (ids, changed) = self.inline_next_hops(owner, table, inline)?;
+                let set = self.refer_set(owner, &ids)?;
                 for id in changed {
-                    self.handle_next_hop_changed(owner, id);
+                    self.handle_next_hop_changed(id);
                 }
                 Ok(set)
             }

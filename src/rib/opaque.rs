@@ -29,9 +29,9 @@ impl Cells {
         self.0.insert(entity, owned);
     }
 
-    /// The entity is gone.
-    pub(super) fn release(&mut self, entity: EntityId) {
-        self.0.remove(&entity);
+    /// The entity is gone; this is what it kept.
+    pub(super) fn release(&mut self, entity: EntityId) -> PrefixMap<Box<[u8]>> {
+        self.0.remove(&entity).map_or_else(PrefixMap::default, |owned| owned.cells)
     }
 
     /// The destination is gone.

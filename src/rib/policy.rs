@@ -34,12 +34,12 @@ pub enum Instance {
 /// What an instance is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InstanceSettings {
-    /// The families it has tables for.
-    pub families: Vec<Family>,
-    /// The views routes can be offered in.
-    pub views: ViewSet,
+    /// The families it has tables for, and the views that each table's routes can be offered in.
+    pub families: BTreeMap<Family, ViewSet>,
     /// Whether a route that leads nowhere now yields to one that leads somewhere.
     pub viability: Viability,
+    /// Whether a next hop can be reached by the default route.
+    pub via_default: ViaDefault,
     /// The kernel's table for its unicast view; `None` keeps it out of the kernel.
     pub kernel_table: Option<KernelTable>,
     /// What of others is taken in from there.
@@ -59,6 +59,17 @@ pub enum Import {
     Observe,
     /// It takes part in the choice, with this preference; 0 takes the protocol's level.
     Choose(Preference),
+}
+
+/// What a default route is to next hops that only it leads to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ViaDefault {
+    /// No way: a default says that nothing is known of an address, so a next hop that was lost would
+    /// be looked for where everything goes.
+    #[default]
+    Refused,
+    /// A way like any other.
+    Allowed,
 }
 
 /// What it counts in the choice of the best route that packets can follow a route now.
@@ -97,6 +108,9 @@ pub struct Limits {
     pub next_hops: u32,
     /// Different lists of next hops that one entity's routes have (`NotEnoughMemory`).
     pub next_hop_lists: u32,
+    /// Addresses of next hops that are looked up in the tables, because they are on no connected
+    /// network (`NotEnoughMemory`): what one change of a route can make the service do.
+    pub looked_up_addresses: u32,
     /// Next hops of one route (`InvalidParameter`, RTMv2 gap 27).
     #[serde(rename = "max-next-hops")]
     pub next_hops_per_route: u32,
@@ -148,9 +162,9 @@ pub struct Limits {
 impl Default for InstanceSettings {
     fn default() -> Self {
         Self {
-            families: Family::ALL.into(),
-            views: ViewSet(3),
+            families: Family::ALL.map(|family| (family, ViewSet(3))).into(),
             viability: Viability::First,
+            via_default: ViaDefault::Refused,
             kernel_table: Some(KernelTable::MAIN),
             imports: Imports::default(),
         }
@@ -220,6 +234,7 @@ impl Default for Limits {
             routes_per_destination: 1024,
             next_hops: 65_536,
             next_hop_lists: 65_536,
+            looked_up_addresses: 16_384,
             next_hops_per_route: 64,
             handles: 1000,
             expiry_answer: 5000,
@@ -230,7 +245,7 @@ impl Default for Limits {
             opaque_entities: 16,
             opaque_memory: 64 << 20,
             private_bytes: 256,
-            route_lists: 1024,
+            route_lists: 512,
             route_lists_per_client: 64,
             enumerations: 1024,
             enumerations_per_client: 16,
@@ -254,6 +269,14 @@ impl Policy {
         Self { instances: BTreeMap::from([(InstanceId(0), instance)]), ..Self::default() }
     }
 
+    /// The views that routes of this table can be offered in.
+    ///
+    /// # Errors
+    /// As [`Policy::table`].
+    pub fn views(&self, id: TableId) -> Result<ViewSet, Error> {
+        Ok(self.table(id)?.views(id.family))
+    }
+
     /// The settings of the instance that has this table.
     ///
     /// # Errors
@@ -264,12 +287,19 @@ impl Policy {
                 .because(format_args!("instance {} is not configured", id.instance))),
             Some(Instance::Broken(fault)) => Err(ErrorKind::BadConfiguration
                 .because(format_args!("instance {} is misconfigured: {fault}", id.instance))),
-            Some(Instance::Ready(settings)) if !settings.families.contains(&id.family) => {
+            Some(Instance::Ready(settings)) if !settings.families.contains_key(&id.family) => {
                 Err(ErrorKind::FileNotFound
                     .because(format_args!("instance {} has no {}", id.instance, id.family)))
             }
             Some(Instance::Ready(settings)) => Ok(settings),
         }
+    }
+}
+
+impl InstanceSettings {
+    /// The views of a family's table; none without such a table.
+    pub fn views(&self, family: Family) -> ViewSet {
+        self.families.get(&family).copied().unwrap_or_default()
     }
 }
 

@@ -6,10 +6,10 @@
 //! between the slices any other command may touch these routes, so an election trusts nothing that
 //! was noted before it but looks at the next hops itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use super::{Progress, Rib, arena::Slot};
-use crate::model::{Change, RouteState};
+use crate::model::Change;
 
 /// How many routes are elected for at once.
 const SLICE: usize = 512;
@@ -91,21 +91,16 @@ impl Rib {
 
     /// Up to `count` of the routes with this set, after `last`.
     fn users_of(&self, set: Slot, last: Option<Slot>, count: usize) -> Vec<Slot> {
-        let routes = self
-            .routes
-            .iter()
-            .filter(|(slot, route)| last.is_none_or(|last| *slot > last) && route.next_hops == set);
-        routes.map(|(slot, _)| slot).take(count).collect()
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let users = self.next_hops.set(set).map(|set| set.users.range((from, Bound::Unbounded)));
+        users.into_iter().flatten().take(count).copied().collect()
     }
 
     fn reelect_for(&mut self, slot: Slot, edited: bool) {
         let Some(route) = self.routes.get(slot) else { return };
-        if route.state != RouteState::Created {
-            return;
-        }
         let (id, to, views, best_in) = (route.table, route.to, route.views, route.best_in);
         let before = self.before(id, to);
-        let moved = self.elect(id, to);
+        let moved = self.choose(id, to);
         self.record((id, to), before, None);
         self.note(id, to, Change::whole(moved));
         if edited {

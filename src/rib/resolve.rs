@@ -1,17 +1,23 @@
-//! From a next hop to a way out: which interface leads to its address, and is it up.
+//! From a next hop to its ways out: by the link it names, by the link that has a network with its
+//! address, or by what the table has for its address.
 //!
-//! The links and their addresses are told by the kernel; a next hop without an interface is looked
-//! for among the networks that are directly connected. Looking further, through other routes, is a
-//! later step and belongs here too.
+//! The links and their addresses are told by the kernel. Whatever happens, only those next hops are
+//! looked at again that it can concern. What a reader would get wrong: a next hop on a connected
+//! network is none of the table's business, even where the table has a better match for it; only
+//! one that is flagged as remote is always looked up there. How that goes is in `recursion`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
     net::IpAddr,
+    sync::Arc,
 };
 
-use super::{Rib, nexthops::Whose};
-use crate::model::{Family, Hop, InterfaceIndex, NextHopKey, Prefix, Weight};
+use super::{Rib, arena::Slot, nexthops::NextHop, recursion::Start};
+use crate::model::{
+    Family, Hop, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Prefix, PrefixMap, TableId,
+    Weight,
+};
 
 /// The interfaces of the machine, as the kernel tells them.
 #[derive(Debug)]
@@ -20,6 +26,19 @@ pub(super) struct Links {
     /// What is told anew from the beginning, until it is complete and takes the old one's place:
     /// a route whose link is still there afterwards never leaves the kernel.
     incoming: Option<BTreeMap<InterfaceIndex, Link>>,
+    /// The connected networks, each with its links and how many addresses each has in it.
+    networks: PrefixMap<BTreeMap<InterfaceIndex, usize>>,
+}
+
+/// What decides where a next hop leads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Course {
+    /// The link, which is up.
+    Out(Hop),
+    /// The link, which is not.
+    Nowhere,
+    /// What the table has for its address.
+    LookUp(IpAddr),
 }
 
 /// What changes of links mean for routes that are in the kernel, or were refused by it.
@@ -46,13 +65,22 @@ struct Link {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { by_index: BTreeMap::new(), incoming: Some(BTreeMap::new()) }
+        Self {
+            by_index: BTreeMap::new(),
+            incoming: Some(BTreeMap::new()),
+            networks: PrefixMap::new(),
+        }
     }
 }
 
 impl Links {
     fn told(&mut self) -> &mut BTreeMap<InterfaceIndex, Link> {
         self.incoming.as_mut().unwrap_or(&mut self.by_index)
+    }
+
+    /// Whether what is told counts at once.
+    fn is_settled(&self) -> bool {
+        self.incoming.is_none()
     }
 
     pub(super) fn exists(&self, index: InterfaceIndex) -> bool {
@@ -67,43 +95,62 @@ impl Links {
         self.by_index.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index)
     }
 
-    /// The way out that a next hop stands for, if there is one now.
-    pub(super) fn resolve(&self, key: NextHopKey, weight: Weight) -> Option<Hop> {
-        let interface = match key.interface {
-            InterfaceIndex(0) => self.towards(key.address?)?,
-            index => index,
+    /// What decides where the next hop leads now.
+    pub(super) fn course(&self, key: NextHopKey, flags: NextHopFlags) -> Course {
+        let interface = match (key.address, key.interface) {
+            (Some(address), _) if flags.contains(NextHopFlags::REMOTE) => {
+                return Course::LookUp(address);
+            }
+            // There is nothing to look up.
+            (None, _) if flags.contains(NextHopFlags::REMOTE) => return Course::Nowhere,
+            (Some(address), InterfaceIndex(0)) => match self.towards(address) {
+                Some(interface) => interface,
+                None => return Course::LookUp(address),
+            },
+            (_, index) => index,
         };
-        let link = self.by_index.get(&interface).filter(|link| link.up);
-        link.map(|_| Hop { gateway: key.address, interface, weight })
+        match self.is_up(interface) {
+            true => Course::Out(Hop { gateway: key.address, interface, weight: Weight::ONE }),
+            false => Course::Nowhere,
+        }
     }
 
-    /// Why a next hop leads nowhere, as a sentence; `None` when it leads somewhere.
-    pub(super) fn fault(&self, key: NextHopKey) -> Option<String> {
-        if self.resolve(key, Weight::ONE).is_some() {
-            return None;
-        }
-        Some(match (key.interface, key.address) {
-            (InterfaceIndex(0), Some(address)) => {
-                format!("no interface that is up has a network with {address}")
-            }
-            (InterfaceIndex(0), None) => "it has neither address nor interface".to_owned(),
-            (index, _) => match self.name(index) {
-                Some(name) => format!("interface {name} is down"),
-                None => format!("there is no interface {index}"),
-            },
-        })
+    pub(super) fn is_up(&self, index: InterfaceIndex) -> bool {
+        self.by_index.get(&index).is_some_and(|link| link.up)
     }
 
     /// The interface with the most specific network around the address, among those that are up.
     fn towards(&self, address: IpAddr) -> Option<InterfaceIndex> {
-        let networks =
-            self.by_index.iter().filter(|(_, link)| link.up).flat_map(|(index, link)| {
-                link.addresses.iter().map(move |(_, network)| (network.length(), *index, network))
-            });
-        networks
-            .filter(|(_, _, network)| network.contains(address))
-            .max_by_key(|(length, index, _)| (*length, std::cmp::Reverse(*index)))
-            .map(|(_, index, _)| index)
+        let around = self.networks.cover_values(&Prefix::host(address));
+        // From the shortest to the longest, so the last one is the answer.
+        around.filter_map(|links| links.keys().find(|index| self.is_up(**index))).last().copied()
+    }
+
+    /// Whether the network comes with an address of the interface.
+    pub(super) fn is_connected(&self, index: InterfaceIndex, network: Prefix) -> bool {
+        self.networks.get(&network).is_some_and(|links| links.contains_key(&index))
+    }
+
+    fn networks_of(&self, index: InterfaceIndex) -> Vec<Prefix> {
+        let link = self.by_index.get(&index);
+        link.into_iter().flat_map(|link| &link.addresses).map(|(_, network)| *network).collect()
+    }
+
+    fn connect(&mut self, index: InterfaceIndex, network: Prefix) {
+        *self.networks.entry(network).or_default().entry(index).or_default() += 1;
+    }
+
+    fn disconnect(&mut self, index: InterfaceIndex, network: Prefix) {
+        let Some(links) = self.networks.get_mut(&network) else { return };
+        if let Some(count) = links.get_mut(&index) {
+            *count -= 1;
+            if *count == 0 {
+                links.remove(&index);
+            }
+        }
+        if links.is_empty() {
+            self.networks.remove(&network);
+        }
     }
 }
 
@@ -147,16 +194,22 @@ impl Rib {
                 self.link_news.lose(index);
                 self.link_news.down.insert(index);
             }
-            self.resolve_again(Whose::All);
+            self.handle_link_changed(index, &self.links.networks_of(index));
         }
     }
 
     /// An interface is gone, and with it its addresses.
     pub fn handle_link_gone(&mut self, index: InterfaceIndex) {
-        if self.links.told().remove(&index).is_some() {
+        if let Some(link) = self.links.told().remove(&index) {
             self.link_news.lose(index);
             self.link_news.down.insert(index);
-            self.resolve_again(Whose::All);
+            if self.links.is_settled() {
+                let networks: Vec<Prefix> = link.addresses.iter().map(|(_, net)| *net).collect();
+                for network in &networks {
+                    self.links.disconnect(index, *network);
+                }
+                self.handle_link_changed(index, &networks);
+            }
         }
     }
 
@@ -165,7 +218,10 @@ impl Rib {
         let link = self.links.told().entry(index).or_default();
         if link.addresses.insert((address, network)) {
             self.link_news.gained = true;
-            self.resolve_again(Whose::All);
+            if self.links.is_settled() {
+                self.links.connect(index, network);
+                self.handle_network_changed(network);
+            }
         }
     }
 
@@ -177,7 +233,10 @@ impl Rib {
             if !link.has_address(family) {
                 self.link_news.lost.insert((index, family));
             }
-            self.resolve_again(Whose::All);
+            if self.links.is_settled() {
+                self.links.disconnect(index, network);
+                self.handle_network_changed(network);
+            }
         }
     }
 
@@ -195,8 +254,52 @@ impl Rib {
                 self.link_news.missed = true;
             }
             self.link_news.gained = true;
-            self.resolve_again(Whose::All);
+            self.links.networks = PrefixMap::new();
+            let told: Vec<InterfaceIndex> = self.links.by_index.keys().copied().collect();
+            for index in told {
+                for network in self.links.networks_of(index) {
+                    self.links.connect(index, network);
+                }
+            }
+            let all: Vec<NextHopId> = self.next_hops.live().collect();
+            let networks: Vec<Prefix> = self.links.networks.keys().collect();
+            self.resolve_with_networks(&all, &networks);
         }
+    }
+
+    /// A link went up or down or is gone; it has or had these networks.
+    fn handle_link_changed(&mut self, index: InterfaceIndex, networks: &[Prefix]) {
+        // What is told while all is told anew counts when it is complete.
+        if !self.links.is_settled() {
+            return;
+        }
+        let places = &self.next_hops.places;
+        let on_networks = networks.iter().flat_map(|network| places.in_network(*network));
+        let concerned: BTreeSet<NextHopId> = places.by_link(index).chain(on_networks).collect();
+        self.resolve_again(&concerned.into_iter().collect::<Vec<_>>());
+    }
+
+    /// A link has or had this network.
+    fn handle_network_changed(&mut self, network: Prefix) {
+        let concerned: Vec<NextHopId> = self.next_hops.places.in_network(network).collect();
+        self.resolve_with_networks(&concerned, &[network]);
+    }
+
+    /// As [`Rib::resolve_again`], where the kernel's own routes to these networks may have begun or
+    /// ceased to count.
+    fn resolve_with_networks(&mut self, next_hops: &[NextHopId], networks: &[Prefix]) {
+        let mut start = Start::default();
+        for id in next_hops {
+            self.set_course(*id, &mut start);
+        }
+        let places = &self.next_hops.places;
+        for table in self.tables.keys() {
+            let own = networks.iter().filter(|network| network.family() == table.family);
+            let looked_up = own.filter(|network| places.is_looked_up(*table, **network));
+            start.destinations.extend(looked_up.map(|network| (*table, *network)));
+        }
+        let resolved = self.resolve_from(start);
+        self.elect_where_resolved(&resolved, None);
     }
 
     /// The name of an interface.
@@ -204,9 +307,88 @@ impl Rib {
         self.links.name(index)
     }
 
-    /// Resolves sets of next hops again and elects where that made a difference.
-    pub(super) fn resolve_again(&mut self, whose: Whose) {
-        let changed = self.next_hops.resolve(whose, &self.links);
-        self.elect_users_of(&changed);
+    /// Resolves next hops again, and elects where that made a difference.
+    pub(super) fn resolve_again(&mut self, next_hops: &[NextHopId]) {
+        let resolved = self.resolve(next_hops);
+        self.elect_where_resolved(&resolved, None);
     }
+
+    /// As [`Rib::resolve_again`], for a next hop of which its owner says something else.
+    pub(super) fn resolve_changed(&mut self, id: NextHopId) {
+        let mut start = Start { next_hops: vec![id], ..Start::default() };
+        self.set_course(id, &mut start);
+        let resolved = self.resolve_from(start);
+        self.elect_where_resolved(&resolved, None);
+    }
+
+    /// Finds out where next hops lead, and all that leads through them.
+    pub(super) fn resolve(&mut self, next_hops: &[NextHopId]) -> Resolved {
+        let mut start = Start::default();
+        for id in next_hops {
+            self.set_course(*id, &mut start);
+        }
+        self.resolve_from(start)
+    }
+
+    /// Settles what decides where a next hop leads; adds to `start` what follows from that.
+    fn set_course(&mut self, id: NextHopId, start: &mut Start) {
+        let Some(next_hop) = self.next_hops.get(id) else { return };
+        let course = match next_hop.deleted {
+            true => Course::Nowhere,
+            false => self.links.course(next_hop.key, next_hop.flags),
+        };
+        let target = match course {
+            Course::LookUp(address) => Some((next_hop.table_for(address), address)),
+            Course::Out(_) | Course::Nowhere => None,
+        };
+        let same = self.next_hops.places.target(id) == target;
+        if self.next_hops.places.look_up(id, target)
+            && let Some((table, address)) = target
+        {
+            start.addresses.push((table, address));
+            self.watch_destinations_around(table, address);
+        }
+        let led = match (course, target) {
+            (_, Some((table, address))) => {
+                let found = self.next_hops.places.found(table, address);
+                self.follow(id, table, &found);
+                false
+            }
+            (Course::Out(hop), _) => self.lead(id, &[hop]),
+            _ => self.lead(id, &[]),
+        };
+        if led || !same {
+            start.next_hops.push(id);
+        }
+    }
+
+    /// A next hop leads by these ways, which no destination has a part in; whether that is new.
+    fn lead(&mut self, id: NextHopId, hops: &[Hop]) -> bool {
+        let Some(next_hop) = self.next_hops.get_mut(id) else { return false };
+        if (&*next_hop.hops, next_hop.through) == (hops, None) {
+            return false;
+        }
+        next_hop.hops = Arc::from(hops);
+        (next_hop.through, next_hop.levels) = (None, 0);
+        true
+    }
+}
+
+impl NextHop {
+    /// The table that the address is looked up in: the one of its family in the same instance.
+    fn table_for(&self, address: IpAddr) -> TableId {
+        TableId { family: Family::of(address), ..self.table }
+    }
+}
+
+/// What resolving came to.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// The sets that lead elsewhere now, ascending.
+    pub(super) sets: Vec<Slot>,
+    /// The sets that lead where they did and have another spare way, ascending.
+    pub(super) spares: Vec<Slot>,
+    /// Destinations that next hops may lead through where a route became viable or the opposite, or
+    /// leads elsewhere, ascending.
+    pub(super) destinations: Vec<(TableId, Prefix)>,
 }

@@ -69,8 +69,8 @@ impl Route {
         self.extras.as_ref().map_or(&[], |extras| &extras.private)
     }
 
-    /// The list of its owner's it is in.
-    pub fn list(&self) -> Option<ListId> {
+    /// The list of its owner's it was put in, which may have ended since.
+    pub(super) fn list(&self) -> Option<ListId> {
         self.extras.as_ref()?.list
     }
 

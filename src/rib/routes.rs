@@ -54,7 +54,7 @@ impl Rib {
         if known.is_none() {
             self.check_room_for_route(table, offer.to)?;
         }
-        let next_hops = self.refer_offered_set(owner, table.family, offer.next_hops)?;
+        let next_hops = self.refer_offered_set(owner, table, offer.next_hops)?;
         if let Some(neighbour) = offer.neighbour {
             self.next_hops.refer(neighbour);
         }
@@ -132,7 +132,7 @@ impl Rib {
         };
         let views = self.check_offer(owner, known.table, &offer, ChangeFlags(0))?;
         let next_hops = match changes.next_hops {
-            Some(offered) => self.refer_offered_set(owner, known.table.family, offered)?,
+            Some(offered) => self.refer_offered_set(owner, known.table, offered)?,
             None => self.next_hops.refer_again(known.next_hops),
         };
         let neighbour = changes.neighbour.unwrap_or(known.neighbour);

@@ -390,25 +390,8 @@ impl Rib {
             Some(Standing::Offered(id, _)) => self.routes.find(id.0),
             _ => None,
         };
-        let interfaces = match self.static_interfaces(route) {
-            Ok(interfaces) => interfaces,
-            Err(missing) => {
-                before.inspect(|slot| {
-                    self.remove_route(*slot, None, now);
-                });
-                return Ok(Standing::Waiting(missing));
-            }
-        };
         let owner = self.static_entity(table, protocol, now)?.0;
-        let inline: Vec<InlineNextHop> = route
-            .via
-            .iter()
-            .zip(&interfaces)
-            .map(|(hop, interface)| {
-                let key = NextHopKey { address: hop.address, interface: *interface };
-                (key, hop.weight)
-            })
-            .collect();
+        let inline = self.inline(&route.via);
         let offer = Offer {
             to,
             neighbour: None,
@@ -422,8 +405,36 @@ impl Rib {
             list: None,
         };
         let views = self.check_offer(owner, table, &offer, ChangeFlags::NEW)?;
+        for (key, _) in &inline {
+            Self::check_way(table.family, *key)?;
+        }
+        let interfaces = match self.static_interfaces(route) {
+            Ok(interfaces) => interfaces,
+            Err(missing) => {
+                before.inspect(|slot| {
+                    self.remove_route(*slot, None, now);
+                });
+                return Ok(Standing::Waiting(missing));
+            }
+        };
         let (id, _) = self.put_route(owner, &offer, views, before, now)?;
         Ok(Standing::Offered(id, interfaces))
+    }
+
+    /// Next hops by the numbers of their interfaces; a missing one gets a number that none has, so
+    /// that what is wrong with the route besides comes out.
+    fn inline(&self, via: &[StaticNextHop]) -> Vec<InlineNextHop> {
+        let mut missing = BTreeMap::new();
+        let mut inline = Vec::with_capacity(via.len());
+        for StaticNextHop { address, interface, weight } in via {
+            let interface = interface.as_deref().map_or(InterfaceIndex(0), |name| {
+                let unused = u32::MAX - u32::try_from(missing.len()).unwrap_or(0);
+                let stand_in = || *missing.entry(name).or_insert(InterfaceIndex(unused));
+                self.links.index(name).unwrap_or_else(stand_in)
+            });
+            inline.push((NextHopKey { address: *address, interface }, *weight));
+        }
+        inline
     }
 
     /// The numbers of the route's interfaces now, or which one is missing.

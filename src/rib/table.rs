@@ -12,7 +12,7 @@ use super::{
     routes::no_such_route,
 };
 use crate::model::{
-    EntityId, ErrorKind, Family, FibStatus, NextHopId, Prefix, PrefixMap, Protocol, Result,
+    EntityId, ErrorKind, Family, FibStatus, ListId, NextHopId, Prefix, PrefixMap, Protocol, Result,
     RouteId, TableId, Timestamp, View, ViewSet,
 };
 
@@ -67,6 +67,8 @@ pub struct RouteView<'a> {
     pub route: &'a Route,
     /// Its next hops, in the order given.
     pub next_hops: &'a [NextHopId],
+    /// The list of its owner's it is in.
+    pub list: Option<ListId>,
     /// How far it is in the kernel: only the best route of the unicast view gets there.
     pub fib: FibStatus,
     /// The kernel's words where it refused it, or some of its next hops.
@@ -236,7 +238,7 @@ impl Rib {
             return Err(ErrorKind::InvalidParameter
                 .because(format_args!("prefix {prefix} is not {}", table.family)));
         }
-        views.within(self.policy.table(table)?.views)
+        views.within(self.policy.views(table)?)
     }
 
     pub(super) fn destination(&self, table: TableId, prefix: Prefix) -> Option<&Destination> {
@@ -265,6 +267,7 @@ impl Rib {
             id: RouteId(self.routes.id(slot)?),
             route,
             next_hops: &self.next_hops.set(route.next_hops)?.members,
+            list: self.list_of(route),
             fib,
             fib_error,
         })

@@ -136,7 +136,7 @@ impl Pair {
         assert_eq!(route.rank.preference.0, naive.preference);
         assert_eq!(route.rank.metric.0, naive.metric);
         assert_eq!((route.flags.0, route.views.0), (naive.flags, naive.views));
-        assert_eq!((route.private(), route.list()), (&*naive.private, naive.list));
+        assert_eq!((route.private(), view.list), (&*naive.private, naive.list));
         assert_eq!(u64::from(route.generation), naive.generation, "the generation of route {id}");
         assert_eq!(route.state, RouteState::Created);
         let expires = match naive.expiry {
@@ -211,8 +211,8 @@ impl Pair {
             assert_eq!((told.owner, told.key, told.deleted), (hop.owner, hop.key, hop.deleted));
             assert_eq!((told.flags.0, u32::from(told.weight.get())), (hop.flags, hop.weight));
             assert_eq!((told.remote, &*told.private), (hop.remote, &*hop.private));
-            let way_out = self.naive.way_out(hop).filter(|_| !hop.deleted);
-            assert_eq!(found.resolved.map(|hop| hop.interface), way_out);
+            let lead = self.naive.lead(hop.id);
+            assert_eq!((&*told.hops, told.through), (&*lead.hops, lead.through), "{}", hop.key);
             let by_key = self.rib.find_next_hop(hop.owner, hop.key).ok().map(|found| found.id);
             let expected = self.naive.find_hop(hop.owner, hop.key).map(|found| found.id);
             assert_eq!(by_key, expected);

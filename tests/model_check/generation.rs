@@ -3,8 +3,9 @@
 use proptest::{collection::vec, option::weighted, prelude::*};
 use rtmd::model::Family;
 
-use crate::commands::{
-    Command, HopCommand, OfferCommand, TermsCommand, UpdateCommand, Via, WalkCommand,
+use crate::{
+    commands::{Command, HopCommand, OfferCommand, TermsCommand, UpdateCommand, Via, WalkCommand},
+    world::GATEWAYS,
 };
 
 fn family() -> impl Strategy<Value = Family> + Clone {
@@ -28,7 +29,7 @@ fn ttl() -> impl Strategy<Value = u8> + Clone {
 fn via() -> impl Strategy<Value = Via> {
     prop_oneof![
         1 => vec(any::<u8>(), 0..4).prop_map(Via::Ids),
-        3 => vec((0..20u8, any::<u8>()), 0..4).prop_map(Via::Inline),
+        3 => vec((0..GATEWAYS, any::<u8>()), 0..4).prop_map(Via::Inline),
     ]
 }
 
@@ -45,7 +46,7 @@ fn terms() -> impl Strategy<Value = TermsCommand> {
 }
 
 fn hop() -> impl Strategy<Value = HopCommand> {
-    (0..20u8, 0..4u8, 0..4u8, weighted(0.3, any::<u8>()), 0..4u8).prop_map(
+    (0..GATEWAYS, 0..4u8, 0..4u8, weighted(0.3, any::<u8>()), 0..4u8).prop_map(
         |(gateway, flags, weight, remote, private)| HopCommand {
             gateway,
             flags,
@@ -118,14 +119,14 @@ fn update() -> impl Strategy<Value = UpdateCommand> {
 }
 
 fn walk() -> impl Strategy<Value = WalkCommand> {
-    (any::<bool>(), views(), 0..4u8, prefix(), weighted(0.3, any::<u8>()), 0..16u8, any::<u8>())
+    (any::<bool>(), views(), 0..4u8, prefix(), weighted(0.3, any::<u8>()), 0..40u8, any::<u8>())
         .prop_map(|(routes, views, start, prefix, owned_by, criteria, value)| WalkCommand {
             routes,
             views,
             start,
             prefix,
             owned_by,
-            criteria: if criteria < 8 { 0 } else { criteria },
+            criteria: if (8..32).contains(&criteria) { criteria } else { 0 },
             value,
         })
 }

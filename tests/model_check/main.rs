@@ -14,7 +14,9 @@ mod offering;
 mod passing;
 mod picture;
 mod reading;
+mod recursion;
 mod refusals;
+mod relaying;
 mod selecting;
 mod world;
 
@@ -23,7 +25,10 @@ use std::{
     fmt,
 };
 
-use proptest::{prelude::*, test_runner::Config};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestCaseResult},
+};
 use rtmd::{
     model::{
         EntityId, ErrorKind, Family, Forwarding, GroupId, InterfaceIndex, ListId, NextHopId, Now,
@@ -70,11 +75,11 @@ fn accepted<T>(result: Result<T>, refusals: &[ErrorKind]) -> Option<T> {
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(via_default: bool) -> Self {
         let up = (1..=world::INTERFACES).map(|number| (InterfaceIndex(number.into()), true));
         Self {
-            rib: world::rib(),
-            naive: Naive { up: up.collect(), ..Naive::default() },
+            rib: world::rib(via_default),
+            naive: Naive { up: up.collect(), via_default, ..Naive::default() },
             kernel: BTreeMap::new(),
             groups: BTreeMap::new(),
             changed: BTreeMap::new(),
@@ -134,6 +139,17 @@ impl Pair {
             return world::pick(&self.known_routes, number);
         }
         world::pick(&self.naive.routes, number).map(|route| route.id)
+    }
+
+    fn play(mut self, script: &Script) -> TestCaseResult {
+        for command in &script.0 {
+            let _ = self.run(command);
+            self.check();
+        }
+        // The property that matters most: with all effects carried out, the kernel has the wish.
+        self.take_effects(usize::MAX);
+        prop_assert_eq!(&self.forwarding(), &self.wishes());
+        Ok(())
     }
 
     fn run(&mut self, command: &Command) -> Option<()> {
@@ -255,14 +271,15 @@ proptest! {
     #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn the_rib_answers_like_a_naive_table(script in script()) {
-        let mut pair = Pair::new();
-        for command in &script.0 {
-            let _ = pair.run(command);
-            pair.check();
-        }
-        // The property that matters most: with all effects carried out, the kernel has the wish.
-        pair.take_effects(usize::MAX);
-        prop_assert_eq!(&pair.forwarding(), &pair.wishes());
+    fn the_rib_answers_like_a_naive_table(script in script(), via_default: bool) {
+        Pair::new(via_default).play(&script)?;
+    }
+
+    #[test]
+    fn routes_through_routes_lead_where_a_naive_table_says(
+        script in relaying::commands().prop_map(Script),
+        via_default: bool,
+    ) {
+        Pair::new(via_default).play(&script)?;
     }
 }

@@ -3,16 +3,16 @@
 //! Written from RTMv2's rules (G1 to G48 are its gaps and what was decided about them) and three
 //! decisions of this project: packets that can follow a route come before its preference, weights
 //! belong to the next hop, and a route takes its turn among equals when it takes on its preference
-//! and metric.
+//! and metric. Where next hops lead is in `recursion`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtmd::model::{
-    Caller, EntityId, EntityKey, Forwarding, Hop, InterfaceIndex, ListId, NextHopId, NextHopKey,
-    NotificationId, Prefix, Protocol, RouteId, TableId, Weight,
+    Caller, EntityId, EntityKey, Forwarding, InterfaceIndex, ListId, NextHopId, NextHopKey,
+    NotificationId, Prefix, Protocol, RouteId, TableId,
 };
 
-use crate::{picture::Picture, world};
+use crate::{picture::Picture, recursion::Decided};
 
 pub(crate) type Place = (TableId, Prefix);
 
@@ -120,6 +120,10 @@ pub(crate) struct Naive {
     pub(crate) held: Vec<(NaiveRoute, u32)>,
     pub(crate) hops: Vec<NaiveHop>,
     pub(crate) up: BTreeMap<InterfaceIndex, bool>,
+    /// Whether next hops are reached by default routes.
+    pub(crate) via_default: bool,
+    /// Where next hops lead, since the last command.
+    pub(crate) decided: Decided,
     /// The best route of each prefix and view, which is what "the incumbent" means.
     pub(crate) best: BTreeMap<(Place, u32), RouteId>,
     pub(crate) holds: BTreeMap<Place, NaiveHold>,
@@ -155,34 +159,8 @@ impl Naive {
         self.hops.iter().find(|hop| hop.owner == owner && hop.key == key && !hop.deleted)
     }
 
-    /// Where packets to the next hop leave now, if they can.
-    pub(crate) fn way_out(&self, hop: &NaiveHop) -> Option<InterfaceIndex> {
-        let interface = match (hop.key.interface, hop.key.address) {
-            (InterfaceIndex(0), Some(address)) => world::interface_of(address)?,
-            (index, _) => index,
-        };
-        self.up[&interface].then_some(interface)
-    }
-
-    pub(crate) fn ways(&self, route: &NaiveRoute) -> Vec<Hop> {
-        let mut ways: Vec<Hop> = Vec::new();
-        for hop in route.next_hops.iter().map(|id| self.hop(*id)).filter(|hop| !hop.deleted) {
-            let Some(interface) = self.way_out(hop) else { continue };
-            let gateway = hop.key.address;
-            // Two names of one way add their shares.
-            let twin = ways.iter_mut().find(|w| (w.gateway, w.interface) == (gateway, interface));
-            let shared = twin.as_ref().map_or(0, |way| u32::from(way.weight.get()));
-            let weight = Weight::new((hop.weight + shared).min(256)).unwrap();
-            match twin {
-                Some(way) => way.weight = weight,
-                None => ways.push(Hop { gateway, interface, weight }),
-            }
-        }
-        ways
-    }
-
     pub(crate) fn is_viable(&self, route: &NaiveRoute) -> bool {
-        route.flags & 0b111 != 0 || !self.ways(route).is_empty()
+        route.flags & 0b111 != 0 || self.leads_out(route)
     }
 
     /// The routes of a destination in order of rank (G16).
@@ -238,14 +216,17 @@ impl Naive {
 
     /// Does one thing, with all that follows from it: who is best, what is freed, who hears of it.
     /// Returns the destinations that have another best route in some view.
+    ///
+    /// What somebody does is his doing where he does it; what follows from it elsewhere is nobody's.
     pub(crate) fn step(
         &mut self,
-        by: Option<EntityId>,
+        by: Option<(EntityId, Place)>,
         change: impl FnOnce(&mut Self),
     ) -> BTreeSet<Place> {
-        let by = by.and_then(|id| self.entity(id)).map(|entity| entity.caller.bus_name.clone());
+        let by = by.and_then(|(id, place)| Some((self.entity(id)?.caller.bus_name.clone(), place)));
         let before = Picture::of(self);
         change(self);
+        self.decided = self.decide();
         let mut places: BTreeSet<Place> = self.routes.iter().map(|route| route.place).collect();
         places.extend(self.best.keys().map(|(place, _)| *place));
         let former = self.best.clone();
@@ -254,7 +235,7 @@ impl Naive {
         let elected = all.filter_map(|(p, v)| Some(((p, v), self.elect(p, v, None)?))).collect();
         self.best = elected;
         self.bury();
-        self.tell(&before, by.as_deref());
+        self.tell(&before, by.as_ref());
         let moved = places.iter().filter(|place| {
             VIEWS.iter().any(|v| former.get(&(**place, *v)) != self.best.get(&(**place, *v)))
         });
@@ -284,10 +265,10 @@ impl Naive {
     /// Withdraws a route, for its owner or because its time is over; whether a best one changed.
     pub(crate) fn remove(&mut self, id: RouteId, by: Option<EntityId>) -> bool {
         let now = self.now;
-        let moved = self.step(by, |naive| {
+        let place = self.route(id).unwrap().place;
+        let moved = self.step(by.map(|by| (by, place)), |naive| {
             let at = naive.routes.iter().position(|route| route.id == id).unwrap();
             let mut route = naive.routes.remove(at);
-            let place = route.place;
             naive.touched.insert(place);
             let ended = route.views & !naive.views(place) & !naive.held_views(place);
             let is_held = naive.held_views(place) != 0;
@@ -307,7 +288,7 @@ impl Naive {
             (route.expiry, route.list) = (Expiry::Never, None);
             naive.held.push((route, begun));
         });
-        !moved.is_empty()
+        moved.contains(&place)
     }
 
     pub(crate) fn end_hold(&mut self, place: Place) {
@@ -342,7 +323,7 @@ impl Naive {
             flags if flags & 4 != 0 => Some(Forwarding::Unreachable),
             flags if flags & 1 != 0 => Some(Forwarding::Prohibit),
             _ => Some(self.ways(route))
-                .filter(|ways| !ways.is_empty())
+                .filter(|_| self.leads_out(route))
                 .map(|ways| Forwarding::Unicast(ways.into())),
         }
     }

@@ -273,7 +273,7 @@ impl Pair {
         let find = |key: NextHopKey| rib.find_next_hop(owner, key).unwrap().id;
         self.known_hops.extend(named.inline.iter().map(|(key, _)| find(*key)));
         let was_best = known.is_some_and(|known| self.naive.best_in(known.id) != 0);
-        let moved = self.naive.step(Some(owner), |naive| {
+        let moved = self.naive.step(Some((owner, place)), |naive| {
             naive.touched.insert(place);
             for (key, weight) in &named.inline {
                 let id = find(*key);

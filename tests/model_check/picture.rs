@@ -153,7 +153,7 @@ impl Follower {
 
 impl Naive {
     /// Everybody hears of what they asked for; the one who did it is not told in order (V1-08).
-    pub(crate) fn tell(&mut self, before: &Picture, by: Option<&str>) {
+    pub(crate) fn tell(&mut self, before: &Picture, by: Option<&(String, Place)>) {
         let after = Picture::of(self);
         let nothing = Shown::default();
         let shown: BTreeSet<(Place, u32)> =
@@ -171,7 +171,9 @@ impl Naive {
                     if old.changes(new) & follower.flags != 0 {
                         follower.pending.insert(place.1);
                     }
-                } else if old.is_another_best(new) && Some(&*follower.owner.bus_name) != by {
+                } else if old.is_another_best(new)
+                    && by.is_none_or(|by| *by != (follower.owner.bus_name.clone(), *place))
+                {
                     follower.push(NaiveChange {
                         step: self.steps,
                         to: place.1,

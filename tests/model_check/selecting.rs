@@ -19,16 +19,18 @@ use crate::{
 
 /// Whether a route fulfils all criteria (G38).
 pub(crate) fn matches(naive: &Naive, route: &NaiveRoute, wanted: &Match) -> bool {
-    let Match { owner, neighbour, preference, next_hops, interface } = wanted;
-    let leads_by = |id: &NextHopId| {
-        let hop = naive.hop(*id);
-        naive.way_out(hop).unwrap_or(hop.key.interface)
+    let Match { owner, protocol, neighbour, preference, next_hops, interface } = wanted;
+    let leads_by = |id: &NextHopId, it: InterfaceIndex| {
+        let hops = &naive.lead(*id).hops;
+        hops.iter().any(|hop| hop.interface == it)
+            || hops.is_empty() && naive.hop(*id).key.interface == it
     };
     owner.is_none_or(|owner| route.owner == owner)
+        && protocol.is_none_or(|protocol| route.protocol == protocol)
         && neighbour.is_none_or(|neighbour| route.neighbour == neighbour)
         && preference.is_none_or(|(p, m)| (p.0, m.0) == (route.preference, route.metric))
         && next_hops.iter().flatten().all(|id| route.next_hops.contains(id))
-        && interface.is_none_or(|it| route.next_hops.iter().any(|id| leads_by(id) == it))
+        && interface.is_none_or(|it| route.next_hops.iter().any(|id| leads_by(id, it)))
 }
 
 impl Pair {
@@ -38,6 +40,7 @@ impl Pair {
         let if_asked = |bit: u8| model.as_ref().filter(|_| command.criteria >> bit & 1 == 1);
         Match {
             owner: if_asked(0).map(|route| route.owner),
+            protocol: if_asked(4).map(|route| route.protocol),
             neighbour: if_asked(1).map(|route| route.neighbour),
             preference: if_asked(2)
                 .map(|route| (Preference(route.preference), Metric(route.metric))),

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtmd::{
-    model::{Caller, Family, InterfaceIndex, NextHopKey, Prefix, Protocol},
-    rib::{Limits, Policy, Rib},
+    model::{Caller, Family, InstanceId, InterfaceIndex, NextHopKey, Prefix, Protocol},
+    rib::{Instance, InstanceSettings, Limits, Policy, Rib, ViaDefault},
 };
 
 pub(crate) const CLIENTS: u8 = 3;
@@ -34,8 +34,12 @@ pub(crate) fn policy() -> Policy {
 }
 
 /// A RIB that knows its links: interface n has 192.0.n.0/24 and 2001:db8:n::/48.
-pub(crate) fn rib() -> Rib {
-    let mut rib = Rib::new(policy());
+pub(crate) fn rib(via_default: bool) -> Rib {
+    let via_default = if via_default { ViaDefault::Allowed } else { ViaDefault::Refused };
+    let settings = InstanceSettings { via_default, ..InstanceSettings::default() };
+    let mut policy = policy();
+    policy.instances.insert(InstanceId(0), Instance::Ready(settings));
+    let mut rib = Rib::new(policy);
     for number in 1..=INTERFACES {
         let index = InterfaceIndex(number.into());
         rib.handle_link(index, &format!("up{number}"), true);
@@ -52,28 +56,52 @@ pub(crate) fn rib() -> Rib {
 /// The interface whose network has the address.
 pub(crate) fn interface_of(address: IpAddr) -> Option<InterfaceIndex> {
     let number = match address {
-        IpAddr::V4(address) => u32::from(address.octets()[2]),
-        IpAddr::V6(address) => u32::from(address.segments()[2]),
+        IpAddr::V4(address) => match address.octets() {
+            [192, 0, network, _] => u32::from(network),
+            _ => 0,
+        },
+        IpAddr::V6(address) => match address.segments() {
+            [0x2001, 0xdb8, network, ..] => u32::from(network),
+            _ => 0,
+        },
     };
     (1..=INTERFACES.into()).contains(&number).then_some(InterfaceIndex(number))
 }
 
-/// One in four is on no network, some have the interface named too, one names none there is.
+/// Addresses on no network, but within some of the destinations.
+const FAR: [[&str; 4]; 2] = [
+    ["10.1.1.1", "10.1.1.2", "10.1.2.1", "10.2.0.1"],
+    ["2001:db8:4::1", "2001:db8:4::2", "2001:db8:5::1", "::1"],
+];
+
+/// So many next hops there are to name.
+pub(crate) const GATEWAYS: u8 = 29;
+
+/// One in four is on no network, some have the interface named too, one names none there is; in the
+/// end there are an IPv6 router for everybody and interfaces without a router.
 pub(crate) fn gateway(family: Family, number: u8) -> NextHopKey {
     let (network, host) = (number % 4 + 1, number / 4 % 2 + 1);
-    let address: IpAddr = match family {
-        Family::Ipv4 => Ipv4Addr::new(192, 0, network, host).into(),
-        Family::Ipv6 => {
-            Ipv6Addr::new(0x2001, 0xdb8, network.into(), 0, 0, 0, 0, host.into()).into()
-        }
+    let far = |family| FAR[usize::from(family == Family::Ipv6)][usize::from(number / 4 % 4)];
+    let address = match number {
+        27.. => None,
+        26 => far(Family::Ipv6).parse().ok(),
+        20.. => far(family).parse().ok(),
+        _ if network > INTERFACES => far(family).parse().ok(),
+        _ => Some(match family {
+            Family::Ipv4 => IpAddr::from(Ipv4Addr::new(192, 0, network, host)),
+            Family::Ipv6 => {
+                Ipv6Addr::new(0x2001, 0xdb8, network.into(), 0, 0, 0, 0, host.into()).into()
+            }
+        }),
     };
     let interface = match number {
-        0..8 => 0,
+        0..8 | 26 => 0,
         19 => 9,
+        20.. => u32::from(number % 3 + 1),
         _ if network <= INTERFACES => network.into(),
         _ => 0,
     };
-    NextHopKey { address: Some(address), interface: InterfaceIndex(interface) }
+    NextHopKey { address, interface: InterfaceIndex(interface) }
 }
 
 pub(crate) fn prefix(family: Family, number: u8) -> Prefix {

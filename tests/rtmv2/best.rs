@@ -2,7 +2,7 @@
 
 use rtmd::{client::EntityProxy, model::Family};
 
-use crate::support::{Client, NO_FIB, details, refusal, route};
+use crate::support::{Client, NO_FIB, details, route};
 use crate::{
     BEST, BGP, GATEWAY, Key, MCAST, NEW, OSPF, RIP, STATIC, UCAST, best, error, find, hop, offer,
     register_beside, serve, serve_with,
@@ -321,8 +321,34 @@ async fn policy_alters_what_a_protocol_asks_for_beyond_its_level() {
             assert_eq!(found.preference, granted, "{protocol} asked for {wanted}");
         }
     }
-    let unlisted = Client::register(&bus, Family::Ipv4, 8888).await;
-    let beyond = route(GATEWAY, [("views", 0x4u32.into())]);
-    let (name, text) = refusal(unlisted.entity.add_route(TO, &beyond, 0).await);
-    assert_eq!(name, "NotSupported", "it refuses what it does not allow at all: {text}");
+}
+
+/// BEST-17
+#[tokio::test]
+async fn policy_refuses_what_is_not_configured_before_anything_is_inserted() {
+    let config = |limits: &str| {
+        format!("[[instance]]\nid = 0\nfib = false\nviews = [0]\n[limits]\n{limits}")
+    };
+    let (bus, _service) = serve_with(&config("max-next-hops = 1\nprivate-bytes = 4\n"));
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let two = vec![(GATEWAY.to_owned(), 0u32), ("127.0.0.3".to_owned(), 0u32)];
+    let multipath = details([("via", two.into())]);
+    let multicast = route(GATEWAY, [("views", MCAST.into())]);
+    let wordy = route(GATEWAY, [("private", vec![0u8; 5].into())]);
+    for (offered, name) in [
+        (&multipath, "InvalidParameter"),
+        (&multicast, "NotSupported"),
+        (&wordy, "InvalidParameter"),
+    ] {
+        assert_eq!(error(client.entity.add_route(TO, offered, 0).await), name);
+    }
+    assert_eq!(client.table.routes().await.unwrap(), 0);
+    assert_eq!(client.table.next_hops().await.unwrap(), 0);
+
+    std::fs::write(bus.path("first.toml"), config("max-next-hops = 2\nprivate-bytes = 5\n"))
+        .unwrap();
+    client.manager.reload().await.unwrap();
+    for allowed in [multipath, wordy] {
+        client.entity.add_route(TO, &allowed, 0).await.expect("the policy allows it now");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use rtmd::{
     bus::wire::RouteInfo,
     client::{EntityProxy, TableProxy},
@@ -39,8 +39,18 @@ async fn what_happens_in_other_tables_is_not_told() {
 
 /// EVT-04
 #[tokio::test]
-async fn who_listens_before_registering_also_hears_of_itself() {
+async fn who_registers_hears_of_itself_only_if_it_listens() {
     let (bus, _service) = serve();
+    let deaf = bus.connect().await;
+    let mut all = MessageStream::from(&deaf);
+    let registered = Client::register_on(&deaf, Family::Ipv4, STATIC).await;
+    registered.entity.deregister(&details([])).await.unwrap();
+    // What it was sent came before the last answer.
+    while let Some(message) = all.next().now_or_never() {
+        let message = message.unwrap().unwrap();
+        assert!(!message.to_string().contains("Entity"), "{message}");
+    }
+
     let connection = bus.connect().await;
     let manager = rtmd::client::manager(&connection).await.unwrap();
     let table = rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap();

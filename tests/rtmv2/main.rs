@@ -25,6 +25,7 @@ mod opaque;
 mod registration;
 mod updating;
 mod v1;
+mod waking;
 
 use std::fmt::Debug;
 

@@ -198,6 +198,53 @@ async fn the_most_specific_route_to_a_remote_next_hop_has_the_local_one() {
     assert_eq!((near.flags, via), (0, vec![(GATEWAY.to_owned(), LOOPBACK)]));
 }
 
+/// FWD-04
+#[tokio::test]
+async fn a_remote_next_hop_is_led_to_by_the_routes_and_tells_which() {
+    let (bus, _service) = serve();
+    let bgp = Client::register(&bus, Family::Ipv4, BGP).await;
+    let ospf = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let remote = details([("flags", 1u32.into())]);
+    let (far, _) = bgp.entity.add_next_hop("198.18.0.1", 0, &remote).await.unwrap();
+    let with_it = details([("next-hops", vec![far].into())]);
+    bgp.entity.add_route(TO, &with_it, 0).await.unwrap();
+    let told = async || {
+        let mut more = bgp.table.get_next_hop_info(far).await.unwrap().more;
+        let viable: bool = more["viable"].clone().try_into().unwrap();
+        let via: Vec<(String, u32)> = more["resolved-via"].clone().try_into().unwrap();
+        let mut list = |key: &str| {
+            let list: Option<Vec<String>> = more.remove(key).map(|list| list.try_into().unwrap());
+            list.unwrap_or_default()
+        };
+        (viable, via, list("resolved-interfaces"), list("resolved-through"))
+    };
+    assert_eq!(told().await, (false, vec![], vec![], vec![]));
+    let steps = [
+        ("198.18.0.0/15", "10.99.0.1", vec![]),
+        ("10.99.0.0/16", GATEWAY, vec!["198.18.0.0/15", "10.99.0.0/16"]),
+        ("198.18.0.0/24", GATEWAY, vec!["198.18.0.0/24"]),
+    ];
+    for (to, by, through) in steps {
+        ospf.add(to, by).await.unwrap();
+        let viable = !through.is_empty();
+        let via = viable.then(|| (GATEWAY.to_owned(), LOOPBACK));
+        let name = viable.then(|| "lo".to_owned());
+        let expected = (viable, Vec::from_iter(via), Vec::from_iter(name), through.clone());
+        let (viable, via, names, told) = told().await;
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        assert_eq!((viable, via, names, told), expected, "{to}");
+    }
+    let explained = bgp.table.explain(TO).await.unwrap();
+    let next_hops: Vec<rtmd::bus::wire::Details> =
+        explained.1[0]["next-hops"].clone().try_into().unwrap();
+    let way: String = next_hops[0]["way"].clone().try_into().unwrap();
+    assert_eq!(
+        way,
+        "198.18.0.1 is reached through 198.18.0.0/24 (route 4 of ospf/0), which leads to \
+         127.0.0.2 on lo"
+    );
+}
+
 /// NH-16
 #[tokio::test]
 async fn a_change_of_a_next_hop_is_told_of_the_destinations_whose_best_route_has_it() {

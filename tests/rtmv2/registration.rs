@@ -110,6 +110,32 @@ async fn the_profile_tells_the_limits_and_views_that_are_configured() {
     }
 }
 
+/// ADM-06
+#[tokio::test]
+async fn each_family_can_have_views_of_its_own() {
+    let instance = "[[instance]]\nid = 0\nfib = false\nipv6-views = [0, 5]\n";
+    let (bus, _service) = serve_with(instance);
+    for (family, mask, count) in [(Family::Ipv4, 0x3, 2), (Family::Ipv6, 0x21, 2)] {
+        let connection = bus.connect().await;
+        let manager = rtmd::client::manager(&connection).await.unwrap();
+        let table = rtmd::client::table(&manager, 0, family).await.unwrap();
+        let registered = manager.register_entity(0, family.name(), RIP, 0, &details([])).await;
+        let (path, profile) = registered.unwrap();
+        assert_eq!((profile.views, profile.number_of_views), (mask, count), "{family}");
+        assert_eq!(table.views().await.unwrap(), mask);
+        let entity = EntityProxy::builder(&connection).path(path).build().await.unwrap();
+        let to = if family == Family::Ipv4 { "10.0.0.0/8" } else { "2001:db8::/32" };
+        for view in [0u32, 1, 5] {
+            let route = details([("views", (1u32 << view).into())]);
+            let offered = entity.add_route(to, &route, 0).await;
+            match mask >> view & 1 {
+                0 => assert_eq!(error(offered), "NotSupported", "{family} has no view {view}"),
+                _ => drop(offered.unwrap()),
+            }
+        }
+    }
+}
+
 /// REG-13
 #[tokio::test]
 async fn after_deregistration_every_call_fails_and_the_key_is_free() {

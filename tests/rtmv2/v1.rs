@@ -5,7 +5,7 @@ use rtmd::{client::NotificationProxy, model::Family};
 use crate::support::{Client, NO_FIB, details, refusal, route};
 use crate::{
     ANY_CHANGE, BEST, BEST_CHANGE, Key, MCAST, NEW, ORDERED, OSPF, RIP, STATIC, UCAST, error, find,
-    hop, offer, routes, serve, serve_with, watch,
+    hop, offer, register_beside, routes, serve, serve_with, watch,
 };
 
 const TO: &str = "10.0.0.0/8";
@@ -358,7 +358,7 @@ async fn deleting_by_criteria_takes_own_routes_that_match_and_tells_all_the_call
 
 /// V1-12
 #[tokio::test]
-async fn routes_are_enumerated_by_network_interface_and_owner_each_once() {
+async fn routes_are_enumerated_by_network_interface_and_protocol_each_once() {
     const OWNER: u32 = 0x1;
     const INTERFACE: u32 = 0x10;
     const LOOPBACK: u32 = 1;
@@ -379,6 +379,13 @@ async fn routes_are_enumerated_by_network_interface_and_owner_each_once() {
     assert_eq!(ids(&a, OWNER, [network(), of_b()]).await, [two]);
     assert_eq!(ids(&a, OWNER | INTERFACE, [by_loopback(), of_b()]).await, [two]);
     assert_eq!(ids(&a, 0, [("destination", "12.0.0.0/8".into())]).await, [0; 0]);
+    let beside = register_beside(&bus, RIP, 7).await;
+    let (four, _) = offer(&beside, "12.0.0.0/8", []).await;
+    let of_rip = || ("protocol", RIP.into());
+    assert_eq!(ids(&a, 0, [of_rip()]).await, [two, three, four], "all instances of a protocol");
+    assert_eq!(ids(&a, 0, [of_rip(), network()]).await, [two]);
+    assert_eq!(ids(&a, INTERFACE, [of_rip(), by_loopback()]).await, [two, four]);
+    assert_eq!(ids(&a, OWNER, [of_rip(), ("owner", a.id.into())]).await, [0; 0]);
     let best = |found: Vec<rtmd::bus::wire::RouteInfo>| {
         let is_best = |route: &rtmd::bus::wire::RouteInfo| {
             route.more.get("best-in-views").is_some_and(|views| u32::try_from(views) == Ok(UCAST))
@@ -386,7 +393,7 @@ async fn routes_are_enumerated_by_network_interface_and_owner_each_once() {
         found.into_iter().filter(is_best).map(|route| route.id).collect::<Vec<_>>()
     };
     let bests = best(routes(&a, (UCAST, 0, ""), 0, []).await);
-    assert_eq!(bests, [one, three], "each tells where it is the best");
+    assert_eq!(bests, [one, three, four], "each tells where it is the best");
 }
 
 /// V1-13

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::MetadataExt,
@@ -15,7 +16,10 @@ use std::{
 };
 
 use rtmd::client::{self, Bus, EntityProxy, ManagerProxy, TableProxy};
-use rtmd::{bus::wire::Details, model::Family};
+use rtmd::{
+    bus::wire::{Details, RouteInfo},
+    model::Family,
+};
 use tempfile::TempDir;
 use zbus::{Connection, OwnedVariant, Variant};
 
@@ -361,6 +365,41 @@ pub(crate) async fn picture(bus: &PrivateBus) -> Vec<String> {
                 break;
             }
         }
+    }
+    lines
+}
+
+/// What an entity is and has, as its owner sees it, without what goes by itself: routes with a time
+/// to live, held ones, and what they count for. Of very many routes these are the first.
+pub(crate) async fn own_state(entity: &EntityProxy<'_>, table: &TableProxy<'_>) -> Vec<String> {
+    const OWN_ROUTES: u32 = 0x0001_0000;
+    let connection = entity.inner().connection();
+    let path = entity.inner().path().to_owned();
+    let properties = zbus::fdo::PropertiesProxy::new(connection, "org.rtmd1", path).await.unwrap();
+    let properties = properties.get_all("org.rtmd1.Entity".try_into().unwrap()).await.unwrap();
+    let counts = ["BestRoutes", "NextHops", "Routes"];
+    let properties = properties.iter().filter(|(name, _)| !counts.contains(&name.as_str()));
+    let mut lines: Vec<String> = properties.map(|property| format!("{property:?}")).collect();
+    lines.sort();
+    let none = details([]);
+    let path = table.create_route_enumeration(0, OWN_ROUTES, "", 0, &none).await.unwrap();
+    let routes = client::RouteEnumerationProxy::builder(connection).path(path).build();
+    let routes = routes.await.unwrap();
+    let (page, _) = routes.next(200).await.unwrap();
+    routes.close().await.unwrap();
+    let mut next_hops = BTreeSet::<u64>::new();
+    for route in page.iter().filter(|route| route.state == 0) {
+        if !route.more.contains_key("expires-in") {
+            let keys = ["list", "private", "generation"].map(|key| route.more.get(key));
+            let RouteInfo { id, destination, neighbour, flags, preference, metric, views, .. } =
+                route;
+            let rank = (flags, preference, metric, views);
+            lines.push(format!("{id} {destination} {neighbour} {rank:?} {keys:?}"));
+            next_hops.extend(&route.next_hops);
+        }
+    }
+    for id in next_hops {
+        lines.push(format!("{:?}", table.get_next_hop_info(id).await.unwrap()));
     }
     lines
 }

@@ -2,8 +2,13 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
-use rtmd::{bus::wire::NextHopInfo, client::TableProxy, model::nexthop::Weight};
+use rtmd::{
+    bus::wire::{Details, NextHopInfo},
+    client::TableProxy,
+    model::nexthop::Weight,
+};
 use serde_json::{Value, json};
+use zbus::OwnedVariant;
 
 use crate::{
     context::{Problem, number, text},
@@ -19,8 +24,10 @@ pub(crate) struct NextHop {
     /// Empty when the owner left it to resolution.
     interface: String,
     weight: Weight,
-    /// Where it leads in the end, if anywhere.
+    /// Where it leads in the end, if anywhere; with the share of each in it.
     resolved: Vec<KernelHop>,
+    /// The destinations of the routes that lead to it, its own first.
+    through: Vec<String>,
 }
 
 /// The next hops of one table that were needed so far.
@@ -72,20 +79,27 @@ impl NextHop {
         let resolved = match info.more.get("resolved-via") {
             Some(value) => {
                 let ways: Vec<(String, u32)> = value.clone().try_into().unwrap_or_default();
-                // The name that is told belongs to the only way there is.
-                let name =
-                    Some(interface.clone()).filter(|name| ways.len() == 1 && !name.is_empty());
-                let hop = |(gateway, index): (String, u32)| KernelHop {
-                    gateway: gateway.parse().ok(),
-                    interface: name.clone().unwrap_or_else(|| nameless(index)),
-                    weight,
+                let names: Vec<String> = list(&info.more, "resolved-interfaces");
+                let weights: Vec<u32> = list(&info.more, "resolved-weights");
+                // The one name that is told otherwise belongs to the only way there is.
+                let own = Some(interface.as_str()).filter(|_| ways.len() == 1 && names.is_empty());
+                let hop = |(place, (gateway, index)): (usize, (String, u32))| {
+                    let name = names.get(place).map(String::as_str).or(own);
+                    let name = name.filter(|name| !name.is_empty());
+                    let weight = weights.get(place).and_then(|weight| Weight::new(*weight).ok());
+                    KernelHop {
+                        gateway: gateway.parse().ok(),
+                        interface: name
+                            .map_or_else(|| nameless(index), |name| printable(name).into_owned()),
+                        weight: weight.unwrap_or(Weight::ONE),
+                    }
                 };
-                ways.into_iter().map(hop).collect()
+                ways.into_iter().enumerate().map(hop).collect()
             }
             // A service that does not tell: what was offered is the best guess.
             None if !interface.is_empty() => {
                 let gateway = info.address.parse().ok();
-                vec![KernelHop { gateway, interface: interface.clone(), weight }]
+                vec![KernelHop { gateway, interface: interface.clone(), weight: Weight::ONE }]
             }
             None => Vec::new(),
         };
@@ -95,6 +109,10 @@ impl NextHop {
             interface,
             weight,
             resolved,
+            through: list::<String>(&info.more, "resolved-through")
+                .iter()
+                .map(|to| printable(to).into_owned())
+                .collect(),
         }
     }
 
@@ -103,10 +121,19 @@ impl NextHop {
         &self.resolved
     }
 
+    /// Its share among the next hops of a route.
+    pub(crate) fn weight(&self) -> Weight {
+        self.weight
+    }
+
     /// All there is to know, for JSON.
     pub(crate) fn json(&self) -> Value {
         let resolved = self.resolved.iter().map(|hop| {
-            json!({ "via": hop.gateway.map(|gateway| gateway.to_string()), "dev": hop.interface })
+            json!({
+                "via": hop.gateway.map(|gateway| gateway.to_string()),
+                "dev": hop.interface,
+                "weight": hop.weight.get(),
+            })
         });
         json!({
             "id": self.id,
@@ -114,6 +141,7 @@ impl NextHop {
             "dev": self.interface,
             "weight": self.weight.get(),
             "resolved-via": resolved.collect::<Vec<_>>(),
+            "resolved-through": self.through,
         })
     }
 
@@ -122,7 +150,8 @@ impl NextHop {
     }
 }
 
-/// `via 192.0.2.1 dev eth0`; what resolution found out stands in brackets.
+/// `via 192.0.2.1 dev eth0`; what resolution found out stands in brackets, as in `via 10.9.9.9
+/// (through 10.9.0.0/16: 192.0.2.1 dev eth0)`.
 impl fmt::Display for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.address.is_empty(), self.interface.is_empty()) {
@@ -132,6 +161,7 @@ impl fmt::Display for NextHop {
         }
         if let [hop] = self.resolved.as_slice()
             && hop.gateway == self.gateway()
+            && self.through.is_empty()
         {
             if self.interface.is_empty() {
                 write!(f, " dev {}", hop.interface)?;
@@ -139,10 +169,16 @@ impl fmt::Display for NextHop {
         } else {
             for (index, hop) in self.resolved.iter().enumerate() {
                 f.write_str(if index == 0 { " (" } else { ", " })?;
+                if index == 0 && !self.through.is_empty() {
+                    write!(f, "through {}: ", self.through.join(", "))?;
+                }
                 if let Some(gateway) = hop.gateway {
                     write!(f, "{gateway} ")?;
                 }
                 write!(f, "dev {}", hop.interface)?;
+                if self.resolved.len() > 1 {
+                    write!(f, " weight {}", hop.weight.get())?;
+                }
             }
             if !self.resolved.is_empty() {
                 f.write_str(")")?;
@@ -153,6 +189,14 @@ impl fmt::Display for NextHop {
         }
         Ok(())
     }
+}
+
+/// A detail that is a list.
+fn list<T>(more: &Details, name: &str) -> Vec<T>
+where
+    Vec<T>: TryFrom<OwnedVariant>,
+{
+    more.get(name).and_then(|value| value.clone().try_into().ok()).unwrap_or_default()
 }
 
 /// An interface that nobody tells the name of, as `ip` writes one that is gone.
@@ -179,7 +223,13 @@ mod tests {
             interface: interface.into(),
             weight: Weight::ONE,
             resolved: resolved.iter().map(hop).collect(),
+            through: Vec::new(),
         }
+    }
+
+    fn through(destinations: &[&str], resolved: &[&str]) -> NextHop {
+        let through = destinations.iter().map(|to| (*to).to_owned()).collect();
+        NextHop { through, ..next_hop("10.9.9.9", "", resolved) }
     }
 
     #[test]
@@ -190,6 +240,19 @@ mod tests {
             (next_hop("10.9.9.9", "", &["192.0.2.1"]), "via 10.9.9.9 (192.0.2.1 dev eth0)"),
             (next_hop("10.9.9.9", "", &[]), "via 10.9.9.9"),
             (next_hop("", "eth0", &[""]), "dev eth0"),
+            (
+                through(&["10.9.0.0/16", "10.8.0.0/16"], &["192.0.2.1"]),
+                "via 10.9.9.9 (through 10.9.0.0/16, 10.8.0.0/16: 192.0.2.1 dev eth0)",
+            ),
+            (
+                through(&["10.9.0.0/16"], &["192.0.2.1", "192.0.2.2"]),
+                "via 10.9.9.9 (through 10.9.0.0/16: 192.0.2.1 dev eth0 weight 1, \
+                 192.0.2.2 dev eth0 weight 1)",
+            ),
+            (
+                through(&["10.9.0.0/16"], &["10.9.9.9"]),
+                "via 10.9.9.9 (through 10.9.0.0/16: 10.9.9.9 dev eth0)",
+            ),
         ] {
             assert_eq!(next_hop.to_string(), line);
         }

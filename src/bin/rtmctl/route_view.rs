@@ -9,8 +9,10 @@ use rtmd::{
     model::{
         entity::Protocol,
         fib::FibStatus,
+        nexthop::Weight,
         prefix::{Family, Prefix},
         route::{RouteFlags, Special},
+        share::shares,
         view::{View, ViewSet},
     },
 };
@@ -34,6 +36,8 @@ pub(crate) enum Format {
     IpRoute {
         /// The metric that the service gives its routes in the kernel.
         metric: u32,
+        /// The most next hops that it gives one.
+        most: u32,
     },
 }
 
@@ -99,10 +103,10 @@ impl RoutePrinter {
                 let table = format!("{}/{}", self.instance, self.family);
                 out.json(&json(&table, route, owner, &next_hops))?;
             }
-            Format::IpRoute { metric } => {
+            Format::IpRoute { metric, most } => {
                 let mut text = String::new();
                 if let (Ok(prefix), Some(way)) =
-                    (route.destination.parse::<Prefix>(), kernel_way(route, &next_hops))
+                    (route.destination.parse::<Prefix>(), kernel_way(route, &next_hops, most))
                 {
                     ip_route::write(&mut text, prefix, &way, metric);
                 }
@@ -139,21 +143,22 @@ fn special(route: &RouteInfo) -> Option<Special> {
     RouteFlags::new(route.flags).ok()?.special()
 }
 
-fn kernel_way(route: &RouteInfo, next_hops: &[&NextHop]) -> Option<KernelWay> {
+fn kernel_way(route: &RouteInfo, next_hops: &[&NextHop], most: u32) -> Option<KernelWay> {
     if let Some(special) = special(route) {
         return Some(KernelWay::Special(special));
     }
-    let mut hops: Vec<KernelHop> = Vec::new();
-    for hop in next_hops.iter().flat_map(|next_hop| next_hop.kernel_hops()) {
-        // The kernel is not told of one way twice, so the shares of two names for it add up.
-        let same = |known: &&mut KernelHop| {
-            (known.gateway, &known.interface) == (hop.gateway, &hop.interface)
-        };
-        match hops.iter_mut().find(same) {
-            Some(known) => known.weight = known.weight.plus(hop.weight),
-            None => hops.push(hop.clone()),
-        }
-    }
+    let members = next_hops.iter().map(|next_hop| {
+        let ways = next_hop.kernel_hops().iter();
+        (next_hop.weight(), ways.map(|way| ((way.gateway, &way.interface), way.weight)))
+    });
+    let hop = |((gateway, interface), weight): ((_, &String), Weight)| KernelHop {
+        gateway,
+        interface: interface.clone(),
+        weight,
+    };
+    // As the service adds them up.
+    let shares = shares(members, most.try_into().unwrap_or(usize::MAX));
+    let hops: Vec<KernelHop> = shares.into_iter().map(hop).collect();
     (!hops.is_empty()).then_some(KernelWay::Hops(hops))
 }
 

@@ -60,7 +60,10 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
     let format = match (context.scope.json, arguments.best) {
         (true, _) => Format::Json,
         (false, false) => Format::Rows,
-        (false, true) => Format::IpRoute { metric: context.limit("fib-metric", 82).await? },
+        (false, true) => Format::IpRoute {
+            metric: context.limit("fib-metric", 82).await?,
+            most: context.limit("max-next-hops", 256).await?,
+        },
     };
     let all = if arguments.best { View::UNICAST.only() } else { ViewSet::ALL };
     let wanted = Wanted {

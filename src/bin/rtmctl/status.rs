@@ -55,7 +55,17 @@ fn print(
         });
         columns.row([format!("{instance}/{family}")].into_iter().chain(counters));
     }
-    Ok(columns.print(&mut context.out)?)
+    columns.print(&mut context.out)?;
+    for sentence in advice(service) {
+        context.out.line(format_args!("\nadvice: {}", printable(&sentence)))?;
+    }
+    Ok(())
+}
+
+/// What could be set better; nothing from a service that does not say.
+fn advice(service: &Details) -> Vec<String> {
+    let said = service.get("Advice").and_then(|advice| advice.try_clone().ok());
+    said.and_then(|advice| advice.try_into().ok()).unwrap_or_default()
 }
 
 fn as_json(service: &Details, tables: &[(u32, Family, Details)]) -> Value {
@@ -70,6 +80,7 @@ fn as_json(service: &Details, tables: &[(u32, Family, Details)]) -> Value {
         "version": text(service, "Version"),
         "epoch": number(service, "Epoch"),
         "fib-state": text(service, "FibState"),
+        "advice": advice(service),
         "tables": tables.collect::<Vec<_>>(),
     })
 }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::{Lifetime, NextHop, NextHopOffer, NextHopView, Put, Whose, no_such_next_hop};
+use super::{Lifetime, NextHop, NextHopOffer, NextHopView, Put, no_such_next_hop};
 use crate::{
     model::{
-        EntityId, ErrorKind, Family, InterfaceIndex, NextHopId, NextHopKey, Result, TableId, Weight,
+        EntityId, ErrorKind, Family, Hop, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey,
+        Prefix, Result, TableId, Weight,
     },
-    rib::{InlineNextHop, Rib},
+    rib::{InlineNextHop, Rib, resolve::Course},
 };
 
 impl Rib {
@@ -20,7 +21,8 @@ impl Rib {
         owner: EntityId,
         offer: NextHopOffer<'_>,
     ) -> Result<(NextHopId, bool)> {
-        let family = self.entities.active(owner)?.key.table.family;
+        let table = self.entities.active(owner)?.key.table;
+        let family = table.family;
         self.check_next_hop(family, offer.key)?;
         self.check_private(offer.private)?;
         if let Some(remote) = offer.remote.filter(|remote| remote.family() != family) {
@@ -30,9 +32,12 @@ impl Rib {
         if self.next_hops.find(owner, offer.key).is_none() {
             self.check_room_for_next_hops(owner, 1)?;
         }
-        let (id, put) = self.next_hops.put(owner, offer, Lifetime::Explicit)?;
-        if put == Put::Changed {
-            self.handle_next_hop_changed(owner, id);
+        self.check_room_for_look_ups(table, [(offer.key, offer.flags)])?;
+        let (id, put) = self.next_hops.put((owner, table), offer, Lifetime::Explicit)?;
+        match put {
+            Put::New => self.resolve_again(&[id]),
+            Put::Changed => self.handle_next_hop_changed(id),
+            Put::Same => {}
         }
         Ok((id, put == Put::New))
     }
@@ -58,9 +63,9 @@ impl Rib {
         let gone = || ErrorKind::NotFound.because(format_args!("next hop {id} is already deleted"));
         match self.own_next_hop(owner, id) {
             Ok(next_hop) if !next_hop.deleted => {
-                let sets = self.next_hops.sets_with(owner, id);
+                let sets = self.next_hops.sets_with(id);
                 self.next_hops.delete(id);
-                self.resolve_again(Whose::Of(owner));
+                self.resolve_changed(id);
                 self.note_users_of(&sets);
                 Ok(())
             }
@@ -95,18 +100,26 @@ impl Rib {
 
     /// The owner says something else of a next hop: routes lead elsewhere, those who follow them
     /// hear of it.
-    pub(in crate::rib) fn handle_next_hop_changed(&mut self, owner: EntityId, id: NextHopId) {
-        self.resolve_again(Whose::Of(owner));
-        let sets = self.next_hops.sets_with(owner, id);
+    pub(in crate::rib) fn handle_next_hop_changed(&mut self, id: NextHopId) {
+        self.resolve_changed(id);
+        let sets = self.next_hops.sets_with(id);
         self.note_users_of(&sets);
     }
 
     pub(in crate::rib) fn next_hop(&self, id: NextHopId) -> Result<NextHopView<'_>> {
         let next_hop = self.next_hops.get(id).ok_or_else(|| no_such_next_hop(id))?;
-        let resolved = self.links.resolve(next_hop.key, next_hop.weight);
-        let resolved = resolved.filter(|_| !next_hop.deleted);
-        let interface = resolved.map_or(next_hop.key.interface, |hop| hop.interface);
-        Ok(NextHopView { id, next_hop, interface_name: self.links.name(interface), resolved })
+        let interface = match (&*next_hop.hops, next_hop.through) {
+            ([hop], None) => hop.interface,
+            _ => next_hop.key.interface,
+        };
+        let name = |hop: &Hop| self.links.name(hop.interface).unwrap_or_default();
+        Ok(NextHopView {
+            id,
+            next_hop,
+            interface_name: self.links.name(interface),
+            hop_interfaces: next_hop.hops.iter().map(name).collect(),
+            through: self.chain(id).into_iter().map(|link| link.to).collect(),
+        })
     }
 
     /// Any entity's next hop, if the entity works in this table.
@@ -127,17 +140,20 @@ impl Rib {
     pub(in crate::rib) fn inline_next_hops(
         &mut self,
         owner: EntityId,
-        family: Family,
+        table: TableId,
         inline: &[InlineNextHop],
     ) -> Result<(Vec<NextHopId>, Vec<NextHopId>)> {
         let mut fresh = 0;
         for (key, _) in inline {
-            self.check_next_hop(family, *key)?;
+            self.check_next_hop(table.family, *key)?;
             fresh += usize::from(self.next_hops.find(owner, *key).is_none());
         }
         self.check_room_for_next_hops(owner, fresh)?;
+        let new = |key: &NextHopKey| self.next_hops.find(owner, *key).is_none();
+        let new = inline.iter().map(|(key, _)| *key).filter(new);
+        self.check_room_for_look_ups(table, new.map(|key| (key, NextHopFlags::default())))?;
         let mut ids = Vec::with_capacity(inline.len());
-        let mut changed = Vec::new();
+        let (mut new, mut changed) = (Vec::new(), Vec::new());
         for (key, weight) in inline {
             let known = self.next_hops.find(owner, *key).and_then(|id| self.next_hops.get(id));
             // What is only named here keeps what was said of it before.
@@ -147,10 +163,15 @@ impl Rib {
             // Who names a next hop without a weight leaves the one it has.
             let weight = weight.or(known.map(|known| known.weight)).unwrap_or(Weight::ONE);
             let offer = NextHopOffer { key: *key, flags, weight, remote, private: &private };
-            let (id, put) = self.next_hops.put(owner, offer, Lifetime::Inline)?;
-            changed.extend((put == Put::Changed).then_some(id));
+            let (id, put) = self.next_hops.put((owner, table), offer, Lifetime::Inline)?;
+            match put {
+                Put::New => new.push(id),
+                Put::Changed => changed.push(id),
+                Put::Same => {}
+            }
             ids.push(id);
         }
+        self.resolve_again(&new);
         Ok((ids, changed))
     }
 
@@ -159,6 +180,33 @@ impl Rib {
         if fresh > 0 && self.next_hops.held(owner) + fresh > limit as usize {
             return Err(ErrorKind::NotEnoughMemory
                 .because(format_args!("entity {owner} may have {limit} next hops at most")));
+        }
+        Ok(())
+    }
+
+    /// Whether next hops may be added whose addresses have to be looked up.
+    fn check_room_for_look_ups(
+        &self,
+        table: TableId,
+        next_hops: impl IntoIterator<Item = (NextHopKey, NextHopFlags)>,
+    ) -> Result<()> {
+        let limit = self.policy.limits.looked_up_addresses;
+        let places = &self.next_hops.places;
+        let fresh =
+            next_hops.into_iter().filter(|(key, flags)| match self.links.course(*key, *flags) {
+                Course::LookUp(address) => !places.is_looked_up(
+                    TableId { family: Family::of(address), ..table },
+                    Prefix::host(address),
+                ),
+                Course::Out(_) | Course::Nowhere => false,
+            });
+        let fresh = fresh.count();
+        if fresh > 0 && places.looked_up() + fresh > limit as usize {
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "{} addresses of next hops are on no connected network and looked up already, of \
+                 {limit} at most",
+                places.looked_up()
+            )));
         }
         Ok(())
     }
@@ -182,11 +230,12 @@ impl Rib {
         Ok(())
     }
 
-    /// The interface a next hop leads by now, or the one it names.
-    pub(in crate::rib) fn interface_of(&self, id: NextHopId) -> Option<InterfaceIndex> {
-        let next_hop = self.next_hops.get(id)?;
-        let resolved = self.links.resolve(next_hop.key, next_hop.weight);
-        Some(resolved.map_or(next_hop.key.interface, |hop| hop.interface))
+    /// Whether a next hop leads by the interface now, or names it and leads nowhere.
+    pub(in crate::rib) fn has_interface(&self, id: NextHopId, interface: InterfaceIndex) -> bool {
+        self.next_hops.get(id).is_some_and(|next_hop| match next_hop.hops.is_empty() {
+            true => next_hop.key.interface == interface,
+            false => next_hop.hops.iter().any(|hop| hop.interface == interface),
+        })
     }
 
     fn check_next_hop(&self, family: Family, key: NextHopKey) -> Result<()> {
@@ -196,6 +245,14 @@ impl Rib {
         if key.interface != InterfaceIndex(0) && !self.links.exists(key.interface) {
             return refuse("there is no such interface");
         }
+        Self::check_way(family, key)
+    }
+
+    /// Whether a next hop can be like that, if there is the interface.
+    pub(in crate::rib) fn check_way(family: Family, key: NextHopKey) -> Result<()> {
+        let refuse = |why: &str| {
+            Err(ErrorKind::InvalidParameter.because(format_args!("next hop {key}: {why}")))
+        };
         match key.address {
             None if key.interface == InterfaceIndex(0) => {
                 refuse("without an address an interface is needed")

@@ -66,7 +66,7 @@ fn a_route_that_leads_nowhere_says_which_next_hop_does_not_and_why() {
     test.add("ospf: 10.0.0.0/8 via 198.51.100.1").unwrap();
     test.rib.handle_link(InterfaceIndex(1), "up1", false);
     let why = "next hop 192.0.2.1 on interface 1: interface up1 is down; next hop 203.0.113.9 on \
-               interface 0: no interface that is up has a network with 203.0.113.9";
+               interface 0: no interface that is up has a network with 203.0.113.9, and no route leads there";
     assert_eq!(
         reasons(&test),
         [

@@ -1,10 +1,12 @@
 use super::super::{
-    ForeignRoute, ForeignWay, Import, Instance, InstanceSettings, LookUp, Policy, Progress,
+    ForeignRoute, ForeignWay, Import, Instance, InstanceSettings, LookUp, NextHopOffer, Policy,
+    Progress,
     testing::{TestRib, table},
 };
 use crate::model::{
     Caller, EntityKey, EntityState, ErrorKind, Family, FibStatus, Hop, InstanceId, InterfaceIndex,
-    KernelProtocol, Metric, Preference, Protocol, RouteFlags, View, ViewSet, Weight,
+    KernelProtocol, Metric, NextHopFlags, NextHopKey, Preference, Protocol, RouteFlags, View,
+    ViewSet, Weight,
 };
 
 const IPV4: Family = Family::Ipv4;
@@ -242,4 +244,47 @@ fn explaining_says_whose_the_best_route_is_and_that_others_are_only_observed() {
         "it is only observed: the instance does not import the kernel's routes by dhcp"
     );
     assert_eq!(explained.candidates[0].view.route.flags, RouteFlags::LOCAL);
+}
+
+#[test]
+fn a_connected_network_leads_nowhere_from_the_moment_its_address_is_gone() {
+    for remote in [false, true] {
+        let mut test = TestRib::with_entities(["bgp"]);
+        test.rib.handle_address(
+            InterfaceIndex(3),
+            "203.0.113.1".parse().unwrap(),
+            "203.0.113.0/24".parse().unwrap(),
+        );
+        test.rib.handle_link(InterfaceIndex(3), "up3", true);
+        let key = NextHopKey { address: "203.0.113.9".parse().ok(), interface: InterfaceIndex(0) };
+        let flags = if remote { NextHopFlags::REMOTE } else { NextHopFlags::default() };
+        let offer = NextHopOffer { key, flags, weight: Weight::ONE, remote: None, private: &[] };
+        let owner = test.entity("bgp");
+        test.rib.add_next_hop(owner, offer).unwrap();
+        test.add("bgp: 10.0.0.0/8 via 203.0.113.9").unwrap();
+        tell(&mut test, &["203.0.113.0/24 by kernel dev 3"]);
+        assert_eq!(test.effects(), ["10.0.0.0/8 via 203.0.113.9 dev 3"]);
+
+        let (address, network) =
+            ("203.0.113.1".parse().unwrap(), "203.0.113.0/24".parse().unwrap());
+        test.rib.handle_address_gone(InterfaceIndex(3), address, network);
+        assert_eq!(test.effects(), ["10.0.0.0/8 -"], "the kernel's route is outdated");
+        tell(&mut test, &[]);
+        test.rib.handle_address(InterfaceIndex(3), address, network);
+        tell(&mut test, &["203.0.113.0/24 by kernel dev 3"]);
+        assert_eq!(test.effects(), ["10.0.0.0/8 via 203.0.113.9 dev 3"]);
+    }
+}
+
+#[test]
+fn what_is_imported_can_be_what_others_lead_through() {
+    let mut test = importing("zebra", Import::Choose(Preference(0)));
+    test.add("bgp: 10.0.0.0/8 via 203.0.113.9").unwrap();
+    assert_eq!(test.effects(), ["10.0.0.0/8 -"]);
+    tell(&mut test, &["203.0.113.0/24 by zebra via 192.0.2.9 dev 1"]);
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.9 dev 1"]);
+    tell(&mut test, &["203.0.113.0/24 by zebra dev 2"]);
+    assert_eq!(test.effects(), ["10.0.0.0/8 via 203.0.113.9 dev 2"]);
+    tell(&mut test, &["203.0.113.0/24 by static dev 2"]);
+    assert_eq!(test.effects(), ["10.0.0.0/8 -"], "what is only observed leads nobody anywhere");
 }

@@ -93,6 +93,20 @@ fn a_deleted_list_leaves_its_routes_in_the_table() {
     let refusal = test.rib.next_listed(owner, list, 1).map(drop).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::InvalidHandle);
     for id in routes {
-        assert_eq!(test.rib.route(table(Family::Ipv4), id).unwrap().route.list(), None);
+        assert_eq!(test.rib.route(table(Family::Ipv4), id).unwrap().list, None);
     }
+}
+
+#[test]
+fn what_a_list_held_is_handed_out_to_be_freed_and_its_routes_can_be_listed_again() {
+    let (mut test, list, routes) = populated();
+    let owner = test.entity("static");
+    test.rib.delete_route_list(list);
+    assert_eq!(test.rib.poll_waste().items(), routes.len());
+    assert_eq!(test.rib.poll_waste().items(), 0, "once");
+    let another = test.rib.create_route_list(owner).unwrap();
+    test.rib.move_to_list(owner, Some(another), &routes[1..]).unwrap();
+    assert_eq!(next(&mut test, another, 10).0, routes[1..]);
+    test.rib.deregister(owner).unwrap();
+    assert_eq!(test.rib.poll_waste().items(), routes.len() - 1);
 }

@@ -3,7 +3,7 @@ use super::super::{
     testing::{TestRib, table},
 };
 use crate::model::{
-    ErrorKind, Family, InterfaceIndex, Metric, Preference, Prefix, RouteId, ViewSet,
+    ErrorKind, Family, InterfaceIndex, Metric, Preference, Prefix, Protocol, RouteId, ViewSet,
 };
 
 const TO: &str = "10.0.0.0/8";
@@ -62,6 +62,7 @@ fn each_criterion_filters_alone_and_all_of_them_together() {
     let by_two = Some(InterfaceIndex(2));
     assert_eq!(found(&test, &Match { interface: by_two, ..none.clone() }, 0), Some(second));
     let all = Match {
+        protocol: Some(Protocol::OSPF),
         owner: Some(ospf),
         neighbour: Some(None),
         preference: Some((Preference(110), Metric(0))),
@@ -72,4 +73,6 @@ fn each_criterion_filters_alone_and_all_of_them_together() {
     assert_eq!(found(&test, &all, 2), None, "it is not in that view");
     let one_off = Match { preference: Some((Preference(110), Metric(1))), ..all };
     assert_eq!(found(&test, &one_off, 0), None);
+    let of_bgp = Match { protocol: Some(Protocol::BGP), ..none };
+    assert_eq!(found(&test, &of_bgp, 0), None);
 }

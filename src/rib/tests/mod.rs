@@ -14,6 +14,7 @@ mod methods;
 mod next_hops;
 mod notification;
 mod opaque;
+mod recursion;
 mod registration;
 mod routes;
 mod statics;

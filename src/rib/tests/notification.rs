@@ -187,8 +187,10 @@ fn a_registration_that_ended_is_no_handle() {
     let mut test = TestRib::with_entities(["static"]);
     let (id, table) = (test.follow("static", 1, ALL), table(Family::Ipv4));
     test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.rib.mark_destination(table, id, ("10.1.0.0/16".parse().unwrap(), true)).unwrap();
     test.rib.deregister_from_changes(table, id);
     assert!(!test.rib.has_wake_ups());
+    assert_eq!(test.rib.poll_waste().items(), 2, "a change and a mark are still to be freed");
     let refusal = test.rib.changed_destinations(table, id, 1).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::InvalidHandle);
 }

@@ -39,6 +39,16 @@ fn a_cell_is_empty_at_first_and_private_and_needs_no_own_route() {
 }
 
 #[test]
+fn the_cells_of_an_entity_that_is_gone_are_handed_out_to_be_freed() {
+    let mut test = TestRib::with_entities(["static"]);
+    let rip = reserving(&mut test, "rip").unwrap();
+    test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    test.rib.set_opaque(rip, net(), b"mine").unwrap();
+    test.rib.deregister(rip).unwrap();
+    assert_eq!(test.rib.poll_waste().items(), 1);
+}
+
+#[test]
 fn who_reserved_nothing_has_no_cell() {
     let mut test = TestRib::with_entities(["static"]);
     test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();

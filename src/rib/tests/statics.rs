@@ -148,6 +148,47 @@ fn a_refused_static_route_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_static_route_that_has_to_wait_for_its_interface_is_checked_all_the_same() {
+    let mut test = TestRib::with_entities([]);
+    let refused = |change: fn(&mut StaticRoute)| {
+        let mut wrong = route(0, &["192.0.2.1@nosuch0"]);
+        change(&mut wrong);
+        add(&mut test, wrong).unwrap_err()
+    };
+    let hundred = |wrong: &mut StaticRoute| {
+        let ways: Vec<String> = (1..=100).map(|n| format!("192.0.2.{n}@nosuch{n}")).collect();
+        wrong.via = via(&ways.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    let wrong: [fn(&mut StaticRoute); 8] = [
+        |wrong| wrong.views = ViewSet::NONE,
+        |wrong| wrong.views = ViewSet(4),
+        |wrong| wrong.key.to = "2001:db8::/32".parse().unwrap(),
+        |wrong| wrong.key.protocol = Protocol::BGP,
+        |wrong| wrong.via = via(&["192.0.2.1@nosuch0", "192.0.2.1@nosuch0"]),
+        |wrong| wrong.via = via(&["0.0.0.0@nosuch0"]),
+        |wrong| wrong.via = via(&["192.0.2.1@nosuch0", ""]),
+        hundred,
+    ];
+    let why: Vec<String> = wrong.map(refused).into_iter().map(|error| error.message).collect();
+    for (why, of) in why.iter().zip([
+        "a route needs at least one view",
+        "view",
+        "prefix 2001:db8::/32 is not ipv4",
+        "a static route cannot be of protocol bgp",
+        "is listed twice",
+        "no router can have this address",
+        "without an address an interface is needed",
+        "100 next hops, a route has 64 at most",
+    ]) {
+        assert!(why.contains(of), "{why} instead of {of}");
+    }
+    assert_eq!((known(&test), test.rib.entities().count()), (vec![], 0));
+    let different = route(0, &["192.0.2.1@nosuch0", "192.0.2.1@nosuch1"]);
+    add(&mut test, different).unwrap();
+    assert_eq!(known(&test), ["0 (there is no interface nosuch0)"]);
+}
+
+#[test]
 fn what_was_put_or_removed_can_be_undone() {
     let mut test = TestRib::with_entities([]);
     let now = Now::at(1);

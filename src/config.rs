@@ -182,6 +182,13 @@ fn check_limits(limits: Limits) -> Result<Limits, ConfigError> {
             limits.handles
         )));
     }
+    // As above: all that a table has are told at once, in up to 500 bytes each.
+    if limits.static_routes > 32_768 {
+        return Err(impossible(format_args!(
+            "limits.static-routes {} is over 32768",
+            limits.static_routes
+        )));
+    }
     // What the kernel takes in one route: its attribute's length has 16 bits.
     if !(1..=256).contains(&limits.next_hops_per_route) {
         return Err(impossible(format_args!(
@@ -349,7 +356,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 53, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 65, "a key was added or removed: say so there");
     }
 
     #[test]
@@ -366,6 +373,8 @@ mod tests {
             fault("[limits]\nmax-handles = 0"),
             "limits.max-handles 0 is not from 1 to 4096"
         );
+        let fault_of_statics = fault("[limits]\nstatic-routes = 32769");
+        assert_eq!(fault_of_statics, "limits.static-routes 32769 is over 32768");
         assert_eq!(
             fault("[[instance]]\nid = 1\nfib = false\n[[instance]]\nid = 1\nfib = false"),
             "instance 1 is configured twice"

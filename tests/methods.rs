@@ -87,7 +87,16 @@ impl Exporter {
         manner: Manner,
         methods: u32,
     ) -> zbus::Result<Self> {
-        let (connection, calls) = (bus.connect().await, Calls::default());
+        Self::on(bus.connect().await, protocol, manner, methods).await
+    }
+
+    async fn on(
+        connection: Connection,
+        protocol: u32,
+        manner: Manner,
+        methods: u32,
+    ) -> zbus::Result<Self> {
+        let calls = Calls::default();
         let callback = Callback { manner, calls: Arc::clone(&calls) };
         assert!(connection.object_server().at("/here", callback).await.unwrap().is_none());
         let manager = rtmd::client::manager(&connection).await.unwrap();
@@ -296,6 +305,27 @@ async fn a_target_that_never_answers_holds_up_nobody_else() {
     let text = format!("3 invocations of entity {} are under way, the most", hanging.id);
     assert_eq!(refusal(more), ("NoSystemResources".to_owned(), text));
     assert_eq!(hanging.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_user_whose_targets_never_answer_leaves_places_to_those_of_others() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let Some(other) = bus.connect_as(65534).await else { return };
+    let target = Exporter::on(other, OSPF, Manner::Answers, 3).await.unwrap();
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    for hanging in [Exporter::new(&bus, BGP, Manner::Hangs), Exporter::new(&bus, 8, Manner::Hangs)]
+    {
+        let hanging = hanging.await;
+        for _ in 0..32 {
+            let late = client.entity.invoke_method(hanging.id, 1, b"", 10).await;
+            assert_eq!(refusal(late).0, "Timeout");
+        }
+        let answer = client.entity.invoke_method(target.id, ALL, b"", SECONDS).await;
+        assert_eq!(answer.unwrap().len(), 3);
+        // Its questions stay open.
+        std::mem::forget(hanging);
+    }
 }
 
 #[tokio::test]

@@ -60,7 +60,10 @@ async fn main() {
 
 async fn run(settings: &Settings) {
     let bus = PrivateBus::start();
-    let service = bus.serve(NO_FIB);
+    // All that changes is to wait for all that follow, who are one user's.
+    let (one, all) = (settings.routes, settings.routes * FOLLOWERS[2]);
+    let limits = format!("pending-destinations = {one}\npending-destinations-per-user = {all}\n");
+    let service = bus.serve(&format!("{NO_FIB}[limits]\n{limits}"));
     let prefixes = table::like_the_internets(settings.routes);
     let owner = Client::register(&bus, Family::Ipv4, 14).await;
     let follower = bus.connect().await;

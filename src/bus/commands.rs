@@ -6,16 +6,15 @@ use zbus::message::Header;
 
 use super::{
     entity::Entity,
-    errors::Refusals,
-    news,
+    errors::{Refusals, check_items},
     options::{next_hop_ids, route_id},
     wire::{ItemError, RouteItem},
 };
 use crate::{
     clock,
     model::{
-        ChangeFlags, EntityId, ErrorKind, Metric, NextHopId, Now, Preference, Result, RouteFlags,
-        RouteId, Span, ViewSet,
+        ChangeFlags, EntityId, Metric, NextHopId, Now, Preference, Result, RouteFlags, RouteId,
+        Span, ViewSet,
     },
     rib::{Offer, OfferedNextHops, Rib},
     shared::SLICE,
@@ -29,7 +28,6 @@ impl Entity {
         f: impl FnOnce(&mut Rib) -> Result<T>,
     ) -> Result<T> {
         let caller = self.context.clients.caller(header).await?;
-        news::hear(&self.context, &caller.bus_name, header);
         self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
     }
 
@@ -40,11 +38,7 @@ impl Entity {
         items: &[I],
         mut f: impl FnMut(&mut Rib, &I) -> Result<T>,
     ) -> Result<(Vec<Option<T>>, Vec<ItemError>)> {
-        if items.len() > Refusals::MOST_ITEMS {
-            let (count, most) = (items.len(), Refusals::MOST_ITEMS);
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{count} items, a call has {most} at most")));
-        }
+        check_items(items)?;
         let caller = self.context.clients.caller(header).await?;
         self.context.rib.with(|rib| rib.authorize(self.id, &caller))?;
         let mut done = Vec::with_capacity(items.len());

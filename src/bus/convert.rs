@@ -1,5 +1,7 @@
 //! From the core's words to the wire's.
 
+use std::sync::Arc;
+
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, wire::ObjectPath};
 
 use super::wire;
@@ -34,14 +36,6 @@ pub(super) fn notification_path(id: NotificationId) -> OwnedObjectPath {
 /// The object of a route list.
 pub(super) fn list_path(owner: EntityId, id: ListId) -> OwnedObjectPath {
     path(format!("{}/list/{}", entity_path(owner), id.0))
-}
-
-/// The list whose object this is, if it is one.
-pub(super) fn list_id(list: &ObjectPath<'_>) -> Option<ListId> {
-    let numbers = list.as_str().strip_prefix(wire::ROOT)?.strip_prefix("/entity/")?;
-    let (entity, list) = numbers.split_once("/list/")?;
-    entity.parse::<u64>().ok()?;
-    list.parse().ok().map(ListId)
 }
 
 /// A path made of words and numbers of ours, which is always a valid one.
@@ -142,7 +136,7 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
 }
 
 pub(super) fn best_change(change: &BestChange) -> wire::BestChange {
-    let told = |route: &Option<RouteSnapshot>| -> Vec<wire::RouteInfo> {
+    let told = |route: &Option<Arc<RouteSnapshot>>| -> Vec<wire::RouteInfo> {
         route.iter().map(|route| route_info(&route.view(), false)).collect()
     };
     wire::BestChange {

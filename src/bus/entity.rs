@@ -11,9 +11,12 @@ use super::{
     commands,
     context::Context,
     convert::{bus_name, list_path, next_hop_info},
-    enumeration, lifecycle, methods,
+    enumeration,
+    errors::check_items,
+    lifecycle, methods,
     options::{
-        Options, RouteChanges, RouteOptions, next_hop_id, next_hop_key, route_id, route_ids,
+        FindList, Options, RouteChanges, RouteOptions, next_hop_id, next_hop_key, route_id,
+        route_ids,
     },
     private::{self, Owner},
     queue,
@@ -39,6 +42,15 @@ pub(super) struct Entity {
 impl Entity {
     pub(super) fn new(context: Arc<Context>, id: EntityId, unit: Arc<str>) -> Self {
         Self { context, id, unit }
+    }
+
+    /// Finds route lists of the caller's, which may be another connection than the one that made a
+    /// list of a shared entity.
+    fn find_list(&self, header: &Header<'_>) -> impl FindList {
+        |path: &OwnedObjectPath| {
+            let caller = header.sender().map_or("", |name| name.as_str());
+            self.context.privates.route_list(path, caller)
+        }
     }
 
     fn property<T>(&self, f: impl FnOnce(&Rib, &rib::Entity) -> T) -> zbus::fdo::Result<T> {
@@ -150,7 +162,7 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(u64, u32)> {
         let to = destination.parse()?;
-        let route = RouteOptions::read(route)?;
+        let route = RouteOptions::read(route, self.find_list(&header))?;
         let how = ChangeFlags(change_flags);
         let added = |rib: &mut Rib| rib.add_route(self.id, &route.to(to), how, clock::now());
         self.command(&header, added).await.map(|(id, change)| (id.0.get(), change.0))
@@ -184,7 +196,7 @@ impl Entity {
         change_flags: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
-        let route = RouteOptions::read(route)?;
+        let route = RouteOptions::read(route, self.find_list(&header))?;
         let (how, now) = (ChangeFlags(change_flags), clock::now());
         let add = |rib: &mut Rib, destination: &String| {
             rib.add_route(self.id, &route.to(destination.parse()?), how, now)
@@ -206,7 +218,7 @@ impl Entity {
         changes: BTreeMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u32> {
-        let (id, changes) = (route_id(id)?, RouteChanges::read(changes)?);
+        let (id, changes) = (route_id(id)?, RouteChanges::read(changes, self.find_list(&header))?);
         let update =
             |rib: &mut Rib| rib.update_route(self.id, id, &changes.amendment(), clock::now());
         self.command(&header, update).await.map(|change| change.0)
@@ -246,7 +258,7 @@ impl Entity {
         let mut criteria = Options::new(criteria, "criterion");
         let to: Option<String> = criteria.take("destination")?;
         let to = to.map(|text| text.parse()).transpose()?;
-        let wanted = enumeration::criteria(matching, criteria)?;
+        let wanted = enumeration::criteria(&self.context, matching, criteria)?;
         self.command(&header, |_| Ok(())).await?;
         let mut work = Selection::new(self.id, wanted, to);
         let delete = |rib: &mut Rib, count| rib.delete_selected(&mut work, count, clock::now());
@@ -258,9 +270,12 @@ impl Entity {
     }
 
     /// Marks a destination for hold-down: when its last route in one of these views is withdrawn,
-    /// the view remembers it as held for this many milliseconds, counted from then. All marks of a
-    /// destination share the longest time. Any entity may. A destination without routes is the error
-    /// InvalidHandle. Errors: AccessDenied, InvalidHandle, InvalidParameter, NotSupported.
+    /// the view remembers it as held for this many milliseconds, counted from then; the limit
+    /// "hold-time" is the most, so for ever only where that allows it. All marks of a destination
+    /// share the longest time. Any entity may; a held route counts among the routes of the user that
+    /// asked for the longest, and nothing is held for who has too many. A destination without routes
+    /// is the error InvalidHandle. Errors: AccessDenied, InvalidHandle, InvalidParameter,
+    /// NotSupported.
     async fn hold_destination(
         &self,
         destination: &str,
@@ -316,19 +331,21 @@ impl Entity {
         private::serve(&self.context, connection, place, object).await
     }
 
-    /// Takes routes out of the lists they are in; all or none. Errors: AccessDenied, InvalidHandle,
-    /// NotFound.
+    /// Takes routes out of the lists they are in, at most 32768; all or none. Errors: AccessDenied,
+    /// InvalidHandle, NoSystemResources, NotFound.
     async fn remove_from_route_lists(
         &self,
         routes: Vec<u64>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
+        check_items(&routes)?;
         let routes = route_ids(&routes)?;
         self.command(&header, |rib| rib.move_to_list(self.id, None, &routes)).await
     }
 
     /// A route expired and is deleted: sent to the connection that registered, and to nobody else,
-    /// when it has no callback that could keep the route.
+    /// when it has no callback that could keep the route. After 1024 of these the connection hears
+    /// of no other until it calls a method and wants the answer.
     #[zbus(signal)]
     pub(super) async fn route_expired(
         emitter: &SignalEmitter<'_>,

@@ -216,7 +216,7 @@ pub(super) fn start(flags: u32, prefix: &str) -> Result<Start> {
 
 /// Reads the criteria that the match flags select; those not selected are left out of account, and
 /// one that is selected and missing is refused (RTMv2 row ENUM-13).
-pub(super) fn criteria(matching: u32, mut criteria: Options) -> Result<Match> {
+pub(super) fn criteria(context: &Context, matching: u32, mut criteria: Options) -> Result<Match> {
     const FULL: u32 = 0xFFFF;
     const KNOWN: u32 = 0x1F;
     let matching = if matching == FULL { KNOWN } else { matching };
@@ -233,7 +233,7 @@ pub(super) fn criteria(matching: u32, mut criteria: Options) -> Result<Match> {
     criteria.finish()?;
     let next_hops = next_hops.map(|ids| next_hop_ids(&ids)).transpose()?;
     let rank = preference.zip(metric);
-    Ok(Match {
+    let wanted = Match {
         owner: selected(matching, 0x1, "owner", owner.map(EntityId))?,
         protocol: None,
         neighbour: selected(
@@ -250,7 +250,9 @@ pub(super) fn criteria(matching: u32, mut criteria: Options) -> Result<Match> {
         )?,
         next_hops: selected(matching, 0x8, "next-hops", next_hops)?,
         interface: selected(matching, 0x10, "interface", interface.map(InterfaceIndex))?,
-    })
+    };
+    context.rib.with(|rib| rib.check_match(&wanted))?;
+    Ok(wanted)
 }
 
 fn selected<T>(matching: u32, flag: u32, key: &str, value: Option<T>) -> Result<Option<T>> {

@@ -7,7 +7,7 @@ use zbus::{
 };
 
 use super::wire::{ERROR_PREFIX, ItemError};
-use crate::model::{Error, ErrorKind};
+use crate::model::{Error, ErrorKind, Result};
 
 /// The D-Bus name of an error.
 pub(super) fn error_name(kind: ErrorKind) -> String {
@@ -41,9 +41,23 @@ pub(super) struct Refusals {
     texts: usize,
 }
 
+/// The most items of a call.
+const MOST_ITEMS: usize = 32_768;
+
+/// Checks how many items a bulk call has: the core deals with all of them before it turns to others.
+///
+/// # Errors
+/// `NoSystemResources` for too many.
+pub(super) fn check_items<T>(items: &[T]) -> Result<()> {
+    if items.len() > MOST_ITEMS {
+        let count = items.len();
+        return Err(ErrorKind::NoSystemResources
+            .because(format_args!("{count} items, a call has {MOST_ITEMS} at most")));
+    }
+    Ok(())
+}
+
 impl Refusals {
-    /// The most items of a call.
-    pub(super) const MOST_ITEMS: usize = 32_768;
     /// The most bytes of text of a reply; later refusals have only their names.
     const MOST_TEXT: usize = 1 << 20;
 

@@ -31,10 +31,10 @@ impl Manager {
     /// Options: "label" s, a name for people; "shared" b, the registration belongs to the caller's
     /// user instead of its connection and lives until Deregister, which is what a shell script
     /// needs; "callback" o, an object of the caller's that implements org.rtmd1.Callback and is
-    /// asked when a route expires; "methods" u, how many methods it exports there, 32 at most;
-    /// "reserve-opaque" b, a cell of its own in every destination; "single-route" b, one route to a
-    /// destination whatever its neighbour; "exclusive" b, no other entity of the protocol beside it.
-    /// Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
+    /// asked when a route expires, its path at most 255 bytes; "methods" u, how many methods it
+    /// exports there, 32 at most; "reserve-opaque" b, a cell of its own in every destination;
+    /// "single-route" b, one route to a destination whatever its neighbour; "exclusive" b, no other
+    /// entity of the protocol beside it. Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
     /// NoSystemResources, NotSupported.
     #[zbus(out_args("entity", "profile"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]

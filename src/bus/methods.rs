@@ -1,10 +1,8 @@
 //! Invoking methods that entities export: the service stands between the two clients.
 //!
 //! A target may take its time, never answer, or call back before it does. So an invocation leaves
-//! the caller's queue, and each question to a target is a task of its own. What a reader would get
-//! wrong: giving up on a question does not end it. The bus keeps it open until the target answers or
-//! goes, and lets a connection have few (128 on dbus-daemon), so a question keeps its place that
-//! long too.
+//! the caller's queue, and each question to a target is a task of its own, which goes on when nobody
+//! waits for the answer any more.
 
 use std::{
     collections::HashMap,
@@ -15,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -23,6 +21,7 @@ use zbus::{Connection, DBusError as _, Message};
 
 use super::{
     context::Context,
+    questions::Questions,
     wire::{CALLBACK, MethodOutput},
 };
 use crate::{
@@ -40,7 +39,7 @@ pub(super) struct Methods {
     changed: Notify,
     callers: Places<String>,
     targets: Places<EntityId>,
-    questions: Arc<Semaphore>,
+    questions: Questions,
     asking: Mutex<JoinSet<()>>,
 }
 
@@ -80,7 +79,7 @@ impl Methods {
             changed: Notify::new(),
             callers: Places::new(),
             targets: Places::new(),
-            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            questions: Questions::new(QUESTIONS),
             asking: Mutex::default(),
         }
     }
@@ -188,10 +187,10 @@ impl Admitted {
         let Some(callback) = target.callback.clone() else {
             return Ok(failed(method, MethodStatus::NOT_FOUND));
         };
-        let free = Arc::clone(&context.methods.questions).acquire_owned();
-        let question = timeout_at(self.deadline, free)
-            .await
-            .map_err(|_| self.late("was not asked: too many others are"))?;
+        let place = timeout_at(self.deadline, context.methods.questions.place(target.user)).await;
+        let Ok(Some(question)) = place else {
+            return Err(self.late("was not asked: too many others are"));
+        };
         let (answer, answered) = oneshot::channel();
         let (connection, bus_name) = (connection.clone(), target.bus_name.clone());
         let body = (self.request.caller.0, method.0, self.request.input.clone());

@@ -16,7 +16,7 @@
 //! * `commands`: what the methods of an entity have in common;
 //! * `administration` and `statics`: what an administrator may;
 //! * `methods`: clients that call each other, with the service between them;
-//! * `news`: what clients are told without having asked;
+//! * `news`: what clients are told without having asked; `questions`: how many they are asked at once;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
 //! * `service`: the whole of it on a bus; `transport`: the connection, which sends nothing too long.
 
@@ -39,6 +39,7 @@ mod notification;
 mod object_manager;
 mod options;
 mod private;
+mod questions;
 mod queue;
 mod route_list;
 mod served;

@@ -2,7 +2,14 @@
 //! expired.
 //!
 //! Whatever is sent to a client is limited until it is heard from again: a bus keeps what a client
-//! does not read, and dbus-daemon stops reading from the service when it keeps too much.
+//! does not read, and dbus-daemon stops reading from the service when it keeps too much. Nothing on a
+//! bus tells who reads. A call that wants an answer comes nearest: who makes those and reads nothing
+//! has the bus keep the answers anyhow, and a signal with each is little besides. A call that wants
+//! none says nothing, for a client that hangs can have sent thousands of them.
+//!
+//! What a reader would get wrong: who only listens may make no call for long. A wake-up is sent once
+//! until its registration was fetched, so for such a client these never come to the limit, as long as
+//! other signals do not count against them; and one that was not sent is owed.
 
 use std::{
     collections::HashMap,
@@ -10,23 +17,19 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
-use zbus::{
-    Connection,
-    message::{Flags, Header},
-    names::BusName,
-    object_server::SignalEmitter,
-};
+use zbus::{Connection, names::BusName, object_server::SignalEmitter};
 
 use super::{
     context::Context,
     convert::{entity_path, notification_path, route_info},
     entity::Entity,
     notification::Notification,
+    questions::Questions,
     wire::CALLBACK,
 };
 use crate::{
@@ -42,7 +45,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Credit(Mutex<HashMap<String, Sent>>);
 
-/// How many signals of each kind.
+/// Signals of each kind to one client, or that would have been sent if it were heard from.
 #[derive(Debug, Default)]
 struct Sent {
     wake_ups: u32,
@@ -52,30 +55,19 @@ struct Sent {
 /// Signals of a kind that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
 
-/// The questions about expired routes that are open.
-///
-/// Giving up on one does not end it: the bus keeps it open until the client answers or goes, and
-/// lets a connection have few (128 on dbus-daemon). So it keeps its place that long too, and a user
-/// whose clients never answer keeps only its own others from being asked.
+/// The questions about expired routes.
 #[derive(Debug)]
 pub(super) struct Inquiries {
-    all: Arc<Semaphore>,
-    by_user: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    open: Questions,
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// Open questions of all clients together; invoked methods take places besides these.
+/// Open questions to all clients together; invoked methods take places besides these.
 const OPEN: usize = 48;
-/// Open questions to the clients of one user.
-const OPEN_TO_USER: usize = 24;
 
 impl Default for Inquiries {
     fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(OPEN)),
-            by_user: Mutex::default(),
-            tasks: Mutex::default(),
-        }
+        Self { open: Questions::new(OPEN), tasks: Mutex::default() }
     }
 }
 
@@ -91,25 +83,13 @@ impl Inquiries {
         tasks.spawn(task);
     }
 
-    /// A place for one more question to a user.
-    async fn place(&self, user: u32) -> Option<impl Sized + Send + 'static> {
-        let own = {
-            let mut users = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
-            let own = users.entry(user).or_insert_with(|| Arc::new(Semaphore::new(OPEN_TO_USER)));
-            Arc::clone(own)
-        };
-        let own = own.acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some((own, all))
-    }
-
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Credit {
-    /// Whether one more signal of a kind may go to the client.
+    /// Whether one more signal of a kind may go to the client; a wake-up that may not is owed.
     fn spend(&self, bus_name: &str, kind: fn(&mut Sent) -> &mut u32) -> bool {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = kind(sent.entry(bus_name.to_owned()).or_default());
@@ -117,19 +97,10 @@ impl Credit {
         *count <= UNHEARD
     }
 
-    /// The client is gone, or was heard from; says whether a wake-up was kept from it.
+    /// The client made a call that wants an answer, or is gone; says whether it is owed a wake-up.
     pub(super) fn forget(&self, bus_name: &str) -> bool {
         let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
         sent.is_some_and(|sent| sent.wake_ups > UNHEARD)
-    }
-}
-
-/// The client made this call. If it waits for the answer it reads, and may be told things again; what
-/// it was not woken for, it is woken for now.
-pub(super) fn hear(context: &Context, bus_name: &str, call: &Header<'_>) {
-    if !call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) && context.credit.forget(bus_name)
-    {
-        context.rib.with(|rib| rib.wake_again(bus_name));
     }
 }
 
@@ -181,7 +152,7 @@ async fn ask(context: &Arc<Context>, connection: &Connection, question: &Questio
         return Verdict::Delete;
     };
     let deadline = Instant::now() + question.time_left(clock::now().moment);
-    let Ok(Some(place)) = timeout_at(deadline, context.inquiries.place(uid)).await else {
+    let Ok(Some(place)) = timeout_at(deadline, context.inquiries.open.place(uid)).await else {
         tracing::info!(client = bus_name, "too many questions are open to ask about a route");
         return Verdict::Delete;
     };

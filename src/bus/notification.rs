@@ -7,7 +7,7 @@ use zbus::{Connection, interface, message::Header, object_server::SignalEmitter}
 use super::{
     context::Context,
     convert::{best_change, destination_info},
-    news,
+    errors::check_items,
     private::{self, Owner},
     wire::{BestChange, DestinationInfo},
 };
@@ -39,8 +39,7 @@ impl Notification {
         header: &Header<'_>,
         f: impl FnOnce(&mut Rib, TableId, NotificationId) -> Result<T>,
     ) -> Result<T> {
-        let owner = self.owner.check(header)?;
-        news::hear(&self.context, &owner.bus_name, header);
+        self.owner.check(header)?;
         self.context.rib.with(|rib| f(rib, self.table, self.id))
     }
 }
@@ -49,8 +48,10 @@ impl Notification {
 impl Notification {
     /// Fetches destinations that changed, as they are now, at most "max" of them, and says whether
     /// these were the last. One that changed many times comes once; one that is gone comes with
-    /// nothing in its views and 0 as the time of its last change. Errors: InvalidHandle,
-    /// InvalidParameter.
+    /// nothing in its views and 0 as the time of its last change. If so many waited that they were
+    /// dropped, the call is refused once as NoSystemResources, and the owner has to read the table
+    /// anew; what changes from then on waits again. Errors: InvalidHandle, InvalidParameter,
+    /// NoSystemResources.
     #[zbus(out_args("destinations", "done"))]
     fn get_changed_destinations(
         &self,
@@ -63,19 +64,21 @@ impl Notification {
         })
     }
 
-    /// Drops what waits for these destinations; if they change again that is told. Errors:
-    /// InvalidHandle, InvalidParameter.
+    /// Drops what waits for these destinations, at most 32768; if they change again that is told.
+    /// Errors: InvalidHandle, InvalidParameter, NoSystemResources.
     fn ignore_changed_destinations(
         &self,
         destinations: Vec<String>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
+        check_items(&destinations)?;
         let read = |text: &String| text.parse();
         let destinations: Vec<Prefix> = destinations.iter().map(read).collect::<Result<_>>()?;
         self.command(&header, |rib, table, id| rib.ignore_changed(table, id, &destinations))
     }
 
-    /// Whether a change of this destination waits to be fetched. Errors: InvalidHandle,
+    /// Whether a change of this destination waits to be fetched. After changes were dropped, and until
+    /// GetChangedDestinations said so, it may be of any destination. Errors: InvalidHandle,
     /// InvalidParameter.
     #[zbus(out_args("changed"))]
     fn get_change_status(
@@ -140,7 +143,9 @@ impl Notification {
     }
 
     /// Something waits to be fetched: sent to the owner alone, once, and again only after
-    /// everything that waited was fetched. It says nothing but what the owner gave as context.
+    /// everything that waited was fetched. It says nothing but what the owner gave as context. Who
+    /// fetches without wanting an answer gets 1024 of these; the next comes when it calls a method
+    /// and wants the answer.
     #[zbus(signal)]
     pub(super) async fn change_notification(
         emitter: &SignalEmitter<'_>,

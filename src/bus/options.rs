@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, num::NonZeroU64};
 
 use zbus::{OwnedObjectPath, OwnedVariant, wire::Type};
 
-use super::convert::list_id;
 use crate::{
     model::{
         ErrorKind, InterfaceIndex, ListId, Metric, NextHopId, NextHopKey, Preference, Prefix,
@@ -25,6 +24,11 @@ pub(super) struct Options {
     left: BTreeMap<String, OwnedVariant>,
     what: &'static str,
 }
+
+/// Finds the route list of the caller's that an object is.
+pub(super) trait FindList: Fn(&OwnedObjectPath) -> Result<ListId> {}
+
+impl<F: Fn(&OwnedObjectPath) -> Result<ListId>> FindList for F {}
 
 /// A route as `AddRoute` describes it, without the prefix.
 #[derive(Debug)]
@@ -131,7 +135,10 @@ impl NextHops {
 }
 
 impl RouteOptions {
-    pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
+    pub(super) fn read(
+        dictionary: BTreeMap<String, OwnedVariant>,
+        find_list: impl FindList,
+    ) -> Result<Self> {
         let mut options = Options::new(dictionary, "route key");
         let next_hops = NextHops::take(&mut options)?;
         let neighbour: Option<u64> = options.take("neighbour")?;
@@ -144,7 +151,7 @@ impl RouteOptions {
             next_hops: next_hops.unwrap_or(NextHops::Ids(Vec::new())),
             ttl: options.take("ttl")?.map_or(Ok(Span::FOREVER), Span::from_millis)?,
             private: options.take("private")?.unwrap_or_default(),
-            list: take_list(&mut options)?,
+            list: take_list(&mut options, find_list)?,
         };
         options.finish()?;
         Ok(read)
@@ -168,7 +175,10 @@ impl RouteOptions {
 }
 
 impl RouteChanges {
-    pub(super) fn read(dictionary: BTreeMap<String, OwnedVariant>) -> Result<Self> {
+    pub(super) fn read(
+        dictionary: BTreeMap<String, OwnedVariant>,
+        find_list: impl FindList,
+    ) -> Result<Self> {
         let mut options = Options::new(dictionary, "route key");
         let to: Option<String> = options.take("destination")?;
         let neighbour: Option<u64> = options.take("neighbour")?;
@@ -183,7 +193,7 @@ impl RouteChanges {
             next_hops: NextHops::take(&mut options)?,
             ttl: ttl.map(Span::from_millis).transpose()?,
             private: options.take("private")?,
-            list: take_list(&mut options)?,
+            list: take_list(&mut options, find_list)?,
         };
         if options.take::<u32>("flags")?.is_some() {
             return Err(ErrorKind::InvalidParameter
@@ -210,14 +220,9 @@ impl RouteChanges {
 }
 
 /// `list`, the object of a route list.
-fn take_list(options: &mut Options) -> Result<Option<ListId>> {
+fn take_list(options: &mut Options, find: impl FindList) -> Result<Option<ListId>> {
     let path: Option<OwnedObjectPath> = options.take("list")?;
-    path.map(|path| {
-        list_id(&path).ok_or_else(|| {
-            ErrorKind::InvalidHandle.because(format_args!("{path} is no route list of yours"))
-        })
-    })
-    .transpose()
+    path.map(|path| find(&path)).transpose()
 }
 
 /// Ids of next hops as a client gives them.
@@ -282,7 +287,8 @@ mod tests {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), OwnedVariant::try_from(value).unwrap()))
             .collect();
-        RouteOptions::read(dictionary).map(|options| format!("{:?}", options.next_hops))
+        let no_list = |path: &OwnedObjectPath| panic!("{path}");
+        RouteOptions::read(dictionary, no_list).map(|options| format!("{:?}", options.next_hops))
     }
 
     #[test]

@@ -16,7 +16,7 @@ use zbus::{
 
 use super::{context::Context, errors::bus_trouble, introspection, served::Served};
 use crate::{
-    model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId},
+    model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId, quoted},
     rib::Limits,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Privates(Mutex<HashMap<OwnedObjectPath, Private>>);
 
 #[derive(Debug)]
 struct Private {
-    owner: String,
+    owner: Caller,
     kind: Kind,
     interface: InterfaceName<'static>,
 }
@@ -61,19 +61,19 @@ impl Owner {
 }
 
 impl Kind {
-    /// What there are too many of, how many a connection may have, and how many all together.
-    fn limits(self, limits: &Limits) -> (&'static str, u32, u32) {
+    /// What there are too many of; how many a connection may have, a user, and all together.
+    fn limits(self, l: &Limits) -> (&'static str, [u32; 3]) {
         match self {
-            Self::Enumeration => {
-                ("enumerations", limits.enumerations_per_client, limits.enumerations)
-            }
+            Self::Enumeration => (
+                "enumerations",
+                [l.enumerations_per_client, l.enumerations_per_user, l.enumerations],
+            ),
             Self::Notification(..) => (
                 "registrations for change notification",
-                limits.notifications_per_client,
-                limits.notifications,
+                [l.notifications_per_client, l.notifications_per_user, l.notifications],
             ),
             Self::RouteList(_) => {
-                ("route lists", limits.route_lists_per_client, limits.route_lists)
+                ("route lists", [l.route_lists_per_client, l.route_lists_per_user, l.route_lists])
             }
         }
     }
@@ -85,32 +85,50 @@ impl Kind {
 
 impl Privates {
     /// # Errors
-    /// `NoSystemResources` when the connection, or all together, have too many of the kind.
+    /// `NoSystemResources` when the connection, its user, or all together have too many of the kind.
     fn add(&self, path: &OwnedObjectPath, private: Private, limits: &Limits) -> Result<()> {
         let mut known = self.lock();
-        let alike = known.values().filter(|other| other.kind.is_alike(private.kind));
-        let (own, all) = alike.fold((0, 0), |(own, all), other| {
-            (own + u32::from(other.owner == private.owner), all + 1)
-        });
-        let (what, most_own, most) = private.kind.limits(limits);
-        let refuse = |count: u32, whose: &str| {
-            Err(ErrorKind::NoSystemResources
-                .because(format_args!("{count} {what} are open, the most {whose}")))
-        };
-        if own >= most_own {
-            return refuse(own, "for one client");
+        let mut counts = [0; 3];
+        for Private { owner, .. } in known.values().filter(|it| it.kind.is_alike(private.kind)) {
+            counts[0] += u32::from(owner.bus_name == private.owner.bus_name);
+            counts[1] += u32::from(owner.uid == private.owner.uid);
+            counts[2] += 1;
         }
-        if all >= most {
-            return refuse(all, "of all");
+        let (what, most) = private.kind.limits(limits);
+        let whose = ["for one client", "for one user", "of all"];
+        for ((count, most), whose) in counts.into_iter().zip(most).zip(whose) {
+            if count >= most {
+                return Err(ErrorKind::NoSystemResources
+                    .because(format_args!("{count} {what} are open, the most {whose}")));
+            }
         }
         known.insert(path.clone(), private);
         Ok(())
     }
 
+    /// The route list that is this object of the connection's.
+    ///
+    /// # Errors
+    /// `InvalidHandle` for everything else (RTMv2 row LIST-10).
+    pub(super) fn route_list(&self, path: &OwnedObjectPath, bus_name: &str) -> Result<ListId> {
+        match self.lock().get(path) {
+            Some(Private { owner, kind: Kind::RouteList(id), .. })
+                if owner.bus_name == bus_name =>
+            {
+                Ok(*id)
+            }
+            _ => {
+                let path = quoted(path.as_str());
+                Err(ErrorKind::InvalidHandle
+                    .because(format_args!("{path} is no route list of yours")))
+            }
+        }
+    }
+
     /// Those of a connection.
     pub(super) fn of(&self, bus_name: &str) -> Vec<OwnedObjectPath> {
         let known = self.lock();
-        let own = known.iter().filter(|(_, private)| private.owner == bus_name);
+        let own = known.iter().filter(|(_, private)| private.owner.bus_name == bus_name);
         own.map(|(path, _)| path.clone()).collect()
     }
 
@@ -142,7 +160,7 @@ pub(super) async fn serve<I: Interface + Clone>(
     object: I,
 ) -> Result<OwnedObjectPath> {
     let limits = context.rib.with(|rib| rib.policy().limits);
-    let private = Private { owner: owner.bus_name.clone(), kind, interface: I::name() };
+    let private = Private { owner: owner.clone(), kind, interface: I::name() };
     if let Err(refusal) = context.privates.add(&path, private, &limits) {
         forget(context, kind);
         return Err(refusal);

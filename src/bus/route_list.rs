@@ -7,6 +7,7 @@ use zbus::{Connection, interface, message::Header};
 use super::{
     context::Context,
     convert::route_info,
+    errors::check_items,
     options::route_ids,
     private::{self, Owner},
     wire::RouteInfo,
@@ -46,9 +47,10 @@ impl RouteList {
 
 #[interface(name = "org.rtmd1.RouteList", spawn = false)]
 impl RouteList {
-    /// Moves routes of the entity into this list, each from the list it was in; all or none. Errors:
-    /// AccessDenied, InvalidHandle, NotFound.
+    /// Moves routes of the entity into this list, each from the list it was in, at most 32768; all or
+    /// none. Errors: AccessDenied, InvalidHandle, NoSystemResources, NotFound.
     fn insert(&self, routes: Vec<u64>, #[zbus(header)] header: Header<'_>) -> Result<()> {
+        check_items(&routes)?;
         let routes = route_ids(&routes)?;
         self.command(&header, |rib, entity, id| rib.move_to_list(entity, Some(id), &routes))
     }

@@ -30,7 +30,7 @@ impl<I> Served<I> {
         Self { object, context: Arc::clone(context) }
     }
 
-    /// Puts a call into the queue of its client.
+    /// Puts a call into the queue of its client, who was heard from thereby.
     async fn queue(
         &self,
         message: &Message,
@@ -43,7 +43,11 @@ impl<I> Served<I> {
         }
         let caller = self.context.clients.caller(&message.header()).await?;
         let limits = self.context.rib.with(|rib| rib.policy().limits);
-        self.context.queues.push(&caller, &limits, data.len(), call)
+        self.context.queues.push(&caller, &limits, data.len(), call)?;
+        if expects_reply(message) && self.context.credit.forget(&caller.bus_name) {
+            self.context.rib.with(|rib| rib.wake_again(&caller.bus_name));
+        }
+        Ok(())
     }
 }
 

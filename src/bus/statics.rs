@@ -134,3 +134,54 @@ pub(super) fn static_info(rib: &Rib, view: &StaticView<'_>) -> (String, Details,
     }
     (key.to.to_string(), more, *persistent)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
+    use super::*;
+    use crate::{
+        clock,
+        model::{ErrorKind, Family, TableId},
+        rib::Policy,
+    };
+
+    /// A route that takes as many bytes as one can.
+    fn long(number: u32, next_hops: u128) -> StaticRoute {
+        let host = |bits: u128| {
+            IpAddr::V6(Ipv6Addr::from_bits(!(1 << 127 | u128::from(number) << 8 | bits)))
+        };
+        let hop = |bits| StaticNextHop {
+            address: Some(host(bits)),
+            interface: Some("interface-name0".into()),
+            weight: Some(Weight::new(256).unwrap()),
+        };
+        let key = StaticKey {
+            to: Prefix::host(host(0)),
+            protocol: Protocol::STATIC_NON_DOD,
+            preference: Preference(u32::MAX),
+            metric: Metric(u32::MAX),
+        };
+        let via = (0..next_hops).map(hop).collect();
+        StaticRoute { key, flags: RouteFlags(8), views: ViewSet(3), via, persistent: true }
+    }
+
+    #[test]
+    fn as_many_static_routes_as_there_can_be_are_told_in_four_mebibytes() {
+        const MOST: usize = 4 << 20;
+        let table = TableId::new(0, Family::Ipv6).unwrap();
+        for next_hops in [1, 64] {
+            let mut rib = Rib::new(Policy::standard());
+            let refusal = (0..).find_map(|number| {
+                rib.add_static_route(table, long(number, next_hops), clock::now()).err()
+            });
+            let refusal = refusal.unwrap();
+            assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory, "{refusal}");
+            let all = rib.static_routes(table).unwrap();
+            let told: Vec<_> = all.map(|view| static_info(&rib, &view)).collect();
+            let reply = zbus::Message::signal("/", "a.b", "c").build(&(&told,)).unwrap();
+            let bytes = reply.data().len();
+            assert!((MOST / 8..MOST).contains(&bytes), "{} routes in {bytes} bytes", told.len());
+        }
+    }
+}

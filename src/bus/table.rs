@@ -179,7 +179,8 @@ impl Table {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(RouteInfo,)> {
         let prefix = prefix.parse()?;
-        let wanted = enumeration::criteria(matching, Options::new(criteria, "criterion"))?;
+        let wanted =
+            enumeration::criteria(&self.context, matching, Options::new(criteria, "criterion"))?;
         let caller = self.context.clients.caller(&header).await?;
         self.context.rib.with(|rib| {
             let found = rib.exact_match_route(self.id, prefix, &wanted, ViewSet(views))?;
@@ -239,9 +240,10 @@ impl Table {
 
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
     /// CreateDestinationEnumeration, but 0x00010000 for only the caller's routes. "matching" selects
-    /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at,
-    /// 16 "interface" u. Two criteria need no selecting: "destination" s restricts to one prefix,
-    /// wherever "flags" begin, and "protocol" u to the routes of all entities of a protocol. Errors: InvalidParameter, NotSupported, NoSystemResources.
+    /// criteria: 1 "owner" t, 2 "neighbour" t, 4 "preference" u and "metric" u, 8 "next-hops" at, no
+    /// more than a route can have, 16 "interface" u. Two criteria need no selecting: "destination" s
+    /// restricts to one prefix, wherever "flags" begin, and "protocol" u to the routes of all entities
+    /// of a protocol. Errors: InvalidParameter, NotSupported, NoSystemResources.
     #[zbus(out_args("enumeration"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
     async fn create_route_enumeration(
@@ -258,7 +260,8 @@ impl Table {
         let destination: Option<String> = criteria.take("destination")?;
         let destination = destination.map(|text| text.parse()).transpose()?;
         let protocol = criteria.take("protocol")?.map(Protocol);
-        let wanted = Match { protocol, ..enumeration::criteria(matching, criteria)? };
+        let wanted = enumeration::criteria(&self.context, matching, criteria)?;
+        let wanted = Match { protocol, ..wanted };
         let caller = self.context.clients.caller(&header).await?;
         let walk = self.context.rib.with(|rib| {
             let own = enumeration::Own::Routes;

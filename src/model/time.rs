@@ -1,6 +1,6 @@
 //! Time: one clock for showing, one for deadlines.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::error::{Error, ErrorKind};
 
@@ -50,10 +50,26 @@ impl Span {
         self.0.map(|span| moment.after(span))
     }
 
+    /// Whether it is longer than so many milliseconds, where 0xFFFFFFFF is for ever.
+    pub fn exceeds(self, milliseconds: u32) -> bool {
+        let most = Duration::from_millis(milliseconds.into());
+        milliseconds != u32::MAX && self.0.is_none_or(|span| span > most)
+    }
+
     /// The longer of the two.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self(self.0.zip(other.0).map(|(span, other)| span.max(other)))
+    }
+}
+
+/// "5000 milliseconds", or "for ever".
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(span) => write!(f, "{} milliseconds", span.as_millis()),
+            None => f.write_str("for ever"),
+        }
     }
 }
 

@@ -1,26 +1,33 @@
 //! Change notification: who wants to hear of what, and what waits for them.
 //!
 //! A registration collects *destinations*, each once however often it changes, and what is told of
-//! one is read when it is fetched. So a registration that is never read costs at most an entry for
-//! each destination, and waking its owner is due once: when the first destination comes to wait.
+//! one is read when it is fetched. Waking its owner is due once: when the first destination comes to
+//! wait. The exception is asked for: an ordered registration keeps each change of a best route by
+//! itself, as RTMv1 does.
 //!
-//! The exception is asked for: an ordered registration also keeps each change of a best route by
-//! itself, as RTMv1 does. It is bounded in number; beyond that its owner has to read the table anew.
+//! What a reader would get wrong: destinations that are gone wait too, so a registration that is
+//! never read would grow with every prefix there ever was. So what waits is bounded, for each
+//! registration and for each user. Beyond that all of it is dropped and nothing more kept, until the
+//! owner was told to read the table anew; of a user's registrations it is the fullest one's.
+
+mod load;
+mod ordered;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
 };
 
+pub use ordered::{BestChange, RouteSnapshot};
+
 use super::{
     Rib,
-    route::Route,
-    table::{Best, DestinationView, RouteView, ViewRecord},
-    waste::Piece,
+    table::{Best, DestinationView, ViewRecord},
+    waste::Waste,
 };
 use crate::model::{
-    Caller, Change, EntityId, Error, ErrorKind, FibStatus, NextHopId, NotificationId, NotifyFlags,
-    Prefix, PrefixMap, Result, RouteId, TableId, Timestamp, View, ViewSet,
+    Caller, Change, Error, ErrorKind, NotificationId, NotifyFlags, Prefix, PrefixMap, Result,
+    TableId, Timestamp, ViewSet,
 };
 
 /// What somebody wants to hear of.
@@ -47,37 +54,15 @@ pub struct WakeUp {
     pub context: u64,
 }
 
-/// A change of the best route of a destination in one view.
-#[derive(Clone, Debug)]
-pub struct BestChange {
-    /// The destination.
-    pub to: Prefix,
-    /// The view.
-    pub view: View,
-    /// The best route from then on.
-    pub current: Option<RouteSnapshot>,
-    /// The best route until then.
-    pub previous: Option<RouteSnapshot>,
-}
-
-/// A route as it was.
-#[derive(Clone, Debug)]
-pub struct RouteSnapshot {
-    id: RouteId,
-    route: Route,
-    next_hops: Box<[NextHopId]>,
-}
-
-/// The best routes of a destination before something happens to it, where anybody keeps count.
-#[derive(Debug)]
-pub(super) struct Before(Vec<(View, RouteSnapshot)>);
-
 /// All registrations.
 #[derive(Debug, Default)]
 pub(super) struct Notifications {
     by_table: BTreeMap<TableId, BTreeMap<NotificationId, Notification>>,
     /// Those whose owners have to be woken.
     waking: BTreeSet<(TableId, NotificationId)>,
+    loads: load::Loads,
+    /// What was dropped, to be freed elsewhere.
+    pub(super) waste: Waste,
     last_id: u64,
 }
 
@@ -90,15 +75,11 @@ struct Notification {
     /// Where fetching left off, so that what changes all the time does not keep the rest waiting.
     reached: Option<Prefix>,
     ordered: VecDeque<BestChange>,
-    /// How many of them were dropped, because there were too many.
+    /// How much was dropped, because too much waited, and its owner was not told yet.
     lost: u64,
 }
 
 impl Notification {
-    fn is_waiting(&self) -> bool {
-        !self.pending.is_empty() || !self.ordered.is_empty() || self.lost > 0
-    }
-
     fn is_ordered(&self) -> bool {
         self.subscription.flags.contains(NotifyFlags::ORDERED)
     }
@@ -106,34 +87,38 @@ impl Notification {
     fn wants(&self, to: Prefix) -> bool {
         !self.subscription.flags.contains(NotifyFlags::ONLY_MARKED) || self.marks.contains_key(&to)
     }
+
+    /// Takes up to `count` of the destinations that wait, and says whether these were the last.
+    fn fetch(&mut self, count: usize) -> Result<(Vec<Prefix>, bool)> {
+        if self.lost > 0 && !self.is_ordered() {
+            let lost = mem::take(&mut self.lost);
+            return Err(ErrorKind::NoSystemResources.because(format_args!(
+                "{lost} destinations changed and were not fetched in time, they are dropped: read \
+                 the table anew"
+            )));
+        }
+        let mut prefixes = Vec::with_capacity(count.min(64));
+        while prefixes.len() < count {
+            let after = self.reached.and_then(|last| self.pending.iter_from(&last, false).next());
+            let Some((prefix, ())) = after.or_else(|| self.pending.iter().next()) else { break };
+            self.reached = Some(prefix);
+            self.pending.remove(&prefix);
+            prefixes.push(prefix);
+        }
+        let done = self.pending.is_empty();
+        if done {
+            // A map that was large keeps its size.
+            self.pending = PrefixMap::default();
+            self.reached = None;
+        }
+        Ok((prefixes, done))
+    }
 }
 
 impl Notifications {
-    fn owned(&mut self, table: TableId, id: NotificationId) -> Result<&mut Notification> {
-        let found = self.by_table.get_mut(&table).and_then(|all| all.get_mut(&id));
+    fn owned(&self, table: TableId, id: NotificationId) -> Result<&Notification> {
+        let found = self.by_table.get(&table).and_then(|all| all.get(&id));
         found.ok_or_else(|| no_such_registration(id))
-    }
-}
-
-impl RouteSnapshot {
-    /// The route as it looked then.
-    pub fn view(&self) -> RouteView<'_> {
-        RouteView {
-            id: self.id,
-            route: &self.route,
-            next_hops: &self.next_hops,
-            list: None,
-            fib: FibStatus::None,
-            fib_error: None,
-        }
-    }
-
-    /// Whether there is a difference that an ordered registration tells (RTMv2 row V1-10).
-    fn differs(&self, other: &Self) -> bool {
-        self.id != other.id
-            || self.route.flags != other.route.flags
-            || self.route.cost() != other.route.cost()
-            || self.next_hops != other.next_hops
     }
 }
 
@@ -171,20 +156,7 @@ impl Rib {
 
     /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
     pub fn deregister_from_changes(&mut self, table: TableId, id: NotificationId) {
-        self.notifications.waking.remove(&(table, id));
-        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
-        let ended = all.remove(&id);
-        if all.is_empty() {
-            self.notifications.by_table.remove(&table);
-        }
-        if let Some(Notification { marks, pending, ordered, .. }) = ended {
-            for prefixes in [marks, pending] {
-                let count = prefixes.len();
-                self.waste.add(Piece::Prefixes(prefixes), count);
-            }
-            let count = ordered.len();
-            self.waste.add(Piece::Changes(ordered), count);
-        }
+        self.notifications.remove(table, id);
     }
 
     /// Whether [`Rib::poll_wake_ups`] has something to tell.
@@ -203,13 +175,13 @@ impl Rib {
         waking.into_iter().filter_map(known).collect()
     }
 
-    /// Wakes a connection once more for all that waits for it.
+    /// Has a connection woken for all its registrations for which something waits: an earlier wake-up
+    /// did not reach it.
     pub fn wake_again(&mut self, bus_name: &str) {
-        for (table, all) in &self.notifications.by_table {
-            let waits = all
-                .iter()
-                .filter(|(_, found)| found.owner.bus_name == bus_name && found.is_waiting());
-            self.notifications.waking.extend(waits.map(|(id, _)| (*table, *id)));
+        let Notifications { by_table, waking, .. } = &mut self.notifications;
+        for (table, all) in by_table {
+            let own = all.iter().filter(|(_, found)| found.owner.bus_name == bus_name);
+            waking.extend(own.filter(|(_, it)| it.is_waiting()).map(|(id, _)| (*table, *id)));
         }
     }
 
@@ -218,7 +190,7 @@ impl Rib {
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there, `InvalidParameter` for a count of 0 or
-    /// more than the page limit.
+    /// more than the page limit, `NoSystemResources`, once, when too many waited and were dropped.
     pub fn changed_destinations(
         &mut self,
         table: TableId,
@@ -226,22 +198,9 @@ impl Rib {
         count: u32,
     ) -> Result<(Vec<DestinationView>, bool)> {
         let count = self.check_page(count)?;
-        let found = self.notifications.owned(table, id)?;
-        let mut prefixes = Vec::with_capacity(count.min(64));
-        while prefixes.len() < count {
-            let after = found.reached.and_then(|last| found.pending.iter_from(&last, false).next());
-            let Some((prefix, ())) = after.or_else(|| found.pending.iter().next()) else { break };
-            found.reached = Some(prefix);
-            found.pending.remove(&prefix);
-            prefixes.push(prefix);
-        }
-        let done = found.pending.is_empty();
-        if done {
-            // A map that was large keeps its size.
-            found.pending = PrefixMap::default();
-            found.reached = None;
-        }
-        let views = found.subscription.views;
+        let views = self.notifications.owned(table, id)?.subscription.views;
+        let (prefixes, done) =
+            self.notifications.change(table, id, |found| found.fetch(count))??;
         let describe = |prefix: Prefix| match self.destination(table, prefix) {
             Some(there) if there.exists() => {
                 self.describe(table, (prefix, there), Best::Overall, views)
@@ -261,26 +220,29 @@ impl Rib {
         id: NotificationId,
         destinations: &[Prefix],
     ) -> Result<()> {
-        let found = self.notifications.owned(table, id)?;
-        for to in destinations {
-            found.pending.remove(to);
-        }
-        Ok(())
+        self.notifications.change(table, id, |found| {
+            for to in destinations {
+                found.pending.remove(to);
+            }
+        })
     }
 
-    /// Whether a change of the destination waits (RTMv2 row CHG-20).
+    /// Whether a change of the destination waits (RTMv2 row CHG-20). It may, as long as the owner was
+    /// not told that changes were dropped.
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there.
-    pub fn is_changed(&mut self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
-        Ok(self.notifications.owned(table, id)?.pending.contains_key(&to))
+    pub fn is_changed(&self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
+        let found = self.notifications.owned(table, id)?;
+        let may_be = found.lost > 0 && !found.is_ordered() && found.wants(to);
+        Ok(may_be || found.pending.contains_key(&to))
     }
 
     /// Marks a destination, there or not, or takes its mark away (RTMv2 gaps 20 and 21).
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there, `InvalidParameter` for a prefix of the
-    /// other family, `NotEnoughMemory` when too many are marked.
+    /// other family, `NotEnoughMemory` when the owner or its user has marked too many.
     pub fn mark_destination(
         &mut self,
         table: TableId,
@@ -288,18 +250,39 @@ impl Rib {
         (to, marked): (Prefix, bool),
     ) -> Result<()> {
         self.check_look(table, to, ViewSet::NONE)?;
-        let most = self.policy.limits.routes as usize;
         let found = self.notifications.owned(table, id)?;
-        if marked {
-            if found.marks.len() >= most && !found.marks.contains_key(&to) {
-                return Err(ErrorKind::NotEnoughMemory
-                    .because(format_args!("{most} destinations are marked, the most")));
+        if marked && !found.marks.contains_key(&to) {
+            self.check_room_for_mark(&found.owner)?;
+        }
+        self.notifications.change(table, id, |found| {
+            if marked {
+                found.marks.insert(to, ());
+            } else {
+                found.marks.remove(&to);
+                if found.subscription.flags.contains(NotifyFlags::ONLY_MARKED) {
+                    found.pending.remove(&to);
+                }
             }
-            found.marks.insert(to, ());
-        } else {
-            found.marks.remove(&to);
-            if found.subscription.flags.contains(NotifyFlags::ONLY_MARKED) {
-                found.pending.remove(&to);
+        })
+    }
+
+    fn check_room_for_mark(&self, owner: &Caller) -> Result<()> {
+        let Caller { bus_name, uid } = owner;
+        let marks = |is_meant: &dyn Fn(&Caller) -> bool| -> usize {
+            let all = self.notifications.by_table.values().flat_map(BTreeMap::values);
+            all.filter(|found| is_meant(&found.owner)).map(|found| found.marks.len()).sum()
+        };
+        let of_client = marks(&|owner| owner.bus_name == *bus_name);
+        let of_user = marks(&|owner| owner.uid == *uid);
+        let limits = self.policy.limits;
+        for (count, most, whose) in [
+            (of_client, limits.marks_per_client, "client"),
+            (of_user, limits.marks_per_user, "user"),
+        ] {
+            if count >= most as usize {
+                return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                    "{count} destinations are marked, the most for one {whose}"
+                )));
             }
         }
         Ok(())
@@ -309,41 +292,8 @@ impl Rib {
     ///
     /// # Errors
     /// `InvalidHandle` for a registration that is not there.
-    pub fn is_marked(&mut self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
+    pub fn is_marked(&self, table: TableId, id: NotificationId, to: Prefix) -> Result<bool> {
         Ok(self.notifications.owned(table, id)?.marks.contains_key(&to))
-    }
-
-    /// Takes up to `count` changes of best routes in the order they happened, and says whether these
-    /// were the last (RTMv2 rows V1-08 to V1-10).
-    ///
-    /// # Errors
-    /// `InvalidHandle` for a registration that is not ordered or not there, `InvalidParameter` for a
-    /// count of 0 or more than the page limit, `NoSystemResources`, once, when changes were lost.
-    pub fn best_changes(
-        &mut self,
-        table: TableId,
-        id: NotificationId,
-        count: u32,
-    ) -> Result<(Vec<BestChange>, bool)> {
-        let count = self.check_page(count)?;
-        let found = self.notifications.owned(table, id)?;
-        if !found.is_ordered() {
-            return Err(ErrorKind::InvalidHandle
-                .because("the registration keeps no order, flag 0x20000 asks for it"));
-        }
-        if found.lost > 0 {
-            let lost = mem::take(&mut found.lost);
-            return Err(ErrorKind::NoSystemResources.because(format_args!(
-                "{lost} changes were not fetched in time and are lost: read the table anew"
-            )));
-        }
-        let some = found.ordered.len().min(count);
-        let page = found.ordered.drain(..some).collect();
-        let done = found.ordered.is_empty();
-        if done {
-            found.ordered = VecDeque::new();
-        }
-        Ok((page, done))
     }
 
     /// A destination changed: it waits from now on for those who want to hear of it.
@@ -351,88 +301,15 @@ impl Rib {
         if change.is_empty() {
             return;
         }
-        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
-        for (id, found) in all {
+        let limits = &self.policy.limits;
+        self.notifications.keep(table, limits, |found| {
             let Subscription { flags, views, .. } = found.subscription;
-            if !found.is_ordered() && change.concerns(flags, views) && found.wants(to) {
-                if !found.is_waiting() {
-                    self.notifications.waking.insert((table, *id));
-                }
-                found.pending.insert(to, ());
+            let is_told = !found.is_ordered() && change.concerns(flags, views) && found.wants(to);
+            if !is_told || found.lost > 0 {
+                return;
             }
-        }
-    }
-
-    /// The best routes of a destination, before something happens to it; none while nobody has an
-    /// ordered registration.
-    pub(super) fn before(&self, table: TableId, to: Prefix) -> Option<Before> {
-        let mut all = self.notifications.by_table.get(&table)?.values();
-        all.any(Notification::is_ordered).then(|| Before(self.bests(table, to)))
-    }
-
-    /// Keeps what became of the best routes since; `by` is told nothing of its own doing. What
-    /// happens by itself, such as an expiry, and what links and next hops do to routes, is nobody's
-    /// doing (RTMv2 row V1-08).
-    pub(super) fn record(
-        &mut self,
-        (table, to): (TableId, Prefix),
-        before: Option<Before>,
-        by: Option<EntityId>,
-    ) {
-        let Some(Before(before)) = before else { return };
-        let after = self.bests(table, to);
-        let of = |bests: &[(View, RouteSnapshot)], view: View| {
-            bests.iter().find(|(known, _)| *known == view).map(|(_, best)| best.clone())
-        };
-        let doer = by.and_then(|id| self.entities.active(id).ok());
-        let doer = doer.map(|entity| entity.caller.bus_name.clone());
-        let most = self.policy.limits.queued_changes as usize;
-        let supported = self.policy.views(table).unwrap_or_default();
-        let Some(all) = self.notifications.by_table.get_mut(&table) else { return };
-        for view in supported.iter() {
-            let (previous, current) = (of(&before, view), of(&after, view));
-            let same = match (&previous, &current) {
-                (None, None) => true,
-                (Some(previous), Some(current)) => !current.differs(previous),
-                _ => false,
-            };
-            if same {
-                continue;
-            }
-            for (id, found) in all.iter_mut() {
-                let told = found.is_ordered()
-                    && found.subscription.views.contains(view)
-                    && Some(&found.owner.bus_name) != doer.as_ref()
-                    && found.wants(to);
-                if !told {
-                    continue;
-                }
-                if !found.is_waiting() {
-                    self.notifications.waking.insert((table, *id));
-                }
-                if found.ordered.len() >= most {
-                    let count = found.ordered.len();
-                    found.lost += count as u64 + 1;
-                    self.waste.add(Piece::Changes(mem::take(&mut found.ordered)), count);
-                } else if found.lost > 0 {
-                    found.lost += 1;
-                } else {
-                    let (current, previous) = (current.clone(), previous.clone());
-                    found.ordered.push_back(BestChange { to, view, current, previous });
-                }
-            }
-        }
-    }
-
-    fn bests(&self, table: TableId, to: Prefix) -> Vec<(View, RouteSnapshot)> {
-        let Some(destination) = self.destination(table, to) else { return Vec::new() };
-        let snapshot = |view: View| {
-            let view_of = self.view_route(destination.best(view, &self.routes)?)?;
-            let (id, route) = (view_of.id, view_of.route.clone());
-            Some((view, RouteSnapshot { id, route, next_hops: view_of.next_hops.into() }))
-        };
-        let views = destination.views(&self.routes);
-        views.iter().filter_map(snapshot).collect()
+            found.pending.insert(to, ());
+        });
     }
 }
 

@@ -20,7 +20,8 @@ impl Rib {
         let (id, to, owner, views) = (route.table, route.to, route.owner, route.views);
         let before = self.before(id, to);
         let slot = self.routes.insert(route).ok_or_else(too_many)?;
-        self.tables.entry(id).or_default().insert(to, slot, &self.routes);
+        let user = self.entities.user(owner);
+        self.tables.entry(id).or_default().insert(to, slot, user, &self.routes);
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.insert(slot);
         }
@@ -88,7 +89,7 @@ impl Rib {
         let moved = self.elect(id, to);
         let held_in = self.begin_hold(id, to, (slot, views), now.moment);
         if let Some(table) = self.tables.get_mut(&id) {
-            table.remove(to, slot);
+            table.remove(to, slot, self.entities.user(owner));
         }
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.remove(&slot);

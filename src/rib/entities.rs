@@ -62,7 +62,7 @@ pub struct Registration {
 /// What a client asks for beyond being registered, and what binds it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Terms {
-    /// The object of its own that answers questions (`org.rtmd1.Callback`).
+    /// The path of its object that answers questions (`org.rtmd1.Callback`), at most 255 bytes.
     pub callback: Option<String>,
     /// How many methods it exports, 32 at most; they are numbered by the bits of a mask.
     pub methods: u32,
@@ -160,6 +160,11 @@ impl Entities {
         self.known(id).map(|entity| entity.key.table)
     }
 
+    /// The user that an entity counts for, also while it is leaving; none for the service's own.
+    pub(super) fn user(&self, id: EntityId) -> Option<u32> {
+        self.known(id).and_then(Entity::user)
+    }
+
     /// Whether there is anyone to ask about the entity's routes.
     pub(super) fn can_be_asked(&self, id: EntityId) -> bool {
         self.by_id.get(&id).is_some_and(|entity| entity.tenure == Tenure::Connection)
@@ -180,6 +185,10 @@ impl Entity {
         }
     }
 
+    fn user(&self) -> Option<u32> {
+        (self.tenure != Tenure::Service).then_some(self.caller.uid)
+    }
+
     /// How many routes it offers.
     pub fn routes(&self) -> usize {
         self.routes.len()
@@ -192,7 +201,8 @@ impl Rib {
     /// # Errors
     /// `AlreadyExists` for a key in use or a protocol that one has for itself, `InvalidParameter`
     /// for terms that cannot be, `FileNotFound` and `BadConfiguration` from the instance's
-    /// configuration, `InvalidData` for an unusable label, `NoSystemResources` beyond a limit.
+    /// configuration, `InvalidData` for an unusable label or callback, `NoSystemResources` beyond a
+    /// limit.
     pub fn register(
         &mut self,
         registration: Registration,
@@ -204,6 +214,14 @@ impl Rib {
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(ErrorKind::InvalidData
                 .because("a label has 64 characters at most, none of them a control character"));
+        }
+        // It is kept, and copied for each question.
+        const LONGEST_PATH: usize = 255;
+        let path = terms.callback.as_ref().map_or(0, String::len);
+        if path > LONGEST_PATH {
+            return Err(ErrorKind::InvalidData.because(format_args!(
+                "a callback's path of {path} bytes, it has {LONGEST_PATH} at most"
+            )));
         }
         if statics::is_reserved(key) {
             return Err(ErrorKind::AlreadyExists
@@ -218,7 +236,7 @@ impl Rib {
                 .because(format_args!("{key} is already registered, as entity {known}")));
         }
         self.check_terms(key, tenure, &terms)?;
-        self.check_room_for_entity(&caller)?;
+        self.check_room_for_entity(tenure, &caller)?;
         if terms.reserve_opaque {
             self.check_room_for_cells(key.table)?;
         }
@@ -340,36 +358,41 @@ impl Rib {
         Ok(self.entities.values().filter(move |entity| entity.key.table == table))
     }
 
-    /// The caller's registrations in a table: what "own" refers to.
-    ///
-    /// # Errors
-    /// `InvalidParameter` when it has none.
-    pub fn own_entities(&self, table: TableId, caller: &Caller) -> Result<Vec<EntityId>> {
-        let own: Vec<EntityId> = self.own(table, caller).map(|entity| entity.id).collect();
-        if own.is_empty() {
-            return Err(no_own_registration(table));
-        }
-        Ok(own)
-    }
-
-    /// The protocol of the caller's registrations in a table (`RTM_THIS_PROTOCOL`).
+    /// The caller's registrations in a table: what "own" refers to. Those of the connection come
+    /// first; only where it has none, the shared ones of its user do.
     ///
     /// # Errors
     /// `InvalidParameter` when it has none there, or some of different protocols.
-    pub fn own_protocol(&self, table: TableId, caller: &Caller) -> Result<Protocol> {
-        let mut protocols = self.own(table, caller).map(|entity| entity.key.protocol);
-        let protocol = protocols.next().ok_or_else(|| no_own_registration(table))?;
-        if protocols.any(|other| other != protocol) {
-            return Err(ErrorKind::InvalidParameter.because(format_args!(
-                "your registrations in table {table} are of several protocols: name one"
-            )));
-        }
-        Ok(protocol)
+    pub fn own_entities(&self, table: TableId, caller: &Caller) -> Result<Vec<EntityId>> {
+        Ok(self.own(table, caller)?.0)
     }
 
-    fn own(&self, table: TableId, caller: &Caller) -> impl Iterator<Item = &Entity> {
-        let in_table = self.entities.values().filter(move |entity| entity.key.table == table);
-        in_table.filter(|entity| entity.is_held_by(caller))
+    /// The protocol of these registrations (`RTM_THIS_PROTOCOL`).
+    ///
+    /// # Errors
+    /// As [`Rib::own_entities`].
+    pub fn own_protocol(&self, table: TableId, caller: &Caller) -> Result<Protocol> {
+        Ok(self.own(table, caller)?.1)
+    }
+
+    fn own(&self, table: TableId, caller: &Caller) -> Result<(Vec<EntityId>, Protocol)> {
+        let of = |tenure: Tenure| {
+            let held = self.entities.values().filter(|entity| entity.is_held_by(caller));
+            held.filter(move |entity| entity.key.table == table && entity.tenure == tenure)
+        };
+        let connections = of(Tenure::Connection).next();
+        let Some(first) = connections.or_else(|| of(Tenure::User).next()) else {
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("you have no registration in table {table} to refer to")));
+        };
+        let protocol = first.key.protocol;
+        if of(first.tenure).any(|other| other.key.protocol != protocol) {
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "your registrations in table {table} are of several protocols: it is not clear \
+                 which is meant"
+            )));
+        }
+        Ok((of(first.tenure).map(|entity| entity.id).collect(), protocol))
     }
 
     /// Whether the caller may speak for an entity.
@@ -415,27 +438,36 @@ impl Rib {
         Ok(())
     }
 
-    fn check_room_for_entity(&self, caller: &Caller) -> Result<()> {
+    fn check_room_for_entity(&self, tenure: Tenure, caller: &Caller) -> Result<()> {
+        let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::NoSystemResources.because(why));
         let limits = self.policy.limits;
         if self.entities.by_id.len() + self.entities.leaving.len() >= limits.entities as usize {
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{} entities are registered, the most", limits.entities)));
+            return refuse(format_args!("{} entities are registered, the most", limits.entities));
         }
-        // A user's shared registrations outlive connections, so the user is what they count for.
-        let held = self.entities.values().filter(|entity| entity.is_held_by(caller)).count();
+        let Caller { bus_name, uid } = caller;
+        let all = self.entities.values().chain(self.entities.leaving.values());
+        let of_user = all.filter(|entity| entity.user() == Some(*uid)).count();
+        if of_user >= limits.entities_per_user as usize {
+            return refuse(format_args!(
+                "user {uid} holds {of_user} registrations, the most for one user"
+            ));
+        }
+        // Shared ones outlive connections: were they to count for each of these, a script that
+        // forgets its own could keep every daemon of the user out.
+        let alike = self.entities.values().filter(|entity| entity.tenure == tenure);
+        let held = alike.filter(|entity| entity.is_held_by(caller)).count();
         if held >= limits.entities_per_client as usize {
-            return Err(ErrorKind::NoSystemResources.because(format_args!(
-                "{} holds {held} registrations, the most for one client",
-                caller.bus_name
-            )));
+            return match tenure {
+                Tenure::User => refuse(format_args!(
+                    "user {uid} holds {held} shared registrations, the most for one user"
+                )),
+                Tenure::Connection | Tenure::Service => refuse(format_args!(
+                    "{bus_name} holds {held} registrations, the most for one client"
+                )),
+            };
         }
         Ok(())
     }
-}
-
-fn no_own_registration(table: TableId) -> Error {
-    ErrorKind::InvalidParameter
-        .because(format_args!("you have no registration in table {table} to refer to"))
 }
 
 fn not_registered(id: EntityId) -> Error {

@@ -47,6 +47,14 @@ impl Selection {
 }
 
 impl Rib {
+    /// Checks criteria, which are compared with many routes.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for more next hops than a route can have, or one that is listed twice.
+    pub fn check_match(&self, wanted: &Match) -> Result<()> {
+        self.check_listed(wanted.next_hops.as_deref().unwrap_or_default().iter())
+    }
+
     /// Looks at up to `count` more routes and withdraws those selected (RTMv2 row V1-11). Whoever
     /// follows changes in order is told, the owner too.
     pub fn delete_selected(&mut self, work: &mut Selection, count: usize, now: Now) -> Progress {

@@ -20,6 +20,8 @@ pub enum Invocation {
 pub struct Target {
     /// The connection of the client.
     pub bus_name: String,
+    /// The connection's user.
+    pub user: u32,
     /// Its object that is called; none for who exports nothing.
     pub callback: Option<String>,
     /// What it exports.
@@ -80,6 +82,7 @@ impl Rib {
         }
         Ok(Invocation::Ready(Target {
             bus_name: entity.caller.bus_name.clone(),
+            user: entity.caller.uid,
             callback: entity.terms.callback.clone(),
             exported: self.methods(target)?,
         }))

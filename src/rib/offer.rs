@@ -1,5 +1,7 @@
 //! What an entity offers, and what can be wrong with it by itself.
 
+use std::fmt;
+
 use super::{Rib, arena::Slot};
 use crate::model::{
     ChangeFlags, EntityId, ErrorKind, ListId, Metric, NextHopId, NextHopKey, Preference, Prefix,
@@ -70,15 +72,6 @@ pub enum OfferedNextHops<'a> {
     Inline(&'a [InlineNextHop]),
 }
 
-impl OfferedNextHops<'_> {
-    fn len(self) -> usize {
-        match self {
-            Self::Ids(ids) => ids.len(),
-            Self::Inline(inline) => inline.len(),
-        }
-    }
-}
-
 impl Rib {
     /// Everything about the offer that can be wrong by itself; returns its views, "all" spelled out.
     pub(super) fn check_offer(
@@ -88,7 +81,7 @@ impl Rib {
         offer: &Offer<'_>,
         how: ChangeFlags,
     ) -> Result<ViewSet> {
-        let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
+        let refuse = |why: fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
         if !matches!(how, ChangeFlags(0) | ChangeFlags::FIRST | ChangeFlags::NEW) {
             return refuse(format_args!("change flags {:#x} are not 0, FIRST or NEW", how.0));
         }
@@ -103,32 +96,37 @@ impl Rib {
         }
         self.check_private(offer.private)?;
         let views = offer.views.within(self.policy.views(table)?)?;
-        let most = self.policy.limits.next_hops_per_route as usize;
-        if offer.next_hops.len() > most {
-            let count = offer.next_hops.len();
-            return refuse(format_args!("{count} next hops, a route has {most} at most"));
-        }
         if let Some(neighbour) = offer.neighbour {
             self.check_next_hop_use(owner, neighbour)?;
         }
         match offer.next_hops {
             OfferedNextHops::Ids(ids) => {
-                for (place, id) in ids.iter().enumerate() {
-                    self.check_next_hop_use(owner, *id)?;
-                    if ids.iter().take(place).any(|other| other == id) {
-                        return refuse(format_args!("next hop {id} is listed twice"));
-                    }
-                }
+                self.check_listed(ids.iter())?;
+                ids.iter().try_for_each(|id| self.check_next_hop_use(owner, *id))?;
             }
-            OfferedNextHops::Inline(inline) => {
-                for (place, (key, _)) in inline.iter().enumerate() {
-                    if inline.iter().take(place).any(|(other, _)| other == key) {
-                        return refuse(format_args!("next hop {key} is listed twice"));
-                    }
-                }
-            }
+            OfferedNextHops::Inline(all) => self.check_listed(all.iter().map(|(key, _)| key))?,
         }
         Ok(views)
+    }
+
+    /// Refuses more next hops than a route has, and one that is listed twice (RTMv2 gap 27).
+    pub(super) fn check_listed<T: fmt::Display + PartialEq>(
+        &self,
+        all: impl ExactSizeIterator<Item = T> + Clone,
+    ) -> Result<()> {
+        let most = self.policy.limits.next_hops_per_route as usize;
+        if all.len() > most {
+            let count = all.len();
+            return Err(ErrorKind::InvalidParameter
+                .because(format_args!("{count} next hops, a route has {most} at most")));
+        }
+        for (place, one) in all.clone().enumerate() {
+            if all.clone().take(place).any(|other| other == one) {
+                return Err(ErrorKind::InvalidParameter
+                    .because(format_args!("next hop {one} is listed twice")));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses more private data than is kept for a route or a next hop.
@@ -142,12 +140,25 @@ impl Rib {
         Ok(())
     }
 
-    pub(super) fn check_room_for_route(&self, id: TableId, to: Prefix) -> Result<()> {
+    pub(super) fn check_room_for_route(
+        &self,
+        owner: EntityId,
+        id: TableId,
+        to: Prefix,
+    ) -> Result<()> {
         let Some(table) = self.tables.get(&id) else { return Ok(()) };
         let limits = self.policy.limits;
         if table.routes + table.held >= limits.routes as usize {
             return Err(ErrorKind::NotEnoughMemory
                 .because(format_args!("table {id} has {} routes, the most", limits.routes)));
+        }
+        if let Some(user) = self.entities.user(owner) {
+            let count = table.users.count(user);
+            if count >= limits.routes_per_user as usize {
+                return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                    "{count} routes in table {id} count for user {user}, the most for one user"
+                )));
+            }
         }
         let candidates = table.destinations.get(&to).map_or(0, |d| d.routes().len());
         if candidates >= limits.routes_per_destination as usize {

@@ -98,12 +98,19 @@ pub struct Levels {
 pub struct Limits {
     /// Registrations in all tables together (`NoSystemResources`).
     pub entities: u32,
-    /// Registrations of one bus connection (`NoSystemResources`).
+    /// Registrations of one bus connection, and shared ones of one user (`NoSystemResources`).
     pub entities_per_client: u32,
+    /// Registrations of one user, shared or not (`NoSystemResources`).
+    pub entities_per_user: u32,
     /// Routes in one table (`NotEnoughMemory`).
     pub routes: u32,
+    /// Routes in one table that count for one user (`NotEnoughMemory`): those of its entities, and
+    /// those that are held because it asked for it.
+    pub routes_per_user: u32,
     /// Routes to one destination (`NotEnoughMemory`).
     pub routes_per_destination: u32,
+    /// Static routes in one table (`NotEnoughMemory`); one counts once for each of its next hops.
+    pub static_routes: u32,
     /// Next hops of one entity (`NotEnoughMemory`), deleted ones that routes still have included.
     pub next_hops: u32,
     /// Different lists of next hops that one entity's routes have (`NotEnoughMemory`).
@@ -117,14 +124,29 @@ pub struct Limits {
     /// Items of one page of an enumeration, and destinations a page looks at for each item.
     #[serde(rename = "max-handles")]
     pub handles: u32,
+    /// Milliseconds that a destination can be held (`InvalidParameter`); 0xFFFFFFFF for ever.
+    pub hold_time: u32,
     /// Milliseconds that the owner of an expired route has to answer.
     pub expiry_answer: u32,
     /// Registrations for change notification (`NoSystemResources`).
     pub notifications: u32,
     /// Registrations for change notification of one bus connection (`NoSystemResources`).
     pub notifications_per_client: u32,
+    /// Registrations for change notification of all bus connections of one user (`NoSystemResources`).
+    pub notifications_per_user: u32,
+    /// Destinations that one bus connection has marked, in all its registrations for change
+    /// notification (`NotEnoughMemory`).
+    pub marks_per_client: u32,
+    /// Destinations that all bus connections of one user have marked (`NotEnoughMemory`).
+    pub marks_per_user: u32,
+    /// Destinations that wait for one registration; beyond that they are lost, and it is told.
+    pub pending_destinations: u32,
+    /// Destinations that wait for all registrations of one user; beyond that the fullest loses its.
+    pub pending_destinations_per_user: u32,
     /// Changes that an ordered registration keeps; beyond that they are lost, and it is told.
     pub queued_changes: u32,
+    /// Changes that all ordered registrations of one user keep; beyond that the fullest loses its.
+    pub queued_changes_per_user: u32,
     /// Bytes of a cell that an entity has in a destination (`InvalidParameter`).
     pub opaque_bytes: u32,
     /// Entities of a table that can reserve cells (`NoSystemResources`).
@@ -137,10 +159,14 @@ pub struct Limits {
     pub route_lists: u32,
     /// Route lists of one bus connection (`NoSystemResources`).
     pub route_lists_per_client: u32,
+    /// Route lists of all bus connections of one user (`NoSystemResources`).
+    pub route_lists_per_user: u32,
     /// Enumerations that are open (`NoSystemResources`).
     pub enumerations: u32,
     /// Enumerations that one bus connection has open (`NoSystemResources`).
     pub enumerations_per_client: u32,
+    /// Enumerations that all bus connections of one user have open (`NoSystemResources`).
+    pub enumerations_per_user: u32,
     /// Invocations of methods by one bus connection that are under way (`NoSystemResources`).
     pub invocations_per_client: u32,
     /// Invocations of one entity's methods that are under way (`NoSystemResources`).
@@ -230,25 +256,38 @@ impl Default for Limits {
         Self {
             entities: 4096,
             entities_per_client: 256,
+            entities_per_user: 1024,
             routes: 8_000_000,
+            routes_per_user: 4_000_000,
             routes_per_destination: 1024,
+            static_routes: 8192,
             next_hops: 65_536,
             next_hop_lists: 65_536,
             looked_up_addresses: 16_384,
             next_hops_per_route: 64,
             handles: 1000,
+            hold_time: 3_600_000,
             expiry_answer: 5000,
             notifications: 1024,
             notifications_per_client: 16,
+            notifications_per_user: 256,
+            marks_per_client: 262_144,
+            marks_per_user: 1_048_576,
+            // The internet's table, and that again when it comes back in other pieces.
+            pending_destinations: 2_000_000,
+            pending_destinations_per_user: 8_000_000,
             queued_changes: 65_536,
+            queued_changes_per_user: 262_144,
             opaque_bytes: 256,
             opaque_entities: 16,
             opaque_memory: 64 << 20,
             private_bytes: 256,
             route_lists: 512,
             route_lists_per_client: 64,
+            route_lists_per_user: 256,
             enumerations: 1024,
             enumerations_per_client: 16,
+            enumerations_per_user: 256,
             invocations_per_client: 16,
             invocations_per_entity: 32,
             invocation_bytes: 65_536,

@@ -52,7 +52,7 @@ impl Rib {
     ) -> Result<(RouteId, ChangeFlags)> {
         let EntityKey { table, protocol, .. } = self.entities.active(owner)?.key;
         if known.is_none() {
-            self.check_room_for_route(table, offer.to)?;
+            self.check_room_for_route(owner, table, offer.to)?;
         }
         let next_hops = self.refer_offered_set(owner, table, offer.next_hops)?;
         if let Some(neighbour) = offer.neighbour {

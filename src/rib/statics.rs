@@ -159,7 +159,8 @@ impl Rib {
     /// Puts a static route in, in the place of one with the same key (RTMv2 rows ADM-02 and ADM-03).
     ///
     /// # Errors
-    /// As [`Rib::add_route`]; `InvalidParameter` for a protocol that no static route can have.
+    /// As [`Rib::add_route`]; `InvalidParameter` for a protocol that no static route can have,
+    /// `NotEnoughMemory` beyond the limit on static routes.
     pub fn add_static_route(
         &mut self,
         table: TableId,
@@ -174,6 +175,7 @@ impl Rib {
                 key.protocol
             )));
         }
+        self.check_room_for_static(table, &route)?;
         let (owner, is_new) = self.static_entity(table, key.protocol, now)?;
         let new_entity = is_new.then_some(owner);
         match self.offer_static(table, &route, now) {
@@ -341,6 +343,24 @@ impl Rib {
     /// The number of an interface; 0 when there is none of that name.
     pub fn interface_index(&self, name: &str) -> InterfaceIndex {
         self.links.index(name).unwrap_or_default()
+    }
+
+    /// They are told all at once, so what is limited is how long that gets: a route counts once for
+    /// each of its next hops.
+    fn check_room_for_static(&self, table: TableId, route: &StaticRoute) -> Result<()> {
+        let count = |route: &StaticRoute| route.via.len().max(1);
+        let all = self.statics.0.iter().filter(|((home, _), _)| *home == table);
+        let others = all.filter(|((_, key), _)| *key != route.key);
+        let others: usize = others.map(|(_, known)| count(&known.route)).sum();
+        let most = self.policy.limits.static_routes as usize;
+        if others + count(route) > most {
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "the other static routes of table {table} have {others} next hops, and {} more \
+                 would exceed {most}",
+                count(route)
+            )));
+        }
+        Ok(())
     }
 
     fn take_static(&mut self, table: TableId, key: StaticKey, now: Now) -> Option<StaticRoute> {

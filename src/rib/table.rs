@@ -3,6 +3,8 @@
 //! Look-ups by prefix see only destinations that have a route in a requested view; with no view
 //! asked for they see all, but tell nothing about any view (RTMv2 gap 3 and row VIEW-02).
 
+use std::collections::BTreeMap;
+
 use super::{
     Rib,
     arena::{Arena, Slot},
@@ -23,8 +25,14 @@ pub(super) struct Table {
     pub(super) routes: usize,
     /// Routes in hold-down, which are none of those.
     pub(super) held: usize,
+    pub(super) users: Users,
     existing: usize,
 }
+
+/// How many routes of a table count for each user: those of its entities, and those that are held
+/// because it asked for it. The service's own count for none.
+#[derive(Debug, Default)]
+pub(super) struct Users(BTreeMap<u32, usize>);
 
 /// What is known of a destination.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -115,20 +123,48 @@ impl DestinationFlags {
     }
 }
 
+impl Users {
+    pub(super) fn count(&self, user: u32) -> usize {
+        self.0.get(&user).copied().unwrap_or_default()
+    }
+
+    pub(super) fn charge(&mut self, user: Option<u32>) {
+        if let Some(user) = user {
+            *self.0.entry(user).or_default() += 1;
+        }
+    }
+
+    pub(super) fn discharge(&mut self, user: Option<u32>) {
+        let Some(user) = user else { return };
+        match self.count(user).saturating_sub(1) {
+            0 => self.0.remove(&user),
+            left => self.0.insert(user, left),
+        };
+    }
+}
+
 impl Table {
-    /// Puts a new route to its destination, which then exists.
-    pub(super) fn insert(&mut self, to: Prefix, slot: Slot, routes: &Arena<Route>) {
+    /// Puts a new route, which counts for a user, to its destination, which then exists.
+    pub(super) fn insert(
+        &mut self,
+        to: Prefix,
+        slot: Slot,
+        user: Option<u32>,
+        routes: &Arena<Route>,
+    ) {
         let destination = self.destinations.entry(to).or_default();
         self.existing += usize::from(!destination.exists());
         destination.place(slot, routes);
         self.routes += 1;
+        self.users.charge(user);
     }
 
     /// Takes a removed route off its destination.
-    pub(super) fn remove(&mut self, to: Prefix, slot: Slot) {
+    pub(super) fn remove(&mut self, to: Prefix, slot: Slot, user: Option<u32>) {
         let Some(destination) = self.destinations.get_mut(&to) else { return };
         destination.remove(slot);
         self.routes = self.routes.saturating_sub(1);
+        self.users.discharge(user);
     }
 
     /// Counts a destination out that has lost its last route or hold; says whether it has.

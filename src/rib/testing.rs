@@ -21,6 +21,8 @@ use crate::model::{
 
 pub(super) struct TestRib {
     pub(super) rib: Rib,
+    /// Whose connections the next ones are.
+    pub(super) uid: u32,
     entities: BTreeMap<String, EntityId>,
     clock: u64,
     /// What the kernel was told of destinations, and of groups.
@@ -45,6 +47,7 @@ impl TestRib {
         let _ = rib.poll_link_news();
         Self {
             rib,
+            uid: 1000,
             entities: BTreeMap::new(),
             clock: 0,
             fib: BTreeMap::new(),
@@ -75,7 +78,7 @@ impl TestRib {
         let protocol = Protocol::parse(label).unwrap_or(Protocol(1));
         let key = EntityKey { table: table(family), protocol, protocol_instance: 0 };
         let registration = Registration { key, label: label.to_owned(), tenure, terms };
-        let caller = Caller { bus_name: format!(":{label}"), uid: 1000 };
+        let caller = Caller { bus_name: format!(":{label}"), uid: self.uid };
         let id = self.rib.register(registration, caller, Now::at(0))?.id;
         self.entities.insert(label.to_owned(), id);
         Ok(id)
@@ -106,7 +109,7 @@ impl TestRib {
     pub(super) fn follow(&mut self, label: &str, views: u32, flags: u32) -> NotificationId {
         let flags = NotifyFlags::new(flags).unwrap();
         let (table, views) = (table(Family::Ipv4), ViewSet(views));
-        let owner = Caller { bus_name: format!(":{label}"), uid: 1000 };
+        let owner = Caller { bus_name: format!(":{label}"), uid: self.uid };
         let subscription = Subscription { table, views, flags, context: 7 };
         self.rib.register_for_changes(subscription, owner).unwrap()
     }

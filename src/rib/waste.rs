@@ -1,6 +1,9 @@
 //! What ended and may be large: it is set aside in one step, and freed where nobody waits for it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    mem,
+};
 
 use super::{Rib, arena::Slot, changes::BestChange};
 use crate::model::PrefixMap;
@@ -34,11 +37,18 @@ impl Waste {
             self.pieces.push(piece);
         }
     }
+
+    fn append(&mut self, mut other: Self) {
+        self.items += other.items;
+        self.pieces.append(&mut other.pieces);
+    }
 }
 
 impl Rib {
     /// What ended since the last time, to be dropped.
     pub fn poll_waste(&mut self) -> Waste {
-        std::mem::take(&mut self.waste)
+        let mut waste = mem::take(&mut self.waste);
+        waste.append(mem::take(&mut self.notifications.waste));
+        waste
     }
 }

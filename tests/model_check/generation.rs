@@ -26,6 +26,11 @@ fn ttl() -> impl Strategy<Value = u8> + Clone {
     prop_oneof![1 => Just(0u8), 1 => 1..8u8]
 }
 
+/// Mostly within the limit; 0 stands for ever.
+fn hold_time() -> impl Strategy<Value = u8> + Clone {
+    prop_oneof![1 => Just(0u8), 12 => 1..8u8]
+}
+
 fn via() -> impl Strategy<Value = Via> {
     prop_oneof![
         1 => vec(any::<u8>(), 0..4).prop_map(Via::Ids),
@@ -162,7 +167,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
         4 => Just(C::Ask),
         3 => (n(), any::<bool>()).prop_map(|(question, keep)| C::Answer { question, keep }),
-        8 => (n(), prefix(), views(), ttl()).prop_map(|(entity, prefix, views, milliseconds)| {
+        8 => (n(), prefix(), views(), hold_time()).prop_map(|(entity, prefix, views, milliseconds)| {
             C::Hold { entity, prefix, views, milliseconds }
         }),
         3 => n().prop_map(|count| C::TakeEffects { count }),

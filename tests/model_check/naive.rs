@@ -56,6 +56,8 @@ pub(crate) struct NaiveRoute {
     pub(crate) generation: u64,
     pub(crate) expiry: Expiry,
     pub(crate) list: Option<ListId>,
+    /// The user it counts for: its owner's, or while it is held the one that asked for that.
+    pub(crate) user: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub(crate) struct NaiveHop {
 pub(crate) struct NaiveHold {
     pub(crate) marked: u32,
     pub(crate) milliseconds: u32,
+    /// Who asked for the longest time.
+    pub(crate) user: u32,
     pub(crate) until: Option<u64>,
 }
 
@@ -272,6 +276,10 @@ impl Naive {
             naive.touched.insert(place);
             let ended = route.views & !naive.views(place) & !naive.held_views(place);
             let is_held = naive.held_views(place) != 0;
+            let asked = naive.holds.get(&place).map(|hold| hold.user);
+            if asked.is_some_and(|user| !naive.has_room_for_route(place.0, user)) {
+                return;
+            }
             let Some(hold) = naive.holds.get_mut(&place) else { return };
             let begun = ended & hold.marked;
             if begun == 0 {
@@ -285,7 +293,7 @@ impl Naive {
                 (true, _, _) => None,
                 (false, _, end) => end,
             };
-            (route.expiry, route.list) = (Expiry::Never, None);
+            (route.expiry, route.list, route.user) = (Expiry::Never, None, hold.user);
             naive.held.push((route, begun));
         });
         moved.contains(&place)

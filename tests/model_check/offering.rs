@@ -194,6 +194,7 @@ impl Pair {
             generation: 0,
             expiry: end(self.naive.now, ttl).map_or(Expiry::Never, Expiry::At),
             list: offer.list.or_else(|| known.as_ref()?.list),
+            user: self.naive.entity(owner).unwrap().caller.uid,
         };
         let best = self.put(owner, known.as_ref(), template, &named);
         let new = ChangeFlags::default().with(ChangeFlags::NEW, known.is_none());
@@ -305,16 +306,19 @@ impl Pair {
         let table = self.table_of(entity);
         let (to, views) = (world::prefix(table.family, number), self.views(views));
         let milliseconds = milliseconds(ttl);
-        let refusals = self.naive.refuse_hold(entity, to, views.0);
+        let refusals = self.naive.refuse_hold(entity, to, (views.0, milliseconds));
         let span = Span::from_millis(milliseconds).unwrap();
         if accepted(self.rib.hold_destination(entity, to, views, span), &refusals).is_none() {
             return;
         }
-        let fresh = NaiveHold { marked: 0, milliseconds: 0, until: None };
+        let user = self.naive.entity(entity).unwrap().caller.uid;
+        let fresh = NaiveHold { marked: 0, milliseconds: 0, user, until: None };
         let hold = self.naive.holds.entry((table, to)).or_insert(fresh);
         // One time for all marks, the longest; a mark that is used up counts no more (G9).
         let others = if hold.marked == 0 { 0 } else { hold.milliseconds };
-        hold.milliseconds = others.max(milliseconds);
+        if milliseconds > others {
+            (hold.milliseconds, hold.user) = (milliseconds, user);
+        }
         hold.marked |= views.0 & 3;
     }
 

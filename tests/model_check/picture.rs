@@ -142,6 +142,23 @@ impl Follower {
         !self.pending.is_empty() || !self.ordered.is_empty() || self.lost > 0
     }
 
+    /// Too many are dropped; until that is told, no more are collected.
+    fn collect(&mut self, to: Prefix) {
+        if self.lost == 0 {
+            self.pending.insert(to);
+        }
+        if self.pending.len() > world::policy().limits.pending_destinations as usize {
+            self.lost = self.pending.len();
+            self.pending.clear();
+        }
+    }
+
+    /// Whether a change of the destination waits, or may have been dropped (CHG-20).
+    pub(crate) fn may_have_changed(&self, to: Prefix) -> bool {
+        let is_wanted = self.flags & ONLY_MARKED == 0 || self.marks.contains(&to);
+        self.pending.contains(&to) || self.lost > 0 && !self.is_ordered() && is_wanted
+    }
+
     fn push(&mut self, change: NaiveChange) {
         self.ordered.push(change);
         if self.ordered.len() > world::policy().limits.queued_changes as usize || self.lost > 0 {
@@ -169,7 +186,7 @@ impl Naive {
                 let new = after.0.get(&(*place, *view)).unwrap_or(&nothing);
                 if !follower.is_ordered() {
                     if old.changes(new) & follower.flags != 0 {
-                        follower.pending.insert(place.1);
+                        follower.collect(place.1);
                     }
                 } else if old.is_another_best(new)
                     && by.is_none_or(|by| *by != (follower.owner.bus_name.clone(), *place))

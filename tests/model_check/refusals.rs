@@ -5,6 +5,7 @@
 use rtmd::{
     model::{
         Caller, EntityId, EntityKey, ErrorKind, ListId, NextHopId, NextHopKey, Prefix, RouteId,
+        TableId,
     },
     rib::{Offer, OfferedNextHops, Tenure, Terms},
 };
@@ -43,6 +44,14 @@ impl Naive {
                 && (terms.exclusive || other.exclusive)
         });
         let of_table = self.entities.iter().filter(|e| e.key.table == key.table);
+        let all = self.entities.iter().chain(&self.leaving);
+        let of_user = all.filter(|entity| entity.caller.uid == caller.uid);
+        // Shared ones count for the user, the others for the connection.
+        let alike = self.entities.iter().filter(|entity| match (tenure, entity.shared) {
+            (Tenure::User, true) => entity.caller.uid == caller.uid,
+            (Tenure::Connection, false) => entity.caller.bus_name == caller.bus_name,
+            _ => false,
+        });
         when(&[
             (self.entities.iter().any(|known| known.key == key), AlreadyExists),
             (rival, AlreadyExists),
@@ -51,7 +60,8 @@ impl Naive {
                 self.entities.len() + self.leaving.len() >= limits.entities as usize,
                 NoSystemResources,
             ),
-            (self.own(caller).count() >= limits.entities_per_client as usize, NoSystemResources),
+            (alike.count() >= limits.entities_per_client as usize, NoSystemResources),
+            (of_user.count() >= limits.entities_per_user as usize, NoSystemResources),
             (
                 terms.reserve_opaque
                     && of_table.filter(|e| e.cells).count() >= limits.opaque_entities as usize,
@@ -124,6 +134,7 @@ impl Naive {
             (keys.iter().any(|key| !self.is_possible(*key)), InvalidParameter),
             (!self.has_room_for_next_hops(owner, &keys), NotEnoughMemory),
             (is_new && in_table + held >= limits.routes as usize, NotEnoughMemory),
+            (is_new && !self.has_room_for_route(table, entity.caller.uid), NotEnoughMemory),
             (is_new && candidates >= limits.routes_per_destination as usize, NotEnoughMemory),
         ]);
         for id in ids.iter().chain(&offer.neighbour) {
@@ -167,12 +178,30 @@ impl Naive {
         ])
     }
 
-    pub(crate) fn refuse_hold(&self, entity: EntityId, to: Prefix, views: u32) -> Refusals {
+    pub(crate) fn refuse_hold(
+        &self,
+        entity: EntityId,
+        to: Prefix,
+        (views, milliseconds): (u32, u32),
+    ) -> Refusals {
         let Some(entity) = self.entity(entity) else { return vec![InvalidHandle] };
         when(&[
             (views == 0, InvalidParameter),
+            (milliseconds > world::policy().limits.hold_time, InvalidParameter),
             (is_unsupported(views), NotSupported),
             (!self.exists((entity.key.table, to)), InvalidHandle),
+        ])
+    }
+
+    pub(crate) fn refuse_mark(&self, owner: &Caller) -> Refusals {
+        let limits = world::policy().limits;
+        let of_user = self.followers.iter().filter(|found| found.owner.uid == owner.uid);
+        let of_client = of_user.clone().filter(|found| found.owner.bus_name == owner.bus_name);
+        let of_client: usize = of_client.map(|found| found.marks.len()).sum();
+        let of_user: usize = of_user.map(|found| found.marks.len()).sum();
+        when(&[
+            (of_client >= limits.marks_per_client as usize, NotEnoughMemory),
+            (of_user >= limits.marks_per_user as usize, NotEnoughMemory),
         ])
     }
 
@@ -216,6 +245,13 @@ impl Naive {
 
     fn is_too_private(&self, private: &[u8]) -> bool {
         private.len() > world::policy().limits.private_bytes as usize
+    }
+
+    /// What is held counts for who asked for it.
+    pub(crate) fn has_room_for_route(&self, table: TableId, user: u32) -> bool {
+        let all = self.routes.iter().chain(self.held.iter().map(|(route, _)| route));
+        let of_user = all.filter(|route| route.place.0 == table && route.user == user).count();
+        of_user < world::policy().limits.routes_per_user as usize
     }
 
     fn is_possible(&self, key: NextHopKey) -> bool {

@@ -2,14 +2,14 @@
 
 use rtmd::{
     bus::wire::DestinationInfo,
-    client::{DestinationEnumerationProxy, RouteEnumerationProxy},
+    client::{DestinationEnumerationProxy, NextHopEnumerationProxy, RouteEnumerationProxy},
     model::Family,
 };
 
 use crate::support::{Client, NO_FIB, details, refusal, route};
 use crate::{
     ALL_VIEWS, ANY_VIEW, GATEWAY, Key, MCAST, OSPF, RIP, STATIC, UCAST, error, hop,
-    is_unknown_object, offer, register_beside, routes, serve, serve_with,
+    is_unknown_object, offer, register_as, register_beside, routes, serve, serve_with,
 };
 
 const START: u32 = 0;
@@ -455,5 +455,42 @@ async fn any_view_also_finds_what_only_holds_and_tells_of_no_view() {
     for views in [UCAST, UCAST | MCAST, ALL_VIEWS] {
         assert_eq!(prefixes(&client, (views, START, "")).await, ["10.0.0.0/8"], "{views:#x}");
         assert!(!ids(&client, (views, START, ""), 0, []).await.contains(&held), "{views:#x}");
+    }
+}
+
+/// BEST-12, ENUM-04, ENUM-11, ENUM-16
+#[tokio::test]
+async fn own_is_the_connections_and_its_users_shared_only_where_it_has_none() {
+    const THIS_PROTOCOL: u32 = u32::MAX;
+    let (bus, _service) = serve();
+    let script = register_as(&bus.connect().await, RIP, 0, [("shared", true.into())]).await;
+    let daemon = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let (of_script, _) = offer(&script, "10.0.0.0/8", []).await;
+    let (of_daemon, _) = offer(&daemon, "11.0.0.0/8", []).await;
+    let next_hops = async |by: &Client| {
+        let path = by.table.create_next_hop_enumeration(START, "").await?;
+        let cursor = NextHopEnumerationProxy::builder(&by.connection).path(path).build().await?;
+        let (page, _) = cursor.next(10).await?;
+        Ok::<_, zbus::Error>(page.iter().map(|hop| hop.owner).collect::<Vec<_>>())
+    };
+    let this_protocol = async |by: &Client, to| {
+        let found = by.table.get_exact_match_destination(to, THIS_PROTOCOL, UCAST).await?;
+        Ok::<_, zbus::Error>(found.per_view[0].best)
+    };
+    for (by, id, to) in [(&daemon, of_daemon, "11.0.0.0/8"), (&script, of_script, "10.0.0.0/8")] {
+        assert_eq!(ids(by, (UCAST, OWN_ROUTES, ""), 0, []).await, [id]);
+        assert_eq!(prefixes(by, (UCAST, OWN_DESTINATIONS, "")).await, [to]);
+        assert_eq!(next_hops(by).await.unwrap(), [by.id]);
+        assert_eq!(this_protocol(by, to).await.unwrap(), id);
+    }
+    let _second = Client::register_on(&daemon.connection, Family::Ipv4, STATIC).await;
+    let none = details([]);
+    for name in [
+        error(daemon.table.create_route_enumeration(UCAST, OWN_ROUTES, "", 0, &none).await),
+        error(daemon.table.create_destination_enumeration(UCAST, OWN_DESTINATIONS, "", 0).await),
+        error(next_hops(&daemon).await),
+        error(this_protocol(&daemon, "11.0.0.0/8").await),
+    ] {
+        assert_eq!(name, "InvalidParameter", "of two protocols, which is meant?");
     }
 }

@@ -24,6 +24,10 @@ const TO: &str = "10.0.0.0/8";
 const FOREVER: u32 = u32::MAX;
 const SHORT: u32 = 30;
 
+// Users that every system has.
+const DAEMON: u32 = 1;
+const NOBODY: u32 = 65534;
+
 /// What an owner answers.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
@@ -106,18 +110,22 @@ impl Callback {
 
 /// A client that is asked about its expired routes, and what it was asked.
 async fn owner(bus: &PrivateBus, answer: Answer) -> (Client, Asked) {
-    let (connection, asked) = (bus.connect().await, Asked::default());
+    owner_on(bus.connect().await, 0, answer).await
+}
+
+async fn owner_on(connection: Connection, instance: u32, answer: Answer) -> (Client, Asked) {
+    let asked = Asked::default();
     let entity = Arc::new(Mutex::new(None));
     let callback = Callback { answer, asked: Arc::clone(&asked), entity: Arc::clone(&entity) };
     assert!(connection.object_server().at("/here", callback).await.unwrap().is_none());
-    let client = register_called_at(&connection, "/here").await;
+    let client = register_called_at(&connection, instance, "/here").await;
     *entity.lock().unwrap() = Some(client.entity.clone());
     (client, asked)
 }
 
-async fn register_called_at(connection: &Connection, path: &'static str) -> Client {
+async fn register_called_at(connection: &Connection, instance: u32, path: &'static str) -> Client {
     let callback = ObjectPath::try_from(path).unwrap();
-    register_as(connection, STATIC, 0, [("callback", callback.into())]).await
+    register_as(connection, STATIC, instance, [("callback", callback.into())]).await
 }
 
 async fn is_gone(by: &Client, id: u64) -> bool {
@@ -247,6 +255,46 @@ async fn who_does_not_answer_loses_the_route() {
         eventually("the route goes", async || is_gone(&owner, id).await).await;
         assert_eq!(asked.lock().unwrap().len(), 1, "{answer:?}");
     }
+}
+
+/// TTL-04
+#[tokio::test]
+async fn whose_owner_answers_is_asked_about_however_silent_others_are() {
+    let (bus, _service) = serve_with(&format!("{NO_FIB}[limits]\nexpiry-answer = 500\n"));
+    let (keeper, heard) = owner(&bus, Answer::Keep).await;
+    let mut silent = Vec::new();
+    for (user, uid) in [(1, DAEMON), (2, NOBODY)] {
+        let Some(connection) = bus.connect_as(uid).await else { return };
+        let (first, asked) = owner_on(connection, 10 * user, Answer::Hangs).await;
+        // An entity is asked about eight routes at a time.
+        for instance in 1..5 {
+            let connection = &first.connection;
+            silent.push(register_called_at(connection, 10 * user + instance, "/here").await);
+        }
+        for client in &silent[silent.len() - 4..] {
+            for n in 0..8 {
+                let to = format!("172.{n}.0.0/16");
+                offer(client, &to, [("ttl", SHORT.into())]).await;
+            }
+        }
+        let mut before = 0;
+        eventually("the silent user has all it gets", async || {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = asked.lock().unwrap().len();
+            std::mem::replace(&mut before, now) == now && now > 0
+        })
+        .await;
+        silent.push(first);
+    }
+    let (id, _) = offer(&keeper, TO, [("ttl", SHORT.into())]).await;
+    eventually("it expires", async || {
+        let info = keeper.table.get_route_info(id).await.unwrap();
+        !info.more.contains_key("expires-in")
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(heard.lock().unwrap().len(), 1);
+    assert!(!is_gone(&keeper, id).await);
 }
 
 /// TTL-09

@@ -1,10 +1,15 @@
 //! Route lists (6.14).
 
-use rtmd::{client::RouteListProxy, model::Family};
-use zbus::OwnedObjectPath;
+use rtmd::{
+    client::{EntityProxy, RouteListProxy},
+    model::Family,
+};
+use zbus::{OwnedObjectPath, wire::ObjectPath};
 
-use crate::support::{Client, NO_FIB, details, route};
-use crate::{GATEWAY, OSPF, STATIC, error, is_unknown_object, offer, refused, serve, serve_with};
+use crate::support::{Client, NO_FIB, details, refusal, route};
+use crate::{
+    GATEWAY, OSPF, STATIC, error, is_unknown_object, offer, refused, register_as, serve, serve_with,
+};
 
 type List = RouteListProxy<'static>;
 
@@ -185,6 +190,36 @@ async fn nobody_sees_or_uses_anothers_list() {
     let shown = other.table.get_route_info(ids[0]).await.unwrap();
     assert!(!shown.more.contains_key("list"));
     assert_eq!(content(&own).await, ids);
+}
+
+/// LIST-10
+#[tokio::test]
+async fn a_list_is_the_connections_that_made_it_though_the_entity_is_shared() {
+    let (bus, _service) = serve();
+    let client = register_as(&bus.connect().await, STATIC, 0, [("shared", true.into())]).await;
+    let own = list(&client).await;
+    let other = bus.connect().await;
+    let same = EntityProxy::builder(&other).path(client.entity.inner().path().to_owned());
+    let same = same.build().await.unwrap();
+    let (id, _) = offer(&client, "11.0.0.0/8", []).await;
+    let elsewhere = path(&own).replace(&format!("/entity/{}/", client.id), "/entity/999/");
+    let long = format!("/{}", "x".repeat(1 << 20));
+    for (by, list) in [(&same, path(&own).as_str()), (&client.entity, &elsewhere), (&same, &long)] {
+        let list = || ObjectPath::try_from(list.to_owned()).unwrap().into();
+        let into_it = route(GATEWAY, [("list", list())]);
+        for (name, text) in [
+            refusal(by.add_route("10.0.0.0/8", &into_it, 0).await),
+            refusal(by.add_prefixes(&["10.0.0.0/8"], &into_it, 0).await),
+            refusal(by.update_route(id, &details([("list", list())])).await),
+        ] {
+            assert_eq!(name, "InvalidHandle");
+            assert!(text.ends_with("\" is no route list of yours"), "{text}");
+            assert!(text.len() < 200, "{} bytes", text.len());
+        }
+    }
+    assert_eq!(same.routes().await.unwrap(), 1, "a refused list refuses the route");
+    same.add_route("10.0.0.0/8", &route(GATEWAY, []), 0).await.unwrap();
+    assert_eq!(content(&own).await, [0; 0]);
 }
 
 /// DEL-08, LIST-11

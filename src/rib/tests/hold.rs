@@ -48,6 +48,28 @@ fn a_hold_needs_a_time_a_view_and_a_destination() {
 }
 
 #[test]
+fn a_hold_lasts_no_longer_than_the_limit_and_for_ever_only_without_one() {
+    let mut test = TestRib::with_entities(["rip"]);
+    let tried = |test: &mut TestRib, most| {
+        let mut policy = test.rib.policy().clone();
+        policy.limits.hold_time = most;
+        test.rib.reconfigure(policy).unwrap();
+        [most - 1, most, most.saturating_add(1), u32::MAX].map(|time| {
+            let (id, _) = test.add("rip: 10.0.0.0/8 via 192.0.2.1").unwrap();
+            let refusal = test.hold("rip", NET, 1, time).err().map(|refusal| refusal.message);
+            test.delete("rip", id).unwrap();
+            test.pass(u64::from(most));
+            (refusal, test.held(NET).len())
+        })
+    };
+    let refused =
+        |time| Some(format!("a hold that lasts {time}, it may be 10 milliseconds at most"));
+    let (long, infinite) = (refused("11 milliseconds"), refused("for ever"));
+    assert_eq!(tried(&mut test, 10), [(None, 0), (None, 0), (long, 0), (infinite, 0)]);
+    assert_eq!(tried(&mut test, u32::MAX)[..2], [(None, 0), (None, 1)], "for ever");
+}
+
+#[test]
 fn all_views_are_held_for_the_longest_time_asked_for() {
     let mut test = TestRib::with_entities(["rip"]);
     let (id, _) = test.add("rip: 10.0.0.0/8 via 192.0.2.1 views 3").unwrap();

@@ -1,9 +1,12 @@
+use std::num::NonZeroU64;
+
 use super::super::{
     Match,
     testing::{TestRib, table},
 };
 use crate::model::{
-    ErrorKind, Family, InterfaceIndex, Metric, Preference, Prefix, Protocol, RouteId, ViewSet,
+    ErrorKind, Family, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Protocol, RouteId,
+    ViewSet,
 };
 
 const TO: &str = "10.0.0.0/8";
@@ -75,4 +78,21 @@ fn each_criterion_filters_alone_and_all_of_them_together() {
     assert_eq!(found(&test, &one_off, 0), None);
     let of_bgp = Match { protocol: Some(Protocol::BGP), ..none };
     assert_eq!(found(&test, &of_bgp, 0), None);
+}
+
+#[test]
+fn criteria_name_no_more_next_hops_than_a_route_has_and_each_once() {
+    let mut test = TestRib::with_entities(["static"]);
+    let refused = |test: &TestRib, ids: &[u64]| {
+        let ids = ids.iter().map(|id| NextHopId(NonZeroU64::new(*id).unwrap())).collect();
+        let wanted = Match { next_hops: Some(ids), ..Match::default() };
+        test.rib.check_match(&wanted).map_err(|refusal| refusal.message).err()
+    };
+    let mut policy = test.rib.policy().clone();
+    policy.limits.next_hops_per_route = 2;
+    test.rib.reconfigure(policy).unwrap();
+    assert_eq!(refused(&test, &[]), None);
+    assert_eq!(refused(&test, &[7, 8]), None);
+    assert_eq!(refused(&test, &[7, 7]).unwrap(), "next hop 7 is listed twice");
+    assert_eq!(refused(&test, &[7, 8, 9]).unwrap(), "3 next hops, a route has 2 at most");
 }

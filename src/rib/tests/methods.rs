@@ -22,7 +22,7 @@ fn exporting(rib: &mut Rib, methods: u32, family: Family) -> EntityId {
 
 fn selected(exported: u32, mask: u32) -> Vec<(u32, bool)> {
     let exported = MethodSet::first(exported);
-    let target = Target { bus_name: String::new(), callback: None, exported };
+    let target = Target { bus_name: String::new(), user: 0, callback: None, exported };
     target.select(MethodSet(mask)).map(|(method, known)| (method.0, known)).collect()
 }
 

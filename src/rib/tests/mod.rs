@@ -19,4 +19,5 @@ mod registration;
 mod routes;
 mod statics;
 mod updating;
+mod users;
 mod walks;

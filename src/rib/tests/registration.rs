@@ -78,6 +78,51 @@ fn one_client_cannot_take_all_registrations() {
 }
 
 #[test]
+fn one_user_cannot_take_all_registrations_with_many_connections() {
+    let mut policy = Policy::standard();
+    policy.limits.entities_per_user = 2;
+    let mut test = TestRib::new(policy);
+    let mut instance = 0;
+    let mut register = |test: &mut TestRib, who: &str, uid, tenure| {
+        instance += 1;
+        let wanted = registration(table(Family::Ipv4), instance, tenure);
+        test.rib.register(wanted, caller(who, uid), Now::at(0)).map(|profile| profile.id)
+    };
+    let first = register(&mut test, ":1", 7, Tenure::Connection).unwrap();
+    register(&mut test, ":2", 7, Tenure::User).unwrap();
+    let refusal = register(&mut test, ":3", 7, Tenure::Connection).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoSystemResources);
+    assert_eq!(refusal.message, "user 7 holds 2 registrations, the most for one user");
+    register(&mut test, ":4", 8, Tenure::Connection).expect("others are served");
+    test.rib.deregister(first).unwrap();
+    let refusal = register(&mut test, ":3", 7, Tenure::Connection).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NoSystemResources, "what is leaving is still there");
+    assert!(matches!(test.rib.withdraw(first, 1, Now::at(0)), Withdrawal::Complete(_)));
+    register(&mut test, ":3", 7, Tenure::Connection).expect("it is gone");
+}
+
+#[test]
+fn shared_registrations_count_for_the_user_and_not_for_its_connections() {
+    let mut policy = Policy::standard();
+    policy.limits.entities_per_client = 2;
+    let mut test = TestRib::new(policy);
+    let mut instance = 0;
+    let mut register = |who: &str, uid, tenure| {
+        instance += 1;
+        let wanted = registration(table(Family::Ipv4), instance, tenure);
+        let result = test.rib.register(wanted, caller(who, uid), Now::at(0));
+        result.map_err(|refusal| refusal.message).err()
+    };
+    assert_eq!([register(":1", 7, Tenure::User), register(":2", 7, Tenure::User)], [None, None]);
+    let refusal = register(":3", 7, Tenure::User);
+    assert_eq!(refusal.unwrap(), "user 7 holds 2 shared registrations, the most for one user");
+    assert_eq!(register(":4", 7, Tenure::Connection), None, "a daemon of the same user");
+    assert_eq!(register(":4", 7, Tenure::Connection), None);
+    let refusal = register(":4", 7, Tenure::Connection);
+    assert_eq!(refusal.unwrap(), ":4 holds 2 registrations, the most for one client");
+}
+
+#[test]
 fn only_the_connection_that_registered_may_speak_for_the_entity() {
     let mut test = TestRib::with_entities([]);
     let wanted = registration(table(Family::Ipv4), 0, Tenure::Connection);
@@ -131,20 +176,36 @@ fn a_client_that_is_gone_leaves_nothing() {
     assert!(test.rib.registered_entities(table(Family::Ipv4)).unwrap().all(|e| e.id != gone));
 }
 
+/// What "own" means to a caller: the entities, and their protocol.
+fn own(test: &TestRib, who: &Caller) -> Result<(usize, Protocol), ErrorKind> {
+    let table = table(Family::Ipv4);
+    let entities = test.rib.own_entities(table, who).map_err(|refusal| refusal.kind);
+    let protocol = test.rib.own_protocol(table, who).map_err(|refusal| refusal.kind);
+    entities.and_then(|all| Ok((all.len(), protocol?)))
+}
+
 #[test]
-fn this_protocol_is_the_callers_own() {
+fn own_is_what_the_caller_registered_of_one_protocol() {
     let mut test = TestRib::with_entities(["ospf"]);
-    let own = |test: &TestRib, name| test.rib.own_protocol(table(Family::Ipv4), &caller(name, 0));
-    assert_eq!(own(&test, ":ospf"), Ok(Protocol::OSPF));
-    assert_eq!(own(&test, ":nobody").unwrap_err().kind, ErrorKind::InvalidParameter);
-    let key =
-        EntityKey { table: table(Family::Ipv4), protocol: Protocol::RIP, protocol_instance: 0 };
-    let second = Registration {
-        key,
-        label: String::new(),
-        tenure: Tenure::Connection,
-        terms: Terms::default(),
-    };
-    test.rib.register(second, caller(":ospf", 0), Now::at(0)).unwrap();
-    assert_eq!(own(&test, ":ospf").unwrap_err().kind, ErrorKind::InvalidParameter);
+    let who = caller(":ospf", 1000);
+    assert_eq!(own(&test, &who), Ok((1, Protocol::OSPF)));
+    assert_eq!(own(&test, &caller(":nobody", 1000)), Err(ErrorKind::InvalidParameter));
+    let beside = registration(table(Family::Ipv4), 1, Tenure::Connection);
+    test.rib.register(beside, who.clone(), Now::at(0)).unwrap();
+    assert_eq!(own(&test, &who), Ok((2, Protocol::OSPF)), "parts of one protocol");
+    let mut other = registration(table(Family::Ipv4), 0, Tenure::Connection);
+    other.key.protocol = Protocol::RIP;
+    test.rib.register(other, who.clone(), Now::at(0)).unwrap();
+    assert_eq!(own(&test, &who), Err(ErrorKind::InvalidParameter), "which of the two?");
+}
+
+#[test]
+fn shared_registrations_are_own_only_to_who_has_none_of_its_own() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let mut shared = registration(table(Family::Ipv4), 0, Tenure::User);
+    shared.key.protocol = Protocol::RIP;
+    test.rib.register(shared, caller(":script", 1000), Now::at(0)).unwrap();
+    assert_eq!(own(&test, &caller(":ospf", 1000)), Ok((1, Protocol::OSPF)));
+    assert_eq!(own(&test, &caller(":next", 1000)), Ok((1, Protocol::RIP)));
+    assert_eq!(own(&test, &caller(":other", 1001)), Err(ErrorKind::InvalidParameter));
 }

@@ -270,3 +270,26 @@ fn a_copy_of_any_route_is_autostatic_and_stays_when_its_model_goes() {
     let refusal = test.rib.static_copy(table(IPV4), id, false).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::InvalidHandle);
 }
+
+#[test]
+fn static_routes_are_limited_by_their_next_hops_and_one_without_any_counts_as_one() {
+    let mut test = TestRib::with_entities([]);
+    let mut policy = test.rib.policy().clone();
+    policy.limits.static_routes = 3;
+    test.rib.reconfigure(policy).unwrap();
+    add(&mut test, route(0, &["192.0.2.1", "192.0.2.2@missing"])).unwrap();
+    add(&mut test, route(1, &[])).unwrap();
+    let refusal = add(&mut test, route(2, &["192.0.2.1"])).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
+    assert_eq!(
+        refusal.message,
+        "the other static routes of table 0/ipv4 have 3 next hops, and 1 more would exceed 3"
+    );
+    assert_eq!(known(&test), ["0 (there is no interface missing)", "1"]);
+    add(&mut test, route(0, &["192.0.2.1"])).expect("one that is replaced does not count");
+    add(&mut test, route(2, &["192.0.2.1"])).expect("there is room for another");
+    assert_eq!(
+        add(&mut test, route(1, &["192.0.2.1", "192.0.2.2"])).unwrap_err().kind,
+        refusal.kind
+    );
+}

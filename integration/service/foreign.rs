@@ -219,3 +219,106 @@ fn where_more_happened_than_there_is_room_to_tell_all_is_read_again() {
         ip(&format!("route del {to} {route}"));
     });
 }
+
+#[test]
+fn a_daemons_routes_by_next_hop_objects_are_known_whether_or_not_the_kernel_tells_their_ways() {
+    let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { zebra = 5 }\n");
+    configured(
+        &config,
+        || {},
+        async |scene| {
+            for tells in ["1", "0"] {
+                let tell = |tells| {
+                    std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", tells).unwrap();
+                };
+                for (case, gateway) in CASES.iter().zip(["10.98.0.7", "2001:db8:d::7"]) {
+                    let (bgp, ospf) = offer_both(scene, case, case.to).await;
+                    expect_ours(scene, case.to, Some(case.west)).await;
+                    ip(&format!("nexthop add id 7 via {gateway} dev south proto zebra"));
+                    ip("nexthop add id 8 group 7 proto zebra");
+                    tell(tells);
+                    ip(&format!("route add {} nhid 8 proto zebra metric 20", case.to));
+                    expect_others(scene, &bgp.table, case.to, &["zebra best", "static"]).await;
+                    tell("1"); // for the judge
+                    expect_ours_beside(scene, case.to, "the one by an object").await;
+                    let route = &of_others(scene, &bgp.table, case.to).await[0].1;
+                    let next_hop = bgp.table.get_next_hop_info(route.next_hops[0]).await.unwrap();
+                    assert_eq!(next_hop.address, gateway);
+                    // Takes the route along, of IPv4 without a word.
+                    ip("nexthop del id 7");
+                    expect_ours(scene, case.to, Some(case.west)).await;
+                    expect_others(scene, &bgp.table, case.to, &["static"]).await;
+                    for client in [bgp, ospf] {
+                        client.entity.deregister(&Default::default()).await.unwrap();
+                    }
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn routes_in_other_tables_and_those_marked_as_ours_are_nobodys() {
+    let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { zebra = 5, 82 = 5 }\n");
+    configured(
+        &config,
+        || {},
+        async |scene| {
+            for (case, gateway) in CASES.iter().zip(["10.98.0.7", "2001:db8:d::7"]) {
+                let (bgp, _ospf) = offer_both(scene, case, case.to).await;
+                let way = format!("{} via {gateway} dev south", case.to);
+                for route in ["proto zebra table 77", "proto 82 metric 5"] {
+                    ip(&format!("route add {way} {route}"));
+                }
+                // What is heard of after them.
+                ip(&format!("route add {way} proto zebra metric 9999"));
+                expect_others(scene, &bgp.table, case.to, &["zebra best", "static"]).await;
+                ip(&format!("route del {way} proto zebra metric 9999"));
+                expect_others(scene, &bgp.table, case.to, &["static"]).await;
+                expect_ours_too(scene, case.to, case.west).await;
+                for route in ["proto zebra table 77", "proto 82 metric 5"] {
+                    ip(&format!("route del {way} {route}"));
+                }
+            }
+        },
+    );
+}
+
+/// Waits until the kernel has a route of ours to a destination, whatever else it has.
+async fn expect_ours_too(scene: &Scene, to: &str, what: &str) {
+    eventually(&format!("ours to {to}: {what}"), async || {
+        routes().difference(&scene.foreign).any(|line| *line == ours(to, what, 254))
+    })
+    .await;
+}
+
+/// Another program that takes its route away when ours is not there, and puts it back when ours is.
+#[test]
+fn a_program_that_chases_ours_comes_to_rest() {
+    let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { zebra = 5 }\n");
+    configured(
+        &config,
+        || {},
+        async |scene| {
+            let case = &CASES[0];
+            let (bgp, _ospf) = offer_both(scene, case, case.to).await;
+            let theirs = format!("{} via 10.98.0.7 dev south proto zebra metric 20", case.to);
+            let mut moves = 0;
+            let mut quiet = std::time::Instant::now();
+            let mut is_there = false;
+            while quiet.elapsed() < std::time::Duration::from_secs(2) {
+                let ours_is_there = routes().contains(&ours(case.to, case.west, 254));
+                if ours_is_there != is_there {
+                    ip(&format!("route {} {theirs}", if is_there { "del" } else { "add" }));
+                    (is_there, moves, quiet) = (!is_there, moves + 1, std::time::Instant::now());
+                    assert!(moves < 100, "round and round");
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            println!("at rest after {moves} moves");
+            assert!(moves > 8 && is_there, "{moves}: they never met");
+            expect_others(scene, &bgp.table, case.to, &["zebra", "static"]).await;
+            ip(&format!("route del {theirs}"));
+        },
+    );
+}

@@ -56,8 +56,8 @@ pub(super) async fn keep(
         watch: RouteWatch::start(writer.port()),
         foreigners,
     };
-    // What changed before the watch began.
-    foreigners.doubt_all();
+    // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
+    foreigners.known().await;
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -233,7 +233,10 @@ impl Keeper<'_> {
         let Some(doubt) = self.planner.poll_doubt() else { return };
         let signature = self.signature;
         let started = match doubt {
-            Doubt::Objects => Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects),
+            Doubt::Objects => {
+                let signature = Some(signature);
+                Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects)
+            }
             Doubt::Table(id, table) => {
                 let signature = Some(signature);
                 let question = DumpRequest { table, family: id.family, signature };

@@ -3,7 +3,8 @@
 //! The order of the start is what a reader would get wrong. Nothing in the kernel is touched before
 //! the name on the bus is ours, because a second rtmd would otherwise take the first one's routes
 //! for leftovers; the links are known before the name is ours, because the first client may name
-//! one; and the service manager hears "ready" only when the kernel is in step.
+//! one; the routes of others are read before the kernel is written to, while clients are served;
+//! and the service manager hears "ready" only when the kernel is in step.
 
 mod deadlines;
 mod fib;
@@ -118,7 +119,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut watched = Watch::start().map_err(Failure::Kernel)?;
     links::learn(&mut watched, &rib).await.map_err(Failure::Kernel)?;
     let foreigners = Foreigners::new(&rib, signature);
-    foreigners.learn(&rib).await.map_err(Failure::Kernel)?;
 
     let epoch = new_epoch();
     let facts = Facts {

@@ -151,13 +151,17 @@ impl Rib {
     }
 
     /// Whose the best route is, if it is one that others have in the kernel.
-    fn best_foreign(&self, table: TableId, prefix: Prefix) -> Option<KernelProtocol> {
+    pub(super) fn best_foreign(&self, table: TableId, prefix: Prefix) -> Option<KernelProtocol> {
         let best = self.destination(table, prefix)?.best(View::UNICAST, &self.routes)?;
         self.foreign.protocol_of(self.routes.get(best)?)
     }
 
     fn why_it_is_no_rival(&self, view: &RouteView<'_>) -> String {
         match self.foreign.protocol_of(view.route) {
+            Some(protocol) if self.foreign.is_put_off(view.route, view.id) => format!(
+                "it is put off for a minute: the kernel's routes by {protocol} to this destination \
+                 keep coming and going"
+            ),
             Some(protocol) => format!(
                 "it is only observed: the instance does not import the kernel's routes by {protocol}"
             ),

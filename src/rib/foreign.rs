@@ -4,11 +4,18 @@
 //! routes is policy: they take part in the choice, or are only told of. One that is best is in the
 //! kernel already, and its owner's business: nothing of ours is wished for where it is.
 //!
-//! What a reader would get wrong: news of single routes cannot be trusted, because Linux deletes routes
-//! without a word (6.18). So a table is always told anew as a whole; what is the same stays untouched,
-//! and what was not told again goes at the end.
+//! What a reader would get wrong: news of single routes are only a foretaste, because Linux deletes routes
+//! without a word (6.18). So all routes of a protocol are told anew time and again; what is the same
+//! stays untouched, and what was not told again goes at the end.
+//!
+//! Another program can take its route away because ours is gone, and put it back because ours is there.
+//! A destination where others' best routes go again and again is theirs to be shown only, until it has
+//! been quiet for a while: ours stays, and with it the reason to go round.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use super::{
     Progress, Rib,
@@ -19,9 +26,9 @@ use super::{
     route::Route,
 };
 use crate::model::{
-    Caller, ChangeFlags, EntityId, EntityKey, EntityState, Hop, KernelProtocol, Metric, NextHopKey,
-    Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, Special, TableId, View,
-    ViewSet, Weight,
+    Caller, ChangeFlags, EntityId, EntityKey, EntityState, ErrorKind, Hop, KernelProtocol, Metric,
+    Moment, NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span,
+    Special, TableId, View, ViewSet, Weight,
 };
 
 /// The protocol instances of these entities are from here on, by the kernel's protocol.
@@ -54,21 +61,44 @@ pub enum ForeignWay {
     Special(Special),
 }
 
+/// How often others' best routes may go from a destination before they are only shown.
+const MOST_LOSSES: u8 = 8;
+
+/// How long a destination has to be quiet for what was lost there to be forgotten.
+pub const QUIET: Duration = Duration::from_mins(1);
+
+/// How long until a destination that was not quiet is like any other.
+const FORGETTING: Duration = Duration::from_mins(10);
+
+/// Destinations for which losses are counted. More at once are no sign of two programs that chase each
+/// other, but of one that ended.
+const MOST_COUNTED: usize = 16_384;
+
 /// All there are.
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
     owners: BTreeMap<EntityId, KernelProtocol>,
-    tables: BTreeMap<TableId, Known>,
+    known: BTreeMap<(TableId, KernelProtocol), Known>,
     /// Entities that nobody was told of.
     new: Vec<EntityId>,
+    losses: HashMap<(TableId, Prefix), Losses>,
 }
 
-/// The routes of a table.
+/// The routes that a protocol has in a table.
 #[derive(Debug, Default)]
 struct Known {
     told: BTreeMap<ForeignRoute, RouteId>,
     /// Not told yet since all are told anew.
     doubtful: BTreeMap<ForeignRoute, RouteId>,
+    /// Those that take no part in the choice for now, because they keep coming and going.
+    restless: BTreeSet<RouteId>,
+}
+
+/// How often others' best routes went from a destination, and when the last did.
+#[derive(Clone, Copy, Debug)]
+struct Losses {
+    count: u8,
+    last: Moment,
 }
 
 impl Foreign {
@@ -77,8 +107,43 @@ impl Foreign {
         self.owners.get(&route.owner).copied()
     }
 
-    pub(super) fn owns(&self, owner: EntityId) -> bool {
+    /// Whether the route keeps coming and going, with the others to its destination.
+    pub(super) fn is_put_off(&self, route: &Route, id: RouteId) -> bool {
+        let known = self.protocol_of(route).and_then(|it| self.known.get(&(route.table, it)));
+        known.is_some_and(|known| known.restless.contains(&id))
+    }
+
+    fn owns(&self, owner: EntityId) -> bool {
         self.owners.contains_key(&owner)
+    }
+
+    fn is_restless(&self, table: TableId, to: Prefix, now: Moment) -> bool {
+        let losses = self.losses.get(&(table, to));
+        losses.is_some_and(|losses| losses.count >= MOST_LOSSES && !losses.are_over(now))
+    }
+
+    fn count_loss(&mut self, table: TableId, to: Prefix, now: Moment) {
+        if self.losses.len() >= MOST_COUNTED && !self.losses.contains_key(&(table, to)) {
+            self.losses.retain(|_, losses| !losses.are_over(now));
+            if self.losses.len() >= MOST_COUNTED {
+                return;
+            }
+        }
+        let losses = self.losses.entry((table, to)).or_insert(Losses { count: 0, last: now });
+        let before = match losses.count {
+            _ if losses.last.after(FORGETTING) <= now => 0,
+            // Once more, and it is shown only again.
+            MOST_LOSSES.. if losses.are_over(now) => MOST_LOSSES - 1,
+            _ if losses.are_over(now) => 0,
+            count => count,
+        };
+        *losses = Losses { count: before.saturating_add(1), last: now };
+    }
+}
+
+impl Losses {
+    fn are_over(self, now: Moment) -> bool {
+        self.last.after(QUIET) <= now
     }
 }
 
@@ -129,9 +194,9 @@ impl Rib {
         settings.map(|settings| settings.imports.read().collect()).unwrap_or_default()
     }
 
-    /// All routes of others in a table will be told anew, up to [`Rib::handle_foreign_complete`].
-    pub fn handle_foreign_unknown(&mut self, table: TableId) {
-        let known = self.foreign.tables.entry(table).or_default();
+    /// All routes of a protocol in a table will be told anew, up to [`Rib::handle_foreign_complete`].
+    pub fn handle_foreign_unknown(&mut self, table: TableId, protocol: KernelProtocol) {
+        let known = self.foreign.known.entry((table, protocol)).or_default();
         known.doubtful.append(&mut known.told);
     }
 
@@ -146,38 +211,83 @@ impl Rib {
         route: ForeignRoute,
         now: Now,
     ) -> Result<()> {
-        let known = self.foreign.tables.entry(table).or_default();
-        if known.told.contains_key(&route) {
-            return Ok(());
+        let quiet = !self.foreign.is_restless(table, route.to, now.moment);
+        let known = self.foreign.known.entry((table, route.protocol)).or_default();
+        let told = known.told.get(&route).copied();
+        let mut id = told.or_else(|| known.doubtful.remove(&route));
+        if let Some(rested) = id.filter(|id| quiet && known.restless.remove(id)) {
+            // To be offered again, as one that takes part.
+            self.take_foreign(rested, now);
+            id = None;
         }
-        let id = match known.doubtful.remove(&route) {
-            // One whose entity had to go is offered again.
-            Some(id) if self.routes.find(id.0).is_some() => id,
-            _ => self.offer_foreign(table, &route, now)?,
+        let id = match id.filter(|id| self.routes.find(id.0).is_some()) {
+            Some(id) => id,
+            None => self.offer_foreign(table, &route, now)?,
         };
-        self.foreign.tables.entry(table).or_default().told.insert(route, id);
+        let known = self.foreign.known.entry((table, route.protocol)).or_default();
+        known.told.insert(route, id);
         Ok(())
     }
 
-    /// All routes of others in a table have been told; takes up to `count` away that were not.
-    pub fn handle_foreign_complete(&mut self, table: TableId, count: usize, now: Now) -> Progress {
+    /// Somebody else has taken this route from the kernel.
+    pub fn handle_foreign_gone(&mut self, table: TableId, route: &ForeignRoute, now: Now) {
+        let Some(known) = self.foreign.known.get_mut(&(table, route.protocol)) else { return };
+        if let Some(id) = known.told.remove(route).or_else(|| known.doubtful.remove(route)) {
+            known.restless.remove(&id);
+            self.take_foreign(id, now);
+        }
+    }
+
+    /// All routes of a protocol in a table have been told; takes up to `count` away that were not.
+    pub fn handle_foreign_complete(
+        &mut self,
+        table: TableId,
+        protocol: KernelProtocol,
+        count: usize,
+        now: Now,
+    ) -> Progress {
         for _ in 0..count {
-            let known = self.foreign.tables.get_mut(&table);
-            let Some((_, id)) = known.and_then(|known| known.doubtful.pop_first()) else {
+            let known = self.foreign.known.get_mut(&(table, protocol));
+            let Some((known, (_, id))) =
+                known.and_then(|known| known.doubtful.pop_first().map(|it| (known, it)))
+            else {
                 return Progress::Complete;
             };
-            if let Some(slot) = self.routes.find(id.0) {
-                self.remove_route(slot, None, now);
-            }
+            known.restless.remove(&id);
+            self.take_foreign(id, now);
         }
         Progress::Unfinished
     }
 
-    /// Whether somebody else's route to a destination is known.
-    pub fn has_foreign_route(&self, table: TableId, to: Prefix) -> bool {
+    /// Whether any of them would take part in the choice if their destinations were quiet; after
+    /// [`QUIET`] they have to be told anew.
+    pub fn has_restless(&self, table: TableId, protocol: KernelProtocol) -> bool {
+        self.foreign.known.get(&(table, protocol)).is_some_and(|known| !known.restless.is_empty())
+    }
+
+    /// Takes one of them away, and counts that.
+    fn take_foreign(&mut self, id: RouteId, now: Now) {
+        let Some(slot) = self.routes.find(id.0) else { return };
+        let Some(route) = self.routes.get(slot) else { return };
+        let (table, to) = (route.table, route.to);
+        // What the kernel has by itself does not depend on what we have.
+        let counts = route.best_in.contains(View::UNICAST)
+            && self.foreign.protocol_of(route) != Some(KernelProtocol::KERNEL);
+        self.remove_route(slot, None, now);
+        if counts && self.best_foreign(table, to).is_none() {
+            self.foreign.count_loss(table, to, now.moment);
+        }
+    }
+
+    /// Who has routes to a destination, of those that are not ours.
+    pub fn foreign_protocols_at(
+        &self,
+        table: TableId,
+        to: Prefix,
+    ) -> impl Iterator<Item = KernelProtocol> {
         let slots = self.destination(table, to).map_or(&[][..], |found| found.routes());
-        let mut routes = slots.iter().filter_map(|slot| self.routes.get(*slot));
-        routes.any(|route| self.foreign.owns(route.owner))
+        let routes = slots.iter().filter_map(|slot| self.routes.get(*slot));
+        routes.filter_map(|route| self.foreign.protocol_of(route))
     }
 
     /// Whether it is the kernel's own route to a network that no link has: with the address it is on its
@@ -212,9 +322,14 @@ impl Rib {
     }
 
     fn offer_foreign(&mut self, table: TableId, route: &ForeignRoute, now: Now) -> Result<RouteId> {
+        self.check_room_for_foreign(table)?;
         let settings = self.policy.table(table)?;
         let supported = settings.views(table.family);
-        let (views, preference) = match settings.imports.of(route.protocol) {
+        let import = settings.imports.of(route.protocol);
+        let is_restless = matches!(import, Import::Choose(_))
+            && self.foreign.is_restless(table, route.to, now.moment);
+        let (views, preference) = match import {
+            _ if is_restless => (ViewSet::NONE, LAST),
             Import::Choose(preference) => {
                 (View::UNICAST.only().intersection(supported), preference)
             }
@@ -243,7 +358,22 @@ impl Rib {
         };
         let owner = self.foreign_entity(table, route.protocol, now);
         self.check_offer(owner, table, &offer, ChangeFlags::NEW)?;
-        self.put_route(owner, &offer, views, None, now).map(|(id, _)| id)
+        let (id, _) = self.put_route(owner, &offer, views, None, now)?;
+        if is_restless && let Some(known) = self.foreign.known.get_mut(&(table, route.protocol)) {
+            known.restless.insert(id);
+        }
+        Ok(id)
+    }
+
+    fn check_room_for_foreign(&self, table: TableId) -> Result<()> {
+        let limit = self.policy.limits.foreign_routes;
+        let of_table = self.foreign.known.iter().filter(|((of, _), _)| *of == table);
+        let count: usize = of_table.map(|(_, it)| it.told.len() + it.doubtful.len()).sum();
+        if count >= limit as usize {
+            return Err(ErrorKind::NotEnoughMemory
+                .because(format_args!("table {table} has {count} routes of others, the most")));
+        }
+        Ok(())
     }
 
     /// The service's entity for a kernel protocol, there from its first route on.

@@ -63,7 +63,7 @@ pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, ExplainedNextHop, Explanation};
-pub use foreign::{ForeignRoute, ForeignWay};
+pub use foreign::{ForeignRoute, ForeignWay, QUIET};
 pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};

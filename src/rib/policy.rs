@@ -107,6 +107,8 @@ pub struct Limits {
     /// Routes in one table that count for one user (`NotEnoughMemory`): those of its entities, and
     /// those that are held because it asked for it.
     pub routes_per_user: u32,
+    /// Routes in one table that others have in the kernel, and that are read; more are left out.
+    pub foreign_routes: u32,
     /// Routes to one destination (`NotEnoughMemory`).
     pub routes_per_destination: u32,
     /// Static routes in one table (`NotEnoughMemory`); one counts once for each of its next hops.
@@ -259,6 +261,7 @@ impl Default for Limits {
             entities_per_user: 1024,
             routes: 8_000_000,
             routes_per_user: 4_000_000,
+            foreign_routes: 2_000_000,
             routes_per_destination: 1024,
             static_routes: 8192,
             next_hops: 65_536,

@@ -40,11 +40,19 @@ fn foreign(text: &str) -> ForeignRoute {
 /// The kernel's table has these and no others.
 fn tell(test: &mut TestRib, routes: &[&str]) {
     let now = test.now();
-    test.rib.handle_foreign_unknown(table(IPV4));
+    let protocols =
+        ["kernel", "static", "dhcp", "zebra"].map(|it| KernelProtocol::parse(it).unwrap());
+    for protocol in protocols {
+        test.rib.handle_foreign_unknown(table(IPV4), protocol);
+    }
     for route in routes {
         test.rib.handle_foreign_route(table(IPV4), foreign(route), now).unwrap();
     }
-    while test.rib.handle_foreign_complete(table(IPV4), 1, now) == Progress::Unfinished {}
+    for protocol in protocols {
+        while test.rib.handle_foreign_complete(table(IPV4), protocol, 1, now)
+            == Progress::Unfinished
+        {}
+    }
 }
 
 fn importing(protocol: &str, import: Import) -> TestRib {
@@ -287,4 +295,97 @@ fn what_is_imported_can_be_what_others_lead_through() {
     assert_eq!(test.effects(), ["10.0.0.0/8 via 203.0.113.9 dev 2"]);
     tell(&mut test, &["203.0.113.0/24 by static dev 2"]);
     assert_eq!(test.effects(), ["10.0.0.0/8 -"], "what is only observed leads nobody anywhere");
+}
+
+/// The route comes and goes so many times, so many milliseconds apart.
+fn come_and_go(test: &mut TestRib, route: &str, times: u32, apart: u64) {
+    for _ in 0..times {
+        test.pass(apart);
+        let now = test.now();
+        test.rib.handle_foreign_route(table(IPV4), foreign(route), now).unwrap();
+        test.rib.handle_foreign_gone(table(IPV4), &foreign(route), now);
+    }
+}
+
+#[test]
+fn what_keeps_coming_and_going_is_put_off_and_back_when_it_has_been_quiet() {
+    let mut test = importing("zebra", Import::Choose(Preference(5)));
+    let zebra = KernelProtocol::parse("zebra").unwrap();
+    let theirs = "10.0.0.0/8 by zebra via 192.0.2.9 dev 1";
+    test.add("bgp: 10.0.0.0/8 via 198.51.100.1").unwrap();
+    come_and_go(&mut test, theirs, 8, 1000);
+    tell(&mut test, &[theirs]);
+    assert_eq!(routes(&test, "10.0.0.0/8"), ["bgp 15 0 0x0 best", "zebra 4294967295 0 0x20"]);
+    assert!(test.rib.has_restless(table(IPV4), zebra));
+    let explained =
+        test.rib.explain(table(IPV4), "10.0.0.0/8".parse().unwrap(), LookUp::Exact).unwrap();
+    assert_eq!(
+        explained.candidates[1].reason,
+        "it is put off for a minute: the kernel's routes by zebra to this destination keep coming \
+         and going"
+    );
+    test.pass(59_000);
+    tell(&mut test, &[theirs]);
+    assert_eq!(routes(&test, "10.0.0.0/8")[0], "bgp 15 0 0x0 best");
+    test.pass(1000);
+    tell(&mut test, &[theirs]);
+    assert_eq!(routes(&test, "10.0.0.0/8"), ["zebra 5 0 0x20 best", "bgp 15 0 0x0"]);
+    assert!(!test.rib.has_restless(table(IPV4), zebra));
+    // Whoever goes on has one chance a minute.
+    tell(&mut test, &[]);
+    tell(&mut test, &[theirs]);
+    assert_eq!(routes(&test, "10.0.0.0/8")[0], "bgp 15 0 0x0 best");
+}
+
+#[test]
+fn what_comes_and_goes_for_good_reasons_is_not_put_off() {
+    let zebra = "10.0.0.0/8 by zebra via 192.0.2.9 dev 1";
+    for (route, apart) in [(zebra, 60_000), ("10.0.0.0/8 by kernel dev 1", 1)] {
+        let mut test = importing("zebra", Import::Choose(Preference(5)));
+        come_and_go(&mut test, route, 20, apart);
+        tell(&mut test, &[route]);
+        assert!(routes(&test, "10.0.0.0/8")[0].ends_with(" best"), "{route}");
+    }
+    // Another way is no loss.
+    let mut test = importing("zebra", Import::Choose(Preference(5)));
+    for _ in 0..10 {
+        tell(&mut test, &[zebra]);
+        tell(&mut test, &["10.0.0.0/8 by zebra via 198.51.100.9 dev 2"]);
+    }
+    assert_eq!(routes(&test, "10.0.0.0/8"), ["zebra 5 0 0x20 best"]);
+}
+
+#[test]
+fn others_have_a_limit_of_their_own() {
+    let mut policy = Policy::standard();
+    policy.limits.foreign_routes = 1;
+    let mut test = TestRib::new(policy);
+    test.register("bgp", IPV4).unwrap();
+    let all = ["192.0.2.0/24 by kernel dev 1", "198.51.100.0/24 by dhcp dev 2"];
+    tell(&mut test, &all[..1]);
+    let now = test.now();
+    let refusal = test.rib.handle_foreign_route(table(IPV4), foreign(all[1]), now).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
+    test.add("bgp: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    tell(&mut test, &[]);
+    tell(&mut test, &all[1..]);
+    assert_eq!(test.rib.route_count(table(IPV4)), 2);
+}
+
+#[test]
+fn what_is_said_to_be_gone_goes_also_while_all_is_told_anew() {
+    let mut test = TestRib::with_entities(["bgp"]);
+    let route = "192.0.2.0/24 by kernel dev 1";
+    let kernel = KernelProtocol::KERNEL;
+    for anew in [false, true] {
+        tell(&mut test, &[route]);
+        let now = test.now();
+        if anew {
+            test.rib.handle_foreign_unknown(table(IPV4), kernel);
+        }
+        test.rib.handle_foreign_gone(table(IPV4), &foreign("192.0.2.0/24 by kernel dev 2"), now);
+        assert_eq!(routes(&test, NETWORK).len(), 1, "that is another one");
+        test.rib.handle_foreign_gone(table(IPV4), &foreign(route), now);
+        assert_eq!(test.rib.route_count(table(IPV4)), 0);
+    }
 }

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::StreamExt as _;
 use rtmd::model::Family;
 use scene::{before_start, fib, ip_at_once, is_best, offer, on_stage, restore};
 use support::{Client, details, eventually};
@@ -68,6 +69,35 @@ impl Case {
     async fn offer(&self, client: &Client, what: &str, preference: u32) -> u64 {
         client.entity.add_route(self.to, &offer(what, preference, 0), 0).await.unwrap().0
     }
+}
+
+#[test]
+fn all_routes_by_a_lost_link_are_elected_again_however_many_there_are() {
+    on_stage(async |scene| {
+        let bgp = scene.client(Family::Ipv4, BGP).await;
+        let ospf = scene.client(Family::Ipv4, OSPF).await;
+        let all: Vec<String> =
+            (0..5000u32).map(|n| format!("11.{}.{}.0/24", n / 256, n % 256)).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        for (client, by, preference) in [(&bgp, CASES[0].west, 20), (&ospf, CASES[0].north, 110)] {
+            let (_, errors) =
+                client.entity.add_prefixes(&all, &offer(by, preference, 0), 0).await.unwrap();
+            assert_eq!(errors, []);
+        }
+        for (change, best) in [("down", ospf.id), ("up", bgp.id)] {
+            ip(&format!("link set west {change}"));
+            eventually("each route is elected again", async || {
+                for to in all.iter().step_by(97) {
+                    let found = ospf.table.get_routes(to).await.unwrap();
+                    if !found.iter().any(|route| is_best(route) && route.owner == best) {
+                        return false;
+                    }
+                }
+                true
+            })
+            .await;
+        }
+    });
 }
 
 #[test]
@@ -368,6 +398,46 @@ fn it_is_ready_when_the_routes_of_an_earlier_life_are_gone() {
         let client = scene.client(case.family, BGP).await;
         case.offer(&client, case.several, 20).await;
         scene.expect([(case.to, case.several)]).await;
+    });
+}
+
+#[test]
+fn an_owner_that_asked_is_told_what_the_kernel_made_of_its_routes() {
+    on_stage(async |scene| {
+        for case in CASES {
+            let connection = scene.bus.connect().await;
+            let options = details([("fib-results", true.into())]);
+            let client = Client::register_with(&connection, (0, case.family), BGP, &options).await;
+            let mut told = client.entity.receive_fib_result().await.unwrap();
+            let mut next = async || {
+                let signal = tokio::time::timeout(Duration::from_secs(10), told.next());
+                let signal = signal.await.expect("the owner is told").unwrap();
+                signal.args().unwrap().results.clone()
+            };
+            let result = |id, word: &str| vec![(id, word.to_owned(), String::new())];
+            let refused = match case.family {
+                Family::Ipv4 => "via 172.16.0.9 dev west",
+                Family::Ipv6 => "via fd99::9 dev west",
+            };
+            let id = case.offer(&client, refused, 20).await;
+            let failed = next().await;
+            assert_eq!((failed.len(), failed[0].0, failed[0].1.as_str()), (1, id, "failed"));
+            assert!(failed[0].2.contains("gateway") || failed[0].2.contains("No route"));
+            // Where a link has just come up, the kernel may refuse the first attempt.
+            let mut hears = async |word| while next().await != result(id, word) {};
+            case.offer(&client, case.west, 20).await;
+            hears("installed").await;
+            let other = scene.client(case.family, STATIC).await;
+            case.offer(&other, case.north, 1).await;
+            hears("none").await;
+            other.entity.deregister(&details([])).await.unwrap();
+            hears("installed").await;
+            ip("link set west down");
+            hears("ineligible").await;
+            restore("west");
+            hears("installed").await;
+            client.entity.deregister(&details([])).await.unwrap();
+        }
     });
 }
 

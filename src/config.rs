@@ -28,6 +28,8 @@ pub struct Config {
     pub fib_protocol: NonZeroU8,
     /// The metric of our routes in the kernel, never 0.
     pub fib_metric: NonZeroU32,
+    /// Whether routes refer to next-hop objects where the kernel has them.
+    pub next_hop_objects: bool,
     /// What the RIB is told.
     pub policy: Policy,
 }
@@ -57,10 +59,11 @@ struct File {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Fib {
     protocol: NonZeroU8,
     metric: NonZeroU32,
+    next_hop_objects: bool,
 }
 
 #[derive(Deserialize)]
@@ -112,18 +115,22 @@ impl Default for Fib {
     fn default() -> Self {
         const PROTOCOL: NonZeroU8 = NonZeroU8::new(82).expect("82 is not 0");
         const METRIC: NonZeroU32 = NonZeroU32::new(82).expect("82 is not 0");
-        Self { protocol: PROTOCOL, metric: METRIC }
+        Self { protocol: PROTOCOL, metric: METRIC, next_hop_objects: true }
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let Fib { protocol, metric } = Fib::default();
-        Self { fib_protocol: protocol, fib_metric: metric, policy: Policy::standard() }
+        Self::new(Fib::default(), Policy::standard())
     }
 }
 
 impl Config {
+    fn new(fib: Fib, policy: Policy) -> Self {
+        let Fib { protocol, metric, next_hop_objects } = fib;
+        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, policy }
+    }
+
     /// Reads the file; one that is missing or empty means all defaults.
     ///
     /// # Errors
@@ -142,7 +149,7 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(ConfigError::Malformed)?;
-        let Fib { protocol, metric } = file.fib;
+        let protocol = file.fib.protocol;
         // 1 to 4 are the kernel's and the administrator's own.
         if protocol.get() < 5 {
             return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
@@ -152,7 +159,7 @@ impl Config {
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
         };
-        Ok(Self { fib_protocol: protocol, fib_metric: metric, policy })
+        Ok(Self::new(file.fib, policy))
     }
 }
 
@@ -356,7 +363,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 66, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 67, "a key was added or removed: say so there");
     }
 
     #[test]

@@ -22,6 +22,7 @@ struct Shared {
     effects: Notify,
     news: Notify,
     sooner: Notify,
+    unfinished: Notify,
 }
 
 /// How many items of some work are dealt with under one lock, so that the kernel is written to and
@@ -36,6 +37,7 @@ impl SharedRib {
             effects: Notify::new(),
             news: Notify::new(),
             sooner: Notify::new(),
+            unfinished: Notify::new(),
         }))
     }
 
@@ -45,15 +47,19 @@ impl SharedRib {
         let deadline = rib.next_deadline();
         let value = f(&mut rib);
         let effects = rib.has_effects();
-        let news = rib.has_wake_ups() || rib.has_questions();
+        let news = rib.has_wake_ups() || rib.has_questions() || rib.has_fib_results();
         let next = rib.next_deadline();
         let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
+        let unfinished = rib.has_reelections();
         let waste = rib.poll_waste();
         drop(rib);
         free(waste);
-        for (due, who) in
-            [(effects, &self.0.effects), (news, &self.0.news), (sooner, &self.0.sooner)]
-        {
+        for (due, who) in [
+            (effects, &self.0.effects),
+            (news, &self.0.news),
+            (sooner, &self.0.sooner),
+            (unfinished, &self.0.unfinished),
+        ] {
             if due {
                 who.notify_one();
             }
@@ -77,6 +83,11 @@ impl SharedRib {
     /// Waits until a client has to hear of something.
     pub async fn news(&self) {
         self.0.news.notified().await;
+    }
+
+    /// Waits until there are routes to be elected again that did not fit under one lock.
+    pub async fn unfinished(&self) {
+        self.0.unfinished.notified().await;
     }
 
     /// Waits until the next deadline is an earlier one than before.

@@ -87,13 +87,20 @@ fn hop(text: &str) -> Hop {
 /// The routes that `ip` knows in all tables, less the kernel's own, in the words of [`forwarding`].
 pub(crate) fn routes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
+    for text in all_routes() {
+        assert!(found.insert(text.clone()), "{text} is there twice");
+    }
+    found
+}
+
+/// The same, with those that are there twice.
+pub(crate) fn all_routes() -> Vec<String> {
+    let mut found = Vec::new();
     for family in ["-4", "-6"] {
         let routes = ip(&format!("{family} -j -N route show table all"));
         let routes: Vec<Value> = serde_json::from_str(&routes).unwrap();
-        for route in routes.iter().filter(|route| route["protocol"] != "2") {
-            let text = route_text(route, family);
-            assert!(found.insert(text.clone()), "{text} is there twice");
-        }
+        let of_others = routes.iter().filter(|route| route["protocol"] != "2");
+        found.extend(of_others.map(|route| route_text(route, family)));
     }
     found
 }

@@ -154,7 +154,7 @@ fn what_a_dhcp_client_puts_there_is_observed_and_another_daemons_is_not_even_rea
 fn an_imported_route_wins_and_loses_by_the_preference_that_policy_gives_it() {
     let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { static = 20, zebra = 5 }\n");
     configured(
-        &config,
+        config,
         || {},
         async |scene| {
             for (case, gateway) in CASES.iter().zip(["10.98.0.7", "2001:db8:d::7"]) {
@@ -224,7 +224,7 @@ fn where_more_happened_than_there_is_room_to_tell_all_is_read_again() {
 fn a_daemons_routes_by_next_hop_objects_are_known_whether_or_not_the_kernel_tells_their_ways() {
     let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { zebra = 5 }\n");
     configured(
-        &config,
+        config,
         || {},
         async |scene| {
             for tells in ["1", "0"] {
@@ -261,7 +261,7 @@ fn a_daemons_routes_by_next_hop_objects_are_known_whether_or_not_the_kernel_tell
 fn routes_in_other_tables_and_those_marked_as_ours_are_nobodys() {
     let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { zebra = 5, 82 = 5 }\n");
     configured(
-        &config,
+        config,
         || {},
         async |scene| {
             for (case, gateway) in CASES.iter().zip(["10.98.0.7", "2001:db8:d::7"]) {
@@ -297,7 +297,7 @@ async fn expect_ours_too(scene: &Scene, to: &str, what: &str) {
 fn a_program_that_chases_ours_comes_to_rest() {
     let config = CONFIG.replace("id = 0\n", "id = 0\nimport = { zebra = 5 }\n");
     configured(
-        &config,
+        config,
         || {},
         async |scene| {
             let case = &CASES[0];

@@ -5,6 +5,8 @@
 //! and `south` are apart from the pair `west` and `east`, and each can be switched alone. On `south`
 //! are the routes of others.
 
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
@@ -56,16 +58,15 @@ pub(crate) fn before_start(
     prepare: impl FnOnce() + Send + 'static,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
-    configured(CONFIG, prepare, test);
+    configured(CONFIG.to_owned(), prepare, test);
 }
 
-/// As [`before_start`], with other instances than [`CONFIG`].
+/// As [`before_start`], with another configuration of the same instances.
 pub(crate) fn configured(
-    config: &str,
+    config: String,
     prepare: impl FnOnce() + Send + 'static,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
-    let config = config.to_owned();
     with_links(move || {
         for command in [
             "link add north type veth peer name north-peer",
@@ -220,6 +221,13 @@ impl Scene {
     /// The kernel has what was there before and the best routes that the bus tells of.
     pub(crate) async fn in_step(&self) {
         self.nothing_pending().await;
+        if let Some(difference) = self.difference().await {
+            panic!("{difference}\n{}", ip("nexthop show"));
+        }
+    }
+
+    /// What the kernel has otherwise than before, or than the bus tells of the best routes.
+    pub(crate) async fn difference(&self) -> Option<String> {
         let names = names();
         let mut expected = self.foreign.clone();
         for (table, kernel_table) in &self.tables {
@@ -246,7 +254,7 @@ impl Scene {
             }
         }
         let found = routes();
-        assert!(found == expected, "{}\n{}", difference(&found, &expected), ip("nexthop show"));
+        (found != expected).then(|| difference(&found, &expected))
     }
 
     /// What the kernel is to do for a route, by what the bus tells of its next hops.
@@ -396,7 +404,7 @@ fn without_weight(hop: &str) -> &str {
     hop.split_once(" weight ").map_or(hop, |(hop, _)| hop)
 }
 
-fn difference(found: &BTreeSet<String>, expected: &BTreeSet<String>) -> String {
+pub(crate) fn difference(found: &BTreeSet<String>, expected: &BTreeSet<String>) -> String {
     let missing: Vec<_> = expected.difference(found).collect();
     let surplus: Vec<_> = found.difference(expected).collect();
     format!("the kernel lacks {missing:#?}\nand has instead {surplus:#?}")

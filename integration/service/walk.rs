@@ -148,10 +148,10 @@ impl<'s> Walk<'s> {
 }
 
 /// A generator that needs no crate: splitmix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -159,7 +159,7 @@ impl Random {
         usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
         from[self.below(from.len())]
     }
 }
@@ -186,7 +186,8 @@ const KINDS: [&[&str]; 2] = [
         "via 2001:db8:c::9 dev north",
         "dev north",
         "via 2001:db8:a::7 dev west weight 3, via 2001:db8:c::7 dev north weight 1",
-        "via 2001:db8:b::7 dev east weight 256, via 2001:db8:c::7 dev north weight 17",
+        // An entity's next hop has one weight, and one of weight 1 would pass for a spare here.
+        "via 2001:db8:b::7 dev east weight 256, via 2001:db8:c::6 dev north weight 17",
         "via fd99::9 dev west",
         "blackhole",
         "unreachable",

@@ -9,7 +9,8 @@ use crate::{
     clock,
     model::{EntityId, Hop, ListId, NotificationId, TableId},
     rib::{
-        BestChange, DestinationView, Entity, NextHopView, Profile, RouteSnapshot, RouteView, Tenure,
+        BestChange, DestinationView, Entity, FibResult, NextHopView, Profile, RouteSnapshot,
+        RouteView, Tenure,
     },
 };
 
@@ -95,6 +96,12 @@ pub(super) fn destination_info(found: &DestinationView) -> wire::DestinationInfo
         views: found.views.0,
         per_view: found.per_view.iter().map(record).collect(),
     }
+}
+
+/// As `FibResult` tells it.
+pub(super) fn fib_result(result: FibResult) -> (u64, String, String) {
+    let FibResult { route, status, error } = result;
+    (route.0.get(), status.name().to_owned(), error.unwrap_or_default())
 }
 
 /// `own`: whether it is told to its owner, who alone gets to see some of it.

@@ -343,6 +343,18 @@ impl Entity {
         self.command(&header, |rib| rib.move_to_list(self.id, None, &routes)).await
     }
 
+    /// What the kernel made of routes of the entity: for each its id, the word that "fib" of a route
+    /// has ("installed", "failed", "ineligible", "suppressed", or "none" when another route is best
+    /// now), and the kernel's words if it refused it or some of its next hops. Sent to the connection
+    /// that registered with "fib-results", and to nobody else; 256 routes at most at once, each as it
+    /// is then, however often that changed before. After 1024 of these the connection hears of the
+    /// rest when it calls a method and wants the answer.
+    #[zbus(signal)]
+    pub(super) async fn fib_result(
+        emitter: &SignalEmitter<'_>,
+        results: Vec<(u64, String, String)>,
+    ) -> zbus::Result<()>;
+
     /// A route expired and is deleted: sent to the connection that registered, and to nobody else,
     /// when it has no callback that could keep the route. After 1024 of these the connection hears
     /// of no other until it calls a method and wants the answer.

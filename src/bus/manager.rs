@@ -34,7 +34,8 @@ impl Manager {
     /// asked when a route expires, its path at most 255 bytes; "methods" u, how many methods it
     /// exports there, 32 at most; "reserve-opaque" b, a cell of its own in every destination;
     /// "single-route" b, one route to a destination whatever its neighbour; "exclusive" b, no other
-    /// entity of the protocol beside it. Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
+    /// entity of the protocol beside it; "fib-results" b, the signal FibResult of the entity tells
+    /// the connection what the kernel makes of its routes. Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
     /// NoSystemResources, NotSupported.
     #[zbus(out_args("entity", "profile"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -49,7 +50,6 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(OwnedObjectPath, Profile)> {
         let mut options = Options::new(options, "registration option");
-        options.not_yet("fib-results", &false)?;
         options.not_yet("linger", &0u32)?;
         let callback: Option<OwnedObjectPath> = options.take("callback")?;
         let terms = Terms {
@@ -58,6 +58,7 @@ impl Manager {
             reserve_opaque: options.take("reserve-opaque")?.unwrap_or_default(),
             single_route: options.take("single-route")?.unwrap_or_default(),
             exclusive: options.take("exclusive")?.unwrap_or_default(),
+            fib_results: options.take("fib-results")?.unwrap_or_default(),
         };
         let label = options.take("label")?.unwrap_or_default();
         let shared: bool = options.take("shared")?.unwrap_or_default();

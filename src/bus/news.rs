@@ -26,7 +26,7 @@ use zbus::{Connection, names::BusName, object_server::SignalEmitter};
 
 use super::{
     context::Context,
-    convert::{entity_path, notification_path, route_info},
+    convert::{entity_path, fib_result, notification_path, route_info},
     entity::Entity,
     notification::Notification,
     questions::Questions,
@@ -35,7 +35,7 @@ use super::{
 use crate::{
     clock,
     model::{Caller, ErrorKind},
-    rib::{Question, Verdict, WakeUp},
+    rib::{Question, Rib, Verdict, WakeUp},
 };
 
 /// How much was sent to each client since it was last heard from.
@@ -50,10 +50,14 @@ pub(super) struct Credit(Mutex<HashMap<String, Sent>>);
 struct Sent {
     wake_ups: u32,
     expired: u32,
+    fib_results: u32,
 }
 
 /// Signals of a kind that wait for a client that does not speak.
 const UNHEARD: u32 = 1024;
+
+/// Routes that one signal tells the kernel's results of.
+const AT_ONCE: usize = 256;
 
 /// The questions about expired routes.
 #[derive(Debug)]
@@ -89,7 +93,8 @@ impl Inquiries {
 }
 
 impl Credit {
-    /// Whether one more signal of a kind may go to the client; a wake-up that may not is owed.
+    /// Whether one more signal of a kind may go to the client. What is kept of the registration is
+    /// owed then: a wake-up, or results of the kernel's.
     fn spend(&self, bus_name: &str, kind: fn(&mut Sent) -> &mut u32) -> bool {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = kind(sent.entry(bus_name.to_owned()).or_default());
@@ -97,10 +102,10 @@ impl Credit {
         *count <= UNHEARD
     }
 
-    /// The client made a call that wants an answer, or is gone; says whether it is owed a wake-up.
+    /// The client made a call that wants an answer, or is gone; says whether it is owed something.
     pub(super) fn forget(&self, bus_name: &str) -> bool {
         let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(bus_name);
-        sent.is_some_and(|sent| sent.wake_ups > UNHEARD)
+        sent.is_some_and(|sent| sent.wake_ups.max(sent.fib_results) > UNHEARD)
     }
 }
 
@@ -110,6 +115,7 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
         context.rib.news().await;
         let (wake_ups, questions) =
             context.rib.with(|rib| (rib.poll_wake_ups(), rib.poll_questions()));
+        tell_fib_results(context, connection).await;
         for wake_up in wake_ups {
             wake(context, connection, wake_up).await;
         }
@@ -120,6 +126,22 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
                 let verdict = ask(&own, &connection, &question).await;
                 own.rib.with(|rib| rib.answer_expiry(&question, verdict, clock::now()));
             });
+        }
+    }
+}
+
+/// Tells owners what the kernel made of their routes.
+async fn tell_fib_results(context: &Context, connection: &Connection) {
+    for (owner, bus_name) in context.rib.with(Rib::poll_fib_listeners) {
+        if !context.credit.spend(&bus_name, |sent| &mut sent.fib_results) {
+            continue;
+        }
+        let results = context.rib.with(|rib| rib.take_fib_results(owner, AT_ONCE));
+        let results: Vec<_> = results.into_iter().map(fib_result).collect();
+        if !results.is_empty()
+            && let Some(emitter) = emitter(connection, entity_path(owner), &bus_name)
+        {
+            let _ = Entity::fib_result(&emitter, results).await;
         }
     }
 }

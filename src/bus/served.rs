@@ -45,7 +45,10 @@ impl<I> Served<I> {
         let limits = self.context.rib.with(|rib| rib.policy().limits);
         self.context.queues.push(&caller, &limits, data.len(), call)?;
         if expects_reply(message) && self.context.credit.forget(&caller.bus_name) {
-            self.context.rib.with(|rib| rib.wake_again(&caller.bus_name));
+            self.context.rib.with(|rib| {
+                rib.wake_again(&caller.bus_name);
+                rib.tell_results_again(&caller.bus_name);
+            });
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ pub use connection::{CALL_TIMEOUT, connect, manager, properties, table};
 pub use failure::Failure;
 pub use proxies::{
     ChangeNotification, ChangeNotificationStream, DestinationEnumerationProxy, EntityDeregistered,
-    EntityDeregisteredStream, EntityProxy, EntityRegistered, EntityRegisteredStream, ManagerProxy,
-    NextHopEnumerationProxy, NotificationProxy, RouteEnumerationProxy, RouteExpired,
-    RouteExpiredStream, RouteListProxy, TableProxy,
+    EntityDeregisteredStream, EntityProxy, EntityRegistered, EntityRegisteredStream, FibResult,
+    FibResultStream, ManagerProxy, NextHopEnumerationProxy, NotificationProxy,
+    RouteEnumerationProxy, RouteExpired, RouteExpiredStream, RouteListProxy, TableProxy,
 };

@@ -313,6 +313,10 @@ pub trait Entity {
     /// Takes routes out of their lists.
     fn remove_from_route_lists(&self, routes: &[u64]) -> zbus::Result<()>;
 
+    /// What the kernel made of routes: id, how far, the kernel's words.
+    #[zbus(signal)]
+    fn fib_result(&self, results: Vec<(u64, String, String)>) -> zbus::Result<()>;
+
     /// A route expired and is deleted.
     #[zbus(signal)]
     fn route_expired(&self, route: RouteInfo) -> zbus::Result<()>;

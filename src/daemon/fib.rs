@@ -34,10 +34,12 @@ const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
 ///
-/// `state` is told where the kernel stands.
+/// `with_objects` lets routes refer to next-hop objects where the kernel has them. `state` is told where
+/// the kernel stands.
 pub(super) async fn keep(
     rib: &SharedRib,
     signature: Signature,
+    with_objects: bool,
     state: &watch::Sender<FibState>,
     foreigners: &Foreigners,
 ) -> io::Error {
@@ -46,10 +48,11 @@ pub(super) async fn keep(
         Err(error) => return error,
     };
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
+    let support = if with_objects { support() } else { Support::None };
     let keeper = Keeper {
         rib,
         signature,
-        planner: Planner::new(support(), tables),
+        planner: Planner::new(support, tables),
         announced: Announced::default(),
         notifier: Notifier::start(),
         reading: None,
@@ -316,10 +319,10 @@ impl Keeper<'_> {
             RouteEvent::RouteGone(route) if signature.is_on(&route) => {
                 self.tampered(&route, Tampering::Gone);
             }
-            RouteEvent::ObjectSet(object) if object.protocol == signature.protocol.get() => {
+            RouteEvent::ObjectSet(object) if self.is_ours(&object) => {
                 self.planner.handle_object(object.id, object.content.as_ref());
             }
-            RouteEvent::ObjectGone(object) if object.protocol == signature.protocol.get() => {
+            RouteEvent::ObjectGone(object) if self.is_ours(&object) => {
                 self.planner.handle_object(object.id, None);
             }
             RouteEvent::Overrun => {
@@ -334,6 +337,11 @@ impl Keeper<'_> {
             | RouteEvent::ObjectGone(_) => {}
         }
         self.report();
+    }
+
+    /// By its protocol, or by its number if somebody else made it theirs.
+    fn is_ours(&self, object: &DumpedObject) -> bool {
+        object.protocol == self.signature.protocol.get() || self.planner.knows(object.id)
     }
 
     fn tampered(&mut self, route: &DumpedRoute, what: Tampering) {

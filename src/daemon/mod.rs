@@ -11,6 +11,7 @@ mod fib;
 mod foreign;
 mod links;
 mod notifier;
+mod reelections;
 mod static_routes;
 
 use std::{
@@ -109,6 +110,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     make_directory(&options.state_directory)?;
 
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
+    let with_objects = config.next_hop_objects;
     let rib = SharedRib::new(Rib::new(config.policy));
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
         privilege::check().map_err(|error| match error.kind() {
@@ -135,7 +137,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     });
     let file = options.config.clone();
     let administration = Administration {
-        read_configuration: Box::new(move || read_again(&file, signature)),
+        read_configuration: Box::new(move || read_again(&file, signature, with_objects)),
         keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
@@ -147,8 +149,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, signature, &state, &foreigners) => Err(Failure::Kernel(error)),
+        error = fib::keep(&rib, signature, with_objects, &state, &foreigners) => {
+            Err(Failure::Kernel(error))
+        }
         never = deadlines::keep(&rib) => match never {},
+        never = reelections::keep(&rib) => match never {},
         never = foreigners.keep(&rib, &service) => match never {},
         error = links::follow(&mut watched, &rib, &foreigners) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
@@ -183,13 +188,14 @@ async fn reload_on_signal(service: &Service) {
 }
 
 /// The configuration as it is in the file now, as far as it can take effect without a restart.
-fn read_again(file: &Path, signature: Signature) -> Result<Policy, Error> {
+fn read_again(file: &Path, signature: Signature, with_objects: bool) -> Result<Policy, Error> {
     let config = Config::load(file).map_err(|error| {
         let file = file.display();
         ErrorKind::BadConfiguration
             .because(format_args!("{file}: {error}; the configuration in force stays"))
     })?;
-    if (config.fib_protocol, config.fib_metric) != (signature.protocol, signature.metric) {
+    let Config { fib_protocol: protocol, fib_metric: metric, next_hop_objects, .. } = config;
+    if (Signature { protocol, metric }, next_hop_objects) != (signature, with_objects) {
         return Err(ErrorKind::NotSupported
             .because("the [fib] section has changed, which takes a restart; nothing was changed"));
     }

@@ -265,6 +265,11 @@ impl Objects {
         self.kernel.contains_key(&id)
     }
 
+    /// Whether the kernel has the object of ours, or may have it in a moment.
+    pub(super) fn knows(&self, id: ObjectId) -> bool {
+        self.is_live(id) || self.legs.by_id(id).is_some() || self.in_flight.contains_key(&id)
+    }
+
     /// Whether two groups have the same legs, their spares left out of account.
     pub(super) fn are_alike(&self, one: ObjectId, other: ObjectId) -> bool {
         match (self.kernel.get(&one), self.kernel.get(&other)) {
@@ -369,10 +374,7 @@ impl Objects {
                 _ => FIRST_ID,
             };
             let id = NonZeroU32::new(self.last_id).map(ObjectId)?;
-            if !self.is_live(id)
-                && self.legs.by_id(id).is_none()
-                && !self.in_flight.contains_key(&id)
-            {
+            if !self.knows(id) {
                 return Some(id);
             }
         }

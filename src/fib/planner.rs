@@ -174,7 +174,12 @@ impl Planner {
         }
     }
 
-    /// Somebody else changed a next-hop object with our protocol, or deleted it (`None`).
+    /// Whether this next-hop object was made here.
+    pub fn knows(&self, id: ObjectId) -> bool {
+        self.objects.knows(id)
+    }
+
+    /// Somebody else changed a next-hop object of ours, or deleted it (`None`).
     pub fn handle_object(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
         self.objects.handle_event(id, content);
         self.carry();

@@ -94,6 +94,7 @@ impl Rib {
             Some(words) => self.failures.insert((table, to), words),
             None => self.failures.remove(&(table, to)),
         };
+        self.note_answer(table, to);
     }
 
     /// How far the kernel is with a table, after everything taken so far was taken into account.

@@ -12,7 +12,8 @@ use super::{
     routes::too_many,
 };
 use crate::model::{
-    Change, ChangeFlags, EntityId, Now, Prefix, Result, RouteFlags, RouteState, TableId, ViewSet,
+    Change, ChangeFlags, EntityId, Now, Prefix, Result, RouteFlags, RouteState, TableId, View,
+    ViewSet,
 };
 
 impl Rib {
@@ -93,6 +94,7 @@ impl Rib {
         }
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.remove(&slot);
+            entity.untold.remove(&slot);
         }
         if held_in.is_empty() {
             self.free_route(slot);
@@ -160,6 +162,7 @@ impl Rib {
 
     /// Chooses the best routes of a destination again and queues it if packets may go elsewhere.
     pub(super) fn choose(&mut self, id: TableId, to: Prefix) -> ViewSet {
+        let was_followed = self.followed_by_the_kernel(id, to);
         let Ok(settings) = self.policy.table(id) else { return ViewSet::NONE };
         let Some(destination) =
             self.tables.get_mut(&id).and_then(|table| table.destinations.get_mut(&to))
@@ -184,6 +187,11 @@ impl Rib {
             }
         }
         self.settle_wish(id, to);
+        if let Some(slot) = was_followed
+            && election.moved.contains(View::UNICAST)
+        {
+            self.note_result(slot);
+        }
         election.moved
     }
 

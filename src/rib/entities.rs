@@ -33,6 +33,8 @@ pub struct Entity {
     /// Whether it holds its methods back for a while.
     pub(super) blocks_methods: bool,
     pub(super) questions: Questions,
+    /// Routes that it is to be told of, if it wants to hear what the kernel made of them.
+    pub(super) untold: BTreeSet<Slot>,
 }
 
 /// Who a registration belongs to, and so how long it lives.
@@ -73,6 +75,8 @@ pub struct Terms {
     pub single_route: bool,
     /// Whether it wants to be the only one of its protocol in the table (RTMv2 row V1-01).
     pub exclusive: bool,
+    /// Whether it wants to hear what the kernel made of its routes.
+    pub fib_results: bool,
 }
 
 /// What a client is told when it registered (`RTM_REGN_PROFILE`).
@@ -94,7 +98,7 @@ pub struct Profile {
 #[derive(Debug)]
 pub enum Withdrawal {
     /// Nothing is left of it; this is what it was.
-    Complete(Entity),
+    Complete(Box<Entity>),
     /// There is more to withdraw.
     Unfinished,
     /// No such entity is leaving.
@@ -240,7 +244,7 @@ impl Rib {
         if terms.reserve_opaque {
             self.check_room_for_cells(key.table)?;
         }
-        let reserve_opaque = terms.reserve_opaque;
+        let Terms { reserve_opaque, fib_results, .. } = terms;
         let id = self.entities.insert(|id| Entity {
             id,
             key,
@@ -254,7 +258,9 @@ impl Rib {
             routes: BTreeSet::new(),
             blocks_methods: false,
             questions: Questions::default(),
+            untold: BTreeSet::new(),
         });
+        self.results.listeners += usize::from(fib_results);
         if reserve_opaque {
             self.cells.reserve(id, key.table);
         }
@@ -295,6 +301,8 @@ impl Rib {
     pub fn deregister(&mut self, id: EntityId) -> Result<()> {
         let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
         self.entities.by_key.remove(&entity.key);
+        let listeners = self.results.listeners;
+        self.results.listeners = listeners.saturating_sub(entity.terms.fib_results.into());
         let cells = self.cells.release(id);
         let count = cells.len();
         self.waste.add(Piece::Cells(cells), count);
@@ -333,7 +341,8 @@ impl Rib {
             return Withdrawal::Unfinished;
         }
         self.next_hops.delete_all(id);
-        self.entities.leaving.remove(&id).map_or(Withdrawal::Unknown, Withdrawal::Complete)
+        let left = self.entities.leaving.remove(&id);
+        left.map_or(Withdrawal::Unknown, |entity| Withdrawal::Complete(Box::new(entity)))
     }
 
     /// A registered entity.

@@ -395,6 +395,7 @@ impl Rib {
             routes: BTreeSet::new(),
             questions: Questions::default(),
             blocks_methods: false,
+            untold: BTreeSet::new(),
         });
         self.foreign.owners.insert(id, protocol);
         self.foreign.new.push(id);

@@ -44,6 +44,7 @@ mod policy;
 mod recursion;
 mod reelection;
 mod resolve;
+mod results;
 mod route;
 mod routes;
 mod statics;
@@ -73,6 +74,7 @@ pub use policy::{
     Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
 };
 pub use resolve::LinkNews;
+pub use results::FibResult;
 pub use route::Route;
 pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
@@ -113,6 +115,7 @@ pub struct Rib {
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
+    results: results::Results,
     /// What ended and is still to be freed.
     waste: Waste,
 }
@@ -152,6 +155,7 @@ impl Rib {
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),
+            results: results::Results::default(),
             waste: Waste::default(),
         }
     }

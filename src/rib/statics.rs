@@ -398,6 +398,7 @@ impl Rib {
             best_routes: 0,
             routes: BTreeSet::new(),
             questions: Questions::default(),
+            untold: BTreeSet::new(),
             blocks_methods: false,
         });
         Ok((id, true))

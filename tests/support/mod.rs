@@ -322,10 +322,19 @@ impl Client {
         family: Family,
         protocol: u32,
     ) -> Self {
-        let manager = client::manager(connection).await.unwrap();
         let label = details([("label", Variant::from(format!("client-{protocol}")))]);
+        Self::register_with(connection, (instance, family), protocol, &label).await
+    }
+
+    pub(crate) async fn register_with(
+        connection: &Connection,
+        (instance, family): (u32, Family),
+        protocol: u32,
+        options: &Details,
+    ) -> Self {
+        let manager = client::manager(connection).await.unwrap();
         let (path, profile) =
-            manager.register_entity(instance, family.name(), protocol, 0, &label).await.unwrap();
+            manager.register_entity(instance, family.name(), protocol, 0, options).await.unwrap();
         let entity = EntityProxy::builder(connection).path(path).build().await.unwrap();
         let table = client::table(&manager, instance, family).await.unwrap();
         Self { connection: connection.clone(), manager, entity, table, id: profile.id }

@@ -16,6 +16,7 @@ mod notification;
 mod opaque;
 mod recursion;
 mod registration;
+mod results;
 mod routes;
 mod statics;
 mod updating;

@@ -1,0 +1,24 @@
+//! The engine that keeps the kernel equal to the best routes, against a real kernel and whatever happens
+//! to it: links and addresses that come and go, other programs, lost events, and a random storm of it all.
+//!
+//! Everything is tried with next-hop objects and without, for IPv4 and IPv6. Needs root (or
+//! `unshare -r`), `ip` and `dbus-daemon`.
+
+#[path = "fib/links.rs"]
+mod links;
+#[path = "fib/peers.rs"]
+mod peers;
+#[path = "service/scene.rs"]
+mod scene;
+#[path = "fib/stage.rs"]
+mod stage;
+#[path = "fib/storm.rs"]
+mod storm;
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[path = "fib/tampering.rs"]
+mod tampering;
+#[path = "service/walk.rs"]
+mod walk;
+#[path = "kernel/world.rs"]
+mod world;

@@ -1,0 +1,151 @@
+//! Other programs that change what is ours.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    stage::{CASES, Case, flush, in_both_ways, in_one_way},
+    world::ip,
+};
+
+/// The numbers of the kernel's objects of ours that are groups, or those that are not.
+pub(crate) fn objects(groups: bool) -> Vec<u64> {
+    let all: Vec<Value> = serde_json::from_str(&ip("-j -N nexthop show")).unwrap();
+    let ours = all.iter().filter(|object| object["protocol"] == "82");
+    let chosen = ours.filter(|object| object["group"].is_array() == groups);
+    chosen.map(|object| object["id"].as_u64().unwrap()).collect()
+}
+
+/// Deletes, and does not mind what is gone already with what was deleted before.
+pub(crate) fn delete_objects(ids: &[u64]) {
+    for id in ids {
+        let _ = Command::new("ip")
+            .args(["nexthop", "del", "id", &id.to_string()])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+    }
+}
+
+#[test]
+fn what_others_do_to_our_next_hop_objects_is_undone_at_once() {
+    in_one_way(true, async |scene| {
+        for case in CASES {
+            for what in [case.north, case.both] {
+                let rivals = case.rivals(scene, what, case.west).await;
+                case.becomes(scene, "the offer", what).await;
+                for round in 0..2 {
+                    delete_objects(&objects(false)[..1]);
+                    case.becomes(scene, "a leg was deleted", what).await;
+                    delete_objects(&objects(false));
+                    case.becomes(scene, "all legs were deleted", what).await;
+                    delete_objects(&objects(true));
+                    case.becomes(scene, "all groups were deleted", what).await;
+                    ip("nexthop flush proto 82");
+                    case.becomes(scene, "all objects of ours were flushed", what).await;
+                    ip("nexthop flush");
+                    case.becomes(scene, "all objects were flushed", what).await;
+                    let protocol = ["82", "static"][round];
+                    for leg in objects(false) {
+                        let option = case.option();
+                        ip(&format!(
+                            "{option} nexthop replace id {leg} dev south proto {protocol}"
+                        ));
+                    }
+                    let when = format!("all legs were replaced, with protocol {protocol}");
+                    case.becomes(scene, &when, what).await;
+                    let stranger =
+                        format!("{} nexthop add id 7 dev south proto static", case.option());
+                    ip(&stranger);
+                    for group in objects(true) {
+                        let kind = group_type(group);
+                        ip(&format!("nexthop replace id {group} group 7{kind} proto {protocol}"));
+                    }
+                    let when = format!("all groups were replaced, with protocol {protocol}");
+                    case.becomes(scene, &when, what).await;
+                    assert_eq!(ip("nexthop show id 7").lines().count(), 1, "it is not ours");
+                    ip("nexthop del id 7");
+                }
+                rivals.leave().await;
+            }
+        }
+    });
+}
+
+/// The type of a group and its buckets, which a replacement cannot change.
+fn group_type(group: u64) -> String {
+    let found: Vec<Value> =
+        serde_json::from_str(&ip(&format!("-j nexthop show id {group}"))).unwrap();
+    match found[0]["resilient_args"]["buckets"].as_u64() {
+        Some(buckets) => format!(" type resilient buckets {buckets}"),
+        None => String::new(),
+    }
+}
+
+/// A destination for each way to tamper with a route.
+const ELSEWHERE: [[&str; 9]; 2] = [
+    [
+        "100.64.0.0/24",
+        "100.64.1.0/24",
+        "100.64.2.0/24",
+        "100.64.3.0/24",
+        "100.64.4.0/24",
+        "100.64.5.0/24",
+        "100.64.6.0/24",
+        "100.64.7.0/24",
+        "100.64.8.0/24",
+    ],
+    [
+        "fd00::/48",
+        "fd00:1::/48",
+        "fd00:2::/48",
+        "fd00:3::/48",
+        "fd00:4::/48",
+        "fd00:5::/48",
+        "fd00:6::/48",
+        "fd00:7::/48",
+        "fd00:8::/48",
+    ],
+];
+
+/// BIRD looks every 60 seconds, and zebra does not mind it when its route is replaced.
+#[test]
+fn what_others_do_to_our_routes_is_undone_at_once_and_not_at_a_next_scan_as_in_bird() {
+    in_both_ways(async |scene| {
+        let mut slowest = Duration::ZERO;
+        for case in CASES {
+            for what in [case.north, case.both, "unreachable"] {
+                for number in 0..9 {
+                    // Each way in a place of its own: a fight is another story.
+                    let case = Case { to: ELSEWHERE[usize::from(case.is_ipv6())][number], ..case };
+                    let (option, to) = (case.option(), case.to);
+                    let how = [
+                        format!("{option} route del {to} metric 82"),
+                        format!("{option} route del {to} metric 82 proto 82"),
+                        format!("{option} route replace {to} dev south metric 82 proto 82"),
+                        format!("{option} route replace {to} dev south metric 82 proto static"),
+                        format!("{option} route replace blackhole {to} metric 82 proto static"),
+                        format!("{option} route append {to} dev south metric 82 proto 82"),
+                        format!("{option} route append {to} dev east metric 82 proto 82"),
+                        format!("{option} route prepend {to} dev south metric 82 proto 82"),
+                        format!("{option} route flush proto 82"),
+                    ];
+                    let rivals = case.rivals(scene, what, case.west).await;
+                    case.becomes(scene, "the offer", what).await;
+                    match how[number].contains("flush") {
+                        true => flush(option),
+                        false => drop(ip(&how[number])),
+                    }
+                    let took = case.becomes(scene, &how[number], what).await;
+                    slowest = slowest.max(took);
+                    rivals.leave().await;
+                }
+            }
+        }
+        println!("the slowest repair took {slowest:?}");
+    });
+}

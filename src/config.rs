@@ -15,8 +15,10 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    model::{Family, InstanceId, KernelTable, Preference, Protocol, ViewSet},
-    rib::{Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability},
+    model::{Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol, ViewSet},
+    rib::{
+        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+    },
 };
 
 /// All that is configured.
@@ -84,6 +86,24 @@ struct InstanceSection {
     viability: ViabilitySetting,
     #[serde(default)]
     resolve_via_default: bool,
+    #[serde(default)]
+    import: BTreeMap<String, ImportSetting>,
+}
+
+/// A word, or the preference that importing is to give.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "not \"ignore\", \"observe\", \"import\" or a preference")]
+enum ImportSetting {
+    Word(ImportWord),
+    Preference(NonZeroU32),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ImportWord {
+    Ignore,
+    Observe,
+    Import,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -290,7 +310,28 @@ fn instance(
         }
     }
     let interfaces = section.interfaces;
-    Ok(InstanceSettings { families, viability, via_default, kernel_table, interfaces })
+    let imports = imports(section.import)?;
+    Ok(InstanceSettings { families, viability, via_default, kernel_table, interfaces, imports })
+}
+
+fn imports(section: BTreeMap<String, ImportSetting>) -> Result<Imports, String> {
+    let mut imports = Imports::default();
+    for (name, setting) in section {
+        let protocol = KernelProtocol::parse(&name)
+            .ok_or_else(|| format!("import.{name} is no protocol of the kernel's"))?;
+        imports.set(
+            protocol,
+            match setting {
+                ImportSetting::Word(ImportWord::Ignore) => Import::Ignore,
+                ImportSetting::Word(ImportWord::Observe) => Import::Observe,
+                ImportSetting::Word(ImportWord::Import) => Import::Choose(Preference(0)),
+                ImportSetting::Preference(preference) => {
+                    Import::Choose(Preference(preference.get()))
+                }
+            },
+        );
+    }
+    Ok(imports)
 }
 
 fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
@@ -358,7 +399,7 @@ mod tests {
         let lines = readme.skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 61, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 67, "a key was added or removed: say so there");
     }
 
     #[test]
@@ -404,6 +445,30 @@ mod tests {
         assert_eq!(fault("fib = false\nipv6-views = []"), "ipv6-views is empty");
         let alone = "fib = false\nfamilies = [\"ipv4\"]\nipv6-views = [0]";
         assert_eq!(fault(alone), "ipv6-views is set, and ipv6 is not in families");
+        assert_eq!(
+            fault("fib = false\nimport = { nosuch = 5 }"),
+            "import.nosuch is no protocol of the kernel's"
+        );
+        assert_eq!(
+            fault("fib = false\nimport = { static = 0 }"),
+            "not \"ignore\", \"observe\", \"import\" or a preference"
+        );
         assert_eq!(fault("fib = 3"), "invalid type: integer `3`, expected a boolean");
+    }
+
+    #[test]
+    fn what_is_imported_is_said_by_name_or_number_and_the_rest_stays() {
+        let text = "[[instance]]\nid = 0\n[instance.import]\nzebra = \"observe\"\nstatic = 5\n\
+                    kernel = \"ignore\"\n99 = \"import\"\n";
+        let config = Config::parse(text, &vrf_table).unwrap();
+        let Instance::Ready(settings) = &config.policy.instances[&InstanceId(0)] else {
+            panic!("{config:?}")
+        };
+        let of = |name| settings.imports.of(KernelProtocol::parse(name).unwrap());
+        assert_eq!(of("zebra"), Import::Observe);
+        assert_eq!(of("static"), Import::Choose(Preference(5)));
+        assert_eq!(of("kernel"), Import::Ignore);
+        assert_eq!(of("openr"), Import::Choose(Preference(0)));
+        assert_eq!((of("dhcp"), of("bird")), (Import::Observe, Import::Ignore));
     }
 }

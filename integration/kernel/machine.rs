@@ -62,7 +62,9 @@ impl Machine {
             self.planner.begin_reading(doubt);
             match doubt {
                 Doubt::Objects => {
-                    for object in collect(Dump::start(ObjectDumpRequest { signature })) {
+                    for object in
+                        collect(Dump::start(ObjectDumpRequest { signature: Some(signature) }))
+                    {
                         self.planner.handle_found_object(object.id, object.content);
                     }
                 }

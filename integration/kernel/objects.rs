@@ -21,7 +21,7 @@ use crate::{
 
 /// Our objects.
 fn objects() -> Vec<DumpedObject> {
-    collect(Dump::start(ObjectDumpRequest { signature: Signature::default() }))
+    collect(Dump::start(ObjectDumpRequest { signature: Some(Signature::default()) }))
 }
 
 /// What is in the main table for this destination, ours or anybody's.
@@ -297,7 +297,8 @@ fn a_dump_of_objects_that_change_meanwhile_begins_again() {
     with_links(|| {
         // More than the parts that wait for a listener, and the next one.
         ip_batch((1..20_001).map(|number| format!("nexthop add id {number} dev west proto 82")));
-        let mut dump = Dump::start(ObjectDumpRequest { signature: Signature::default() }).unwrap();
+        let mut dump =
+            Dump::start(ObjectDumpRequest { signature: Some(Signature::default()) }).unwrap();
         let DumpNews::Part(first) = dump.blocking_next().unwrap() else { panic!() };
         assert!(!first.is_empty());
         Desk::open().add(20_001, "dev west").unwrap();

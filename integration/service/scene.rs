@@ -15,7 +15,7 @@ use std::{
 };
 
 use rtmd::{
-    bus::wire::{Details, RouteInfo},
+    bus::wire::{Details, EntityInfo, RouteInfo},
     client::{self, ManagerProxy, TableProxy},
     model::{Family, Forwarding, RouteFlags, Weight, shares},
 };
@@ -231,12 +231,21 @@ impl Scene {
         let names = names();
         let mut expected = self.foreign.clone();
         for (table, kernel_table) in &self.tables {
+            let (instance, family) =
+                (table.instance().await.unwrap(), table.family().await.unwrap());
+            let entities = self.manager.get_registered_entities(instance, &family).await.unwrap();
+            let is_foreign = |route: &RouteInfo| {
+                entities.iter().any(|it| it.id == route.owner && is_of_others(it))
+            };
             for to in DESTINATIONS {
-                if (table.family().await.unwrap() == "ipv6") != to.contains(':') {
+                if (family == "ipv6") != to.contains(':') {
                     continue;
                 }
                 let routes = table.get_routes(to).await.unwrap();
                 let Some(best) = routes.iter().find(|route| is_best(route)) else { continue };
+                if is_foreign(best) {
+                    continue; // it is there already
+                }
                 let Some(what) = self.way(table, best, &names).await else { continue };
                 let line = ours(to, &what, *kernel_table);
                 if !best.more.contains_key("fib-error") {
@@ -364,6 +373,11 @@ pub(crate) fn ip_at_once(commands: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), commands).unwrap();
     ip(&format!("-batch {}", file.path().display()));
+}
+
+/// Whether its routes are those of others in the kernel; the service has entities for static routes too.
+pub(crate) fn is_of_others(entity: &EntityInfo) -> bool {
+    entity.state == "builtin" && entity.protocol_instance != u32::MAX
 }
 
 /// Whether it is the best unicast route.

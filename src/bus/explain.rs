@@ -11,7 +11,7 @@ pub(super) fn explanation(found: &Explanation<'_>) -> (String, Vec<Details>, Det
     let candidates = (1u32..).zip(&found.candidates).map(|(place, of)| candidate(place, of));
     let mut fib = Details::new();
     detail(&mut fib, "state", found.fib.name());
-    detail(&mut fib, "reason", found.fib_reason);
+    detail(&mut fib, "reason", found.fib_reason.as_ref());
     detail(&mut fib, "kernel-table", found.kernel_table.map_or(0, |table| table.0));
     detail(&mut fib, "wish", found.wish.as_ref().map_or_else(String::new, |wish| wish.to_string()));
     if let Some(words) = found.fib_error {

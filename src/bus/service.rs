@@ -11,7 +11,7 @@ use super::{
     context::Context,
     convert::{entity_path, table_path},
     entity::Entity,
-    introspection,
+    introspection, lifecycle,
     manager::Manager,
     news,
     object_manager::ObjectManager,
@@ -147,6 +147,15 @@ impl Service {
             () = self.departures.clean_up(&self.context, &self.connection) => {}
             () = news::tell(&self.context, &self.connection) => {}
             () = self.context.clients.lost() => {}
+        }
+    }
+
+    /// Puts a new entity of the service's own on the bus.
+    pub async fn welcome(&self, id: EntityId) {
+        let unit = Arc::default(); // nobody's
+        let told = lifecycle::welcome(&self.context, &self.connection, id, unit).await;
+        if let Err(refusal) = told {
+            tracing::error!(entity = id.0, %refusal, "it is not on the bus");
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{complaints::Complaints, notifier::Notifier};
+use super::{complaints::Complaints, foreign::Foreigners, notifier::Notifier};
 use crate::{
     bus::FibState,
     fib::{Doubt, Planner, Settled, Support, Tampering},
@@ -41,6 +41,7 @@ pub(super) async fn keep(
     signature: Signature,
     with_objects: bool,
     state: &watch::Sender<FibState>,
+    foreigners: &Foreigners,
 ) -> io::Error {
     let (writer, outcomes) = match Writer::start(signature) {
         Ok(started) => started,
@@ -57,7 +58,10 @@ pub(super) async fn keep(
         notifier: Notifier::start(),
         reading: None,
         watch: RouteWatch::start(writer.port()),
+        foreigners,
     };
+    // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
+    foreigners.known().await;
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -110,6 +114,7 @@ struct Keeper<'r> {
     notifier: Notifier,
     reading: Option<Reading>,
     watch: io::Result<RouteWatch>,
+    foreigners: &'r Foreigners,
 }
 
 /// A dump under way.
@@ -233,7 +238,10 @@ impl Keeper<'_> {
         let Some(doubt) = self.planner.poll_doubt() else { return };
         let signature = self.signature;
         let started = match doubt {
-            Doubt::Objects => Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects),
+            Doubt::Objects => {
+                let signature = Some(signature);
+                Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects)
+            }
             Doubt::Table(id, table) => {
                 let signature = Some(signature);
                 let question = DumpRequest { table, family: id.family, signature };
@@ -300,6 +308,7 @@ impl Keeper<'_> {
     /// Somebody else changed something.
     fn handle_event(&mut self, event: RouteEvent) {
         let signature = self.signature;
+        self.foreigners.handle(&event, self.rib);
         match event {
             RouteEvent::RouteSet { route, replaced } if signature.is_on(&route) => {
                 let what = Tampering::Ours { target: route.target(), replaced };

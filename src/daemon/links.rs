@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::foreign::Foreigners;
 use crate::{
     clock,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent},
@@ -50,13 +51,18 @@ impl Known {
 }
 
 /// Keeps the RIB informed; returns why it cannot any more.
-pub(super) async fn follow(watch: &mut Watch, rib: &SharedRib) -> io::Error {
+pub(super) async fn follow(
+    watch: &mut Watch,
+    rib: &SharedRib,
+    foreigners: &Foreigners,
+) -> io::Error {
     while let Some(event) = watch.next().await {
         tracing::debug!(?event, "links");
         rib.with(|rib| {
             handle(rib, event);
             rib.settle_static_routes(clock::now());
         });
+        foreigners.doubt_all();
     }
     lost()
 }

@@ -3,11 +3,13 @@
 //! The order of the start is what a reader would get wrong. Nothing in the kernel is touched before
 //! the name on the bus is ours, because a second rtmd would otherwise take the first one's routes
 //! for leftovers; the links are known before the name is ours, because the first client may name
-//! one; and the service manager hears "ready" only when the kernel is in step.
+//! one; the routes of others are read before the kernel is written to, while clients are served;
+//! and the service manager hears "ready" only when the kernel is in step.
 
 mod complaints;
 mod deadlines;
 mod fib;
+mod foreign;
 mod links;
 mod notifier;
 mod reelections;
@@ -36,6 +38,7 @@ use crate::{
     rib::{Instance, Policy},
     shared::SharedRib,
 };
+use foreign::Foreigners;
 use static_routes::StaticRoutes;
 
 /// How to run the service.
@@ -118,6 +121,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             _ => Failure::Kernel(error),
         })?;
     }
+    let foreigners = Foreigners::new(&rib, signature);
+
     let epoch = new_epoch();
     let facts = Facts {
         epoch,
@@ -148,10 +153,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, signature, with_objects, &state) => Err(Failure::Kernel(error)),
+        error = fib::keep(&rib, signature, with_objects, &state, &foreigners) => {
+            Err(Failure::Kernel(error))
+        }
         never = deadlines::keep(&rib) => match never {},
         never = reelections::keep(&rib) => match never {},
-        error = links::follow(&mut watched, &rib) => Err(Failure::Kernel(error)),
+        never = foreigners.keep(&rib, &service) => match never {},
+        error = links::follow(&mut watched, &rib, &foreigners) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
         name = stop_signal() => {
             tracing::info!(signal = name, "stopping; the routes stay in the kernel");

@@ -71,10 +71,14 @@ impl TableId {
 }
 
 impl Protocol {
+    /// None of the others.
+    pub const OTHER: Self = Self(1);
     /// Interface routes.
     pub const LOCAL: Self = Self(2);
     /// Management: DHCP, a route API.
     pub const NETMGMT: Self = Self(3);
+    /// ICMP redirects.
+    pub const ICMP: Self = Self(4);
     /// RIP.
     pub const RIP: Self = Self(8);
     /// IS-IS.
@@ -91,10 +95,10 @@ impl Protocol {
     pub const STATIC_NON_DOD: Self = Self(10007);
 
     const NAMES: [(Self, &'static str); 13] = [
-        (Self(1), "other"),
+        (Self::OTHER, "other"),
         (Self::LOCAL, "local"),
         (Self::NETMGMT, "netmgmt"),
-        (Self(4), "icmp"),
+        (Self::ICMP, "icmp"),
         (Self(5), "egp"),
         (Self::RIP, "rip"),
         (Self::IS_IS, "isis"),

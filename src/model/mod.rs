@@ -6,6 +6,7 @@
 pub mod entity;
 pub mod error;
 pub mod fib;
+pub mod kernel_protocol;
 pub mod method;
 pub mod nexthop;
 pub mod notification;
@@ -21,6 +22,7 @@ pub use fib::{
     FibCounts, FibStatus, Forwarding, GroupId, Hop, KernelTable, Member, NextHopObject, ObjectId,
     Target, VrfPlace, Wish,
 };
+pub use kernel_protocol::KernelProtocol;
 pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
 pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
 pub use notification::{Change, ListId, NotificationId, NotifyFlags};

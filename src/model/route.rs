@@ -71,7 +71,11 @@ impl RouteFlags {
     /// Chosen like any other, but not for the kernel (`RTM_ROUTE_FLAGS_INACTIVE`).
     pub const INACTIVE: Self = Self(0x0008);
 
-    /// One of the addresses of this machine (`RTM_ROUTE_FLAGS_MYSELF`).
+    /// The network is on a link of this machine (`RTM_ROUTE_FLAGS_LOCAL`).
+    pub const LOCAL: Self = Self(0x0010);
+    /// The network is behind a router (`RTM_ROUTE_FLAGS_REMOTE`).
+    pub const REMOTE: Self = Self(0x0020);
+    /// The address is one of this machine's own (`RTM_ROUTE_FLAGS_MYSELF`).
     pub const MYSELF: Self = Self(0x0040);
 
     /// What keeps a best route from being forwarded by, in one way or another

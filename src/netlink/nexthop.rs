@@ -86,11 +86,11 @@ pub enum ObjectChange<'a> {
     Delete,
 }
 
-/// A request for our objects. The kernel cannot filter them by protocol, so it tells of everybody's.
+/// A request for next-hop objects. The kernel cannot filter them by protocol, so it tells of everybody's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ObjectDumpRequest {
-    /// What makes an object ours.
-    pub signature: Signature,
+    /// What makes an object one of those asked for; `None` asks for all.
+    pub signature: Option<Signature>,
 }
 
 /// An object that the kernel told of.
@@ -134,8 +134,9 @@ impl DumpQuestion for ObjectDumpRequest {
         if message.kind != NEW_OBJECT {
             return Ok(None);
         }
-        let ours = self.signature.protocol.get();
-        Ok(Some(DumpedObject::decode(message.payload)?).filter(|object| object.protocol == ours))
+        let ours = self.signature.map(|signature| signature.protocol.get());
+        let is_asked_for = |object: &DumpedObject| ours.is_none_or(|ours| object.protocol == ours);
+        Ok(Some(DumpedObject::decode(message.payload)?).filter(is_asked_for))
     }
 }
 

@@ -61,6 +61,17 @@ pub struct DumpRequest {
     pub signature: Option<Signature>,
 }
 
+/// A request for the routes that a protocol has in one table, in one family.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ProtocolDumpRequest {
+    /// The table.
+    pub table: KernelTable,
+    /// The family.
+    pub family: Family,
+    /// `rtm_protocol`; with 0 the kernel tells of all, and none of them is read.
+    pub protocol: u8,
+}
+
 /// A route or a group has more next hops than fit a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{hops} next hops are more than a netlink message can hold ({most})")]
@@ -133,6 +144,23 @@ impl DumpQuestion for DumpRequest {
                 && route.to.family() == self.family
                 && self.signature.is_none_or(|ours| ours.is_on(route))
         }))
+    }
+}
+
+impl DumpQuestion for ProtocolDumpRequest {
+    type Item = DumpedRoute;
+
+    fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
+        let mut message = route_message(self.table, self.family);
+        message.header.protocol = RouteProtocol::from(self.protocol);
+        let message = RouteNetlinkMessage::GetRoute(message);
+        append(message, NLM_F_REQUEST | NLM_F_DUMP, sequence, into);
+    }
+
+    fn read(&self, message: &Frame<'_>) -> Result<Option<DumpedRoute>, DecodeError> {
+        let Self { table, family, .. } = *self;
+        let found = DumpRequest { table, family, signature: None }.read(message)?;
+        Ok(found.filter(|route| route.protocol == self.protocol))
     }
 }
 

@@ -78,7 +78,7 @@ impl Rib {
     /// are its equals now is the one it had.
     fn rank_again(&mut self, slot: Slot, now: Now) {
         let Some(route) = self.routes.get(slot) else { return };
-        let preference = self.policy.levels.preference(route.protocol, route.wanted);
+        let preference = self.preference(route.owner, route.protocol, route.wanted);
         if preference == route.rank.preference {
             return;
         }

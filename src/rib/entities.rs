@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot, deadlines::Questions, statics, waste::Piece};
+use super::{Rib, arena::Slot, deadlines::Questions, foreign, statics, waste::Piece};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
     Result, TableId, Timestamp, ViewSet, quoted,
@@ -234,6 +234,10 @@ impl Rib {
         if statics::is_reserved(key) {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is the service's own, for static routes")));
+        }
+        if foreign::is_reserved(key) {
+            return Err(ErrorKind::AlreadyExists
+                .because(format_args!("{key} is the service's own, for routes of others")));
         }
         if let Some(known) = self.entities.by_key.get(&key) {
             return Err(ErrorKind::AlreadyExists

@@ -3,7 +3,7 @@
 //! The rule itself is in `destination`; here is only told what it came to in the unicast view, which
 //! packets follow.
 
-use std::{num::NonZeroU64, sync::Arc};
+use std::{borrow::Cow, num::NonZeroU64, sync::Arc};
 
 use super::{
     Rib,
@@ -17,8 +17,8 @@ use super::{
     table::{Best, LookUp, RouteView},
 };
 use crate::model::{
-    Family, FibStatus, Forwarding, InterfaceIndex, KernelTable, NextHopFlags, NextHopId, Prefix,
-    Result, RouteFlags, RouteId, RouteState, TableId, View, ViewSet,
+    Family, FibStatus, Forwarding, InterfaceIndex, KernelProtocol, KernelTable, NextHopFlags,
+    NextHopId, Prefix, Result, RouteFlags, RouteId, RouteState, TableId, View, ViewSet,
 };
 
 /// A destination, explained.
@@ -38,7 +38,7 @@ pub struct Explanation<'a> {
     /// The kernel's own words, if it refused.
     pub fib_error: Option<&'a str>,
     /// What that means, as a sentence.
-    pub fib_reason: &'static str,
+    pub fib_reason: Cow<'static, str>,
 }
 
 /// A route among the others, or one that is withdrawn and held.
@@ -107,7 +107,7 @@ impl Rib {
                 Some(winner) if is_rival(view) => {
                     self.why_it_lost(view, winner, claim(view), claim(winner))
                 }
-                _ => "it is not offered in the unicast view, which packets follow".to_owned(),
+                _ => self.why_it_is_no_rival(view),
             })
             .collect();
         let mut room = MOST_NEXT_HOPS;
@@ -134,19 +134,46 @@ impl Rib {
             kernel_table: settings.kernel_table,
             wish: self.forwarding(table, prefix).filter(|_| settings.kernel_table.is_some()),
             fib,
-            fib_reason: match fib {
-                _ if settings.kernel_table.is_none() => "the instance is kept out of the kernel",
-                _ if !self.is_pushed(table) => {
-                    "routes of this table are not pushed to the kernel now"
-                }
-                FibStatus::None => "no route is offered in the unicast view",
-                FibStatus::Pending => "it is on its way to the kernel",
-                FibStatus::Installed => "the kernel has it",
-                FibStatus::Failed => "the kernel refused it, and is asked again from time to time",
-                FibStatus::Ineligible => "packets cannot follow the best route now",
-                FibStatus::Suppressed => "the best route is flagged as not for the kernel",
+            fib_reason: match self.best_foreign(table, prefix) {
+                Some(protocol) if settings.kernel_table.is_some() => Cow::Owned(format!(
+                    "the kernel's own route by {protocol} is best, and is left to its owner"
+                )),
+                _ => Cow::Borrowed(self.fib_reason(table, fib)),
             },
         })
+    }
+
+    fn fib_reason(&self, table: TableId, fib: FibStatus) -> &'static str {
+        let to_kernel = |id| self.policy.table(id).is_ok_and(|of| of.kernel_table.is_some());
+        match fib {
+            _ if !to_kernel(table) => "the instance is kept out of the kernel",
+            _ if !self.is_pushed(table) => "routes of this table are not pushed to the kernel now",
+            FibStatus::None => "no route is offered in the unicast view",
+            FibStatus::Pending => "it is on its way to the kernel",
+            FibStatus::Installed => "the kernel has it",
+            FibStatus::Failed => "the kernel refused it, and is asked again from time to time",
+            FibStatus::Ineligible => "packets cannot follow the best route now",
+            FibStatus::Suppressed => "the best route is flagged as not for the kernel",
+        }
+    }
+
+    /// Whose the best route is, if it is one that others have in the kernel.
+    pub(super) fn best_foreign(&self, table: TableId, prefix: Prefix) -> Option<KernelProtocol> {
+        let best = self.destination(table, prefix)?.best(View::UNICAST, &self.routes)?;
+        self.foreign.protocol_of(self.routes.get(best)?)
+    }
+
+    fn why_it_is_no_rival(&self, view: &RouteView<'_>) -> String {
+        match self.foreign.protocol_of(view.route) {
+            Some(protocol) if self.foreign.is_put_off(view.route, view.id) => format!(
+                "it is put off for a minute: the kernel's routes by {protocol} to this destination \
+                 keep coming and going"
+            ),
+            Some(protocol) => format!(
+                "it is only observed: the instance does not import the kernel's routes by {protocol}"
+            ),
+            None => "it is not offered in the unicast view, which packets follow".to_owned(),
+        }
     }
 
     fn why_it_won(

@@ -262,6 +262,9 @@ impl Rib {
         let Some((leads_on, route)) = best else {
             return (FibStatus::None, None);
         };
+        if self.foreign.protocol_of(route).is_some() {
+            return (FibStatus::None, None); // it is there already
+        }
         if self.withheld.contains(&table) {
             return (FibStatus::Suppressed, None);
         }
@@ -295,7 +298,9 @@ impl Rib {
             })
         };
         let is_way = |route: &&Route| {
-            route.flags.special().is_none() && !route.flags.intersects(RouteFlags::INACTIVE)
+            route.flags.special().is_none()
+                && !route.flags.intersects(RouteFlags::INACTIVE)
+                && self.foreign.protocol_of(route).is_none()
         };
         let claim = |route: &Route, viability| Claim::of(route, View::UNICAST, viability);
         // One that ranks before the best can only be one that leads nowhere now.

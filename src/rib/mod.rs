@@ -31,6 +31,7 @@ mod effects;
 mod election;
 mod entities;
 mod explain;
+mod foreign;
 mod groups;
 mod hold;
 mod lists;
@@ -63,12 +64,15 @@ pub use deadlines::{Question, Verdict};
 pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, ExplainedNextHop, Explanation};
+pub use foreign::{ForeignRoute, ForeignWay, QUIET};
 pub use groups::GroupNews;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
-pub use policy::{Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability};
+pub use policy::{
+    Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+};
 pub use resolve::LinkNews;
 pub use results::FibResult;
 pub use route::Route;
@@ -89,6 +93,7 @@ pub struct Rib {
     routes: arena::Arena<Route>,
     next_hops: nexthops::NextHops,
     statics: statics::Statics,
+    foreign: foreign::Foreign,
     links: resolve::Links,
     /// Routes that would lean on themselves, with the next hops by which they would.
     denied: recursion::Denied,
@@ -134,6 +139,7 @@ impl Rib {
             routes: arena::Arena::default(),
             next_hops: nexthops::NextHops::default(),
             statics: statics::Statics::default(),
+            foreign: foreign::Foreign::default(),
             links: resolve::Links::default(),
             denied: recursion::Denied::new(),
             link_news: LinkNews::default(),

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Error, ErrorKind, Family, InstanceId, KernelTable, Preference, Protocol, TableId, ViewSet,
+    Error, ErrorKind, Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol,
+    TableId, ViewSet,
 };
 
 /// All that is configured.
@@ -44,6 +45,23 @@ pub struct InstanceSettings {
     pub kernel_table: Option<KernelTable>,
     /// The interfaces that its next hops may lead out by; none for all.
     pub interfaces: BTreeSet<String>,
+    /// What of others is taken in from there.
+    pub imports: Imports,
+}
+
+/// What becomes of the routes that others have in the kernel's table, by whose they are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Imports(BTreeMap<KernelProtocol, Import>);
+
+/// What becomes of a route that is not ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Import {
+    /// Nothing: it is not even read.
+    Ignore,
+    /// It is told of, in no view, and is never best.
+    Observe,
+    /// It takes part in the choice, with this preference; 0 takes the protocol's level.
+    Choose(Preference),
 }
 
 /// What a default route is to next hops that only it leads to.
@@ -92,6 +110,8 @@ pub struct Limits {
     /// Routes in one table that count for one user (`NotEnoughMemory`): those of its entities, and
     /// those that are held because it asked for it.
     pub routes_per_user: u32,
+    /// Routes in one table that others have in the kernel, and that are read; more are left out.
+    pub foreign_routes: u32,
     /// Routes to one destination (`NotEnoughMemory`).
     pub routes_per_destination: u32,
     /// Static routes in one table (`NotEnoughMemory`); one counts once for each of its next hops.
@@ -178,7 +198,40 @@ impl Default for InstanceSettings {
             via_default: ViaDefault::Refused,
             kernel_table: Some(KernelTable::MAIN),
             interfaces: BTreeSet::new(),
+            imports: Imports::default(),
         }
+    }
+}
+
+impl Default for Imports {
+    fn default() -> Self {
+        let observed = [
+            KernelProtocol::BOOT,
+            KernelProtocol::STATIC,
+            KernelProtocol::DHCP,
+            KernelProtocol::RA,
+        ];
+        let mut imports: BTreeMap<_, _> = observed.map(|it| (it, Import::Observe)).into();
+        imports.insert(KernelProtocol::KERNEL, Import::Choose(Preference(0)));
+        Self(imports)
+    }
+}
+
+impl Imports {
+    /// What becomes of the routes of a protocol; those of other daemons are left alone.
+    pub fn of(&self, protocol: KernelProtocol) -> Import {
+        self.0.get(&protocol).copied().unwrap_or(Import::Ignore)
+    }
+
+    /// Says what becomes of the routes of a protocol.
+    pub fn set(&mut self, protocol: KernelProtocol, import: Import) {
+        self.0.insert(protocol, import);
+    }
+
+    /// The protocols whose routes are read.
+    pub fn read(&self) -> impl Iterator<Item = KernelProtocol> {
+        let read = self.0.iter().filter(|(_, import)| **import != Import::Ignore);
+        read.map(|(protocol, _)| *protocol)
     }
 }
 
@@ -212,6 +265,7 @@ impl Default for Limits {
             entities_per_user: 1024,
             routes: 8_000_000,
             routes_per_user: 4_000_000,
+            foreign_routes: 2_000_000,
             routes_per_destination: 1024,
             static_routes: 8192,
             next_hops: 65_536,

@@ -269,7 +269,7 @@ impl Rib {
 
     /// What a look-up finds in a route that packets can follow, with these ways of its next hops.
     fn relay_of(&self, route: &Route, ways: impl Iterator<Item = (Weight, Way)>) -> Option<Relay> {
-        if route.flags.intersects(RouteFlags::INACTIVE) {
+        if route.flags.intersects(RouteFlags::INACTIVE) || self.is_disconnected(route) {
             return None;
         }
         if route.flags.special().is_some() || route.flags.intersects(RouteFlags::MYSELF) {

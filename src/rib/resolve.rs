@@ -161,6 +161,11 @@ impl Links {
         around.filter_map(|links| links.keys().find(is_usable)).last().copied()
     }
 
+    /// Whether the network comes with an address of the interface.
+    pub(super) fn is_connected(&self, index: InterfaceIndex, network: Prefix) -> bool {
+        self.networks.get(&network).is_some_and(|links| links.contains_key(&index))
+    }
+
     fn networks_of(&self, index: InterfaceIndex) -> Vec<Prefix> {
         let link = self.by_index.get(&index);
         link.into_iter().flat_map(|link| &link.addresses).map(|(_, network)| *network).collect()
@@ -319,7 +324,8 @@ impl Rib {
             let links = self.links.by_index.values();
             self.links.vrfs = links.filter_map(|link| link.place.is_vrf).collect();
             let all: Vec<NextHopId> = self.next_hops.live().collect();
-            self.resolve_again(&all);
+            let networks: Vec<Prefix> = self.links.networks.keys().collect();
+            self.resolve_with_networks(&all, &networks);
         }
     }
 
@@ -338,7 +344,24 @@ impl Rib {
     /// A link has or had this network.
     fn handle_network_changed(&mut self, network: Prefix) {
         let concerned: Vec<NextHopId> = self.next_hops.places.in_network(network).collect();
-        self.resolve_again(&concerned);
+        self.resolve_with_networks(&concerned, &[network]);
+    }
+
+    /// As [`Rib::resolve_again`], where the kernel's own routes to these networks may have begun or
+    /// ceased to count.
+    fn resolve_with_networks(&mut self, next_hops: &[NextHopId], networks: &[Prefix]) {
+        let mut start = Start::default();
+        for id in next_hops {
+            self.set_course(*id, &mut start);
+        }
+        let places = &self.next_hops.places;
+        for table in self.tables.keys() {
+            let own = networks.iter().filter(|network| network.family() == table.family);
+            let looked_up = own.filter(|network| places.is_looked_up(*table, **network));
+            start.destinations.extend(looked_up.map(|network| (*table, *network)));
+        }
+        let resolved = self.resolve_from(start);
+        self.elect_where_resolved(&resolved, None);
     }
 
     /// The kernel table of the VRF with this name.

@@ -58,7 +58,7 @@ impl Rib {
         if let Some(neighbour) = offer.neighbour {
             self.next_hops.refer(neighbour);
         }
-        let preference = self.policy.levels.preference(protocol, offer.preference);
+        let preference = self.preference(owner, protocol, offer.preference);
         let mut route = Route {
             to: offer.to,
             table,

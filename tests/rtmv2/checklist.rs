@@ -11,8 +11,8 @@ use std::{
 
 use serde::Deserialize;
 
-/// Rows that wait for a feature, and no others may: interface routes as routes of an entity.
-const WAITING: [&str; 1] = ["FWD-07"];
+/// Rows that wait for a feature, and no others may.
+const WAITING: [&str; 0] = [];
 
 /// The rows there are: the prefix of each section, and its last number.
 const ROWS: [(&str, u32); 21] = [

@@ -148,7 +148,7 @@ fn a_deletion_names_the_number_alone() {
 #[test]
 fn a_dump_is_asked_for_without_a_filter() {
     let mut bytes = Vec::new();
-    ObjectDumpRequest { signature: Signature::default() }.encode(9, &mut bytes);
+    ObjectDumpRequest { signature: Some(Signature::default()) }.encode(9, &mut bytes);
     assert_bytes(&bytes, &[&[24, 0, 0, 0, 0x6a, 0, 0x01, 0x03, 9, 0, 0, 0, 0, 0, 0, 0], &[0; 8]]);
 }
 
@@ -172,7 +172,7 @@ fn objects_of_others_are_not_taken_from_an_answer() {
     let message = frames(&bytes).next().unwrap();
     let taken = |protocol| {
         let signature = Signature { protocol, ..Signature::default() };
-        ObjectDumpRequest { signature }.read(&message).unwrap().is_some()
+        ObjectDumpRequest { signature: Some(signature) }.read(&message).unwrap().is_some()
     };
     let ours = Signature::default().protocol;
     assert!(taken(ours));
@@ -301,7 +301,7 @@ proptest! {
         prop_assert_eq!(read.len(), 2);
         for frame in read {
             prop_assert_eq!((frame.kind, frame.sequence), (NEW_OBJECT, sequence));
-            let read = ObjectDumpRequest { signature }.read(&frame).unwrap().unwrap();
+            let read = ObjectDumpRequest { signature: Some(signature) }.read(&frame).unwrap().unwrap();
             prop_assert_eq!(read, DumpedObject { id, protocol: 82, content: Some(object.clone()) });
         }
     }

@@ -100,21 +100,24 @@ fn the_kernels_side_is_told_with_its_own_words() {
         let to = TO.parse().unwrap();
         let explained = test.rib.explain(table(Family::Ipv4), to, LookUp::Exact).unwrap();
         let wish = explained.wish.map_or_else(String::new, |wish| wish.to_string());
-        (wish, explained.fib_error.map(str::to_owned), explained.fib_reason)
+        (wish, explained.fib_error.map(str::to_owned), explained.fib_reason.into_owned())
     };
     test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
     let way = "via 192.0.2.1 dev 1".to_owned();
-    assert_eq!(fib(&test), (way.clone(), None, "it is on its way to the kernel"));
+    assert_eq!(fib(&test), (way.clone(), None, "it is on its way to the kernel".to_owned()));
     test.effects();
     let words = Some("no such device".to_owned());
     test.rib.handle_fib(table(Family::Ipv4), TO.parse().unwrap(), FibStatus::Failed, words.clone());
     assert_eq!(
         fib(&test),
-        (way, words, "the kernel refused it, and is asked again from time to time")
+        (way, words, "the kernel refused it, and is asked again from time to time".to_owned())
     );
     test.rib.handle_link(InterfaceIndex(1), "up1", false);
     test.effects();
-    assert_eq!(fib(&test), (String::new(), None, "packets cannot follow the best route now"));
+    assert_eq!(
+        fib(&test),
+        (String::new(), None, "packets cannot follow the best route now".to_owned())
+    );
 
     let mut policy = Policy::standard();
     for instance in policy.instances.values_mut() {
@@ -125,5 +128,8 @@ fn the_kernels_side_is_told_with_its_own_words() {
     let mut test = TestRib::new(policy);
     test.register("static", Family::Ipv4).unwrap();
     test.add("static: 10.0.0.0/8 via 192.0.2.1").unwrap();
-    assert_eq!(fib(&test), (String::new(), None, "the instance is kept out of the kernel"));
+    assert_eq!(
+        fib(&test),
+        (String::new(), None, "the instance is kept out of the kernel".to_owned())
+    );
 }

@@ -4,6 +4,7 @@ mod administration;
 mod best;
 mod expiry;
 mod explain;
+mod foreign;
 mod groups;
 mod hold;
 mod kernel;

@@ -435,10 +435,12 @@ mod tests {
     #[test]
     fn faults_of_instances_are_named() {
         let fault = |line: &str| broken(&format!("[[instance]]\nid = 3\n{line}\n"), 3);
-        assert_eq!(fault(""), "kernel-table is needed, or fib = false");
+        assert_eq!(fault(""), "kernel-table or vrf is needed, or fib = false");
+        assert_eq!(fault("vrf = \"blue\""), "there is no VRF blue");
+        assert!(fault("vrf = \"red\"\nkernel-table = 7").contains("both set"));
         assert_eq!(
             fault("fib = false\nkernel-table = 9"),
-            "kernel-table 9 is set, and fib = false"
+            "kernel-table is set (table 9), and fib = false"
         );
         assert_eq!(fault("fib = false\nviews = [32]"), "view 32 is not from 0 to 31");
         assert_eq!(fault("fib = false\nfamilies = []"), "families is empty");

@@ -18,6 +18,7 @@ mod results;
 mod shape;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     num::NonZeroU32,
     sync::Arc,
@@ -556,8 +557,10 @@ impl Objects {
                 && object.resilience.can_hold(resilience)
                 && shape::is_equal(&object.members, members)
         };
-        // Most used first: those routes need no writing.
-        let found = self.kernel.iter_mut().filter(is_it).max_by_key(|(_, object)| object.routes);
+        // Most used first: those routes need no writing. Among equals the oldest, as groups come back
+        // in the order in which they came.
+        let rank = |(id, object): &(&ObjectId, &mut KernelGroup)| (object.routes, Reverse(**id));
+        let found = self.kernel.iter_mut().filter(is_it).max_by_key(rank);
         let (found, object) = found?;
         object.of = Some(id);
         Some(*found)

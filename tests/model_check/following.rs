@@ -67,6 +67,9 @@ impl Pair {
         let mut refusals = self.naive.refuse_page(count.into());
         let Some(found) = self.follower(which) else { return };
         let (table, id, views) = (found.table, found.id, found.views);
+        if found.is_ordered() {
+            refusals.push(rtmd::model::ErrorKind::InvalidHandle);
+        }
         let lost = if found.is_ordered() { 0 } else { found.lost };
         if lost > 0 {
             refusals.push(rtmd::model::ErrorKind::NoSystemResources);

@@ -9,9 +9,9 @@ skip() {
     exit 0
 }
 
+PATH=$PATH:/usr/sbin:/sbin
 for tool in qemu-system-x86_64 busybox cpio depmod dpkg-deb apt-get; do
-    command -v "$tool" >/dev/null || PATH=$PATH:/sbin:/usr/sbin command -v "$tool" >/dev/null ||
-        skip "no $tool, integration/deps installs it"
+    command -v "$tool" >/dev/null || skip "no $tool, integration/deps installs it"
 done
 [ "$(uname -m)" = x86_64 ] || skip 'the virtual machine is one of x86_64'
 
@@ -33,7 +33,7 @@ if ! ls "$cache/$package"_*.deb >/dev/null 2>&1; then
         skip "cannot fetch $package"
 fi
 dpkg-deb -x "$cache/$package"_*.deb "$work/kernel"
-modules=$(echo "$work"/kernel/lib/modules/*)
+version=$(basename "$work"/kernel/lib/modules/*)
 
 # What runs in there: the newest build of the test, and of rtmd, where the test looks for it.
 test=$(cargo test --locked --test vrf --no-run --message-format=json 2>/dev/null |
@@ -56,22 +56,18 @@ with_libraries() {
 }
 with_libraries "$test" "$rtmd" "$(command -v dbus-daemon)" "$(command -v ip)"
 cp "$(command -v busybox)" "$root/bin/busybox"
-cp -r /usr/share/dbus-1 "$work/dbus" 2>/dev/null && mkdir -p "$root/usr/share" && mv "$work/dbus" "$root/usr/share/dbus-1"
+mkdir -p "$root/usr/share"
+cp -r /usr/share/dbus-1 "$root/usr/share/"
 printf 'root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100::/:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\nmessagebus:x:100:\n' >"$root/etc/group"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 strip --strip-debug "$root$test" "$root$rtmd" 2>/dev/null || true
 
 # The modules in the order that they need each other.
+depmod -b "$work/kernel" "$version"
 for module in vrf veth; do
-    PATH=$PATH:/sbin:/usr/sbin modprobe -d "$work/kernel" -S "$(basename "$modules")" --show-depends "$module"
-done 2>/dev/null | awk '$1 == "insmod" { print $2 }' | awk '!seen[$0]++' >"$work/order" || true
-if ! [ -s "$work/order" ]; then
-    PATH=$PATH:/sbin:/usr/sbin depmod -b "$work/kernel" "$(basename "$modules")"
-    for module in vrf veth; do
-        PATH=$PATH:/sbin:/usr/sbin modprobe -d "$work/kernel" -S "$(basename "$modules")" --show-depends "$module"
-    done | awk '$1 == "insmod" { print $2 }' | awk '!seen[$0]++' >"$work/order"
-fi
+    modprobe -d "$work/kernel" -S "$version" --show-depends "$module"
+done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$work/order"
 insert=
 while read -r module; do
     cp "$module" "$root/modules/"

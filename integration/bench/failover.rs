@@ -2,7 +2,8 @@
 //!
 //! In a network namespace of its own, for 1, 1000 and 1 000 000 IPv4 routes that two protocols offer,
 //! the better ones by the link `west`: the link goes down, or the better protocol's client leaves
-//! the bus without a word.
+//! the bus without a word; and for as many by one gateway that another protocol has a route to, when
+//! that one's client leaves.
 //! Packets to prefixes all over the table are sent in rounds all the while, and counted where they
 //! leave; the time is from the blow to the first round that left by `east` as a whole.
 //!
@@ -50,6 +51,7 @@ struct Case {
     routes: usize,
     link: Times,
     owner: Times,
+    recursive: Times,
     bird: Option<f64>,
 }
 
@@ -106,6 +108,7 @@ fn run(settings: &Settings) {
         .map(|routes| {
             let prefixes = &all[..routes.min(all.len())];
             let mut case = ours(settings, prefixes);
+            case.recursive = by_a_route(settings, prefixes);
             if settings.bird {
                 case.bird = Some(birds(prefixes));
             }
@@ -199,9 +202,11 @@ impl Owner {
     }
 }
 
+const BGP: u32 = 14;
+const OSPF: u32 = 13;
+const ISIS: u32 = 9;
+
 fn ours(settings: &Settings, prefixes: &[String]) -> Case {
-    const BGP: u32 = 14;
-    const OSPF: u32 = 13;
     let bus = PrivateBus::start();
     let _service = bus.serve("");
     let probes = Probes::new(prefixes);
@@ -232,6 +237,32 @@ fn ours(settings: &Settings, prefixes: &[String]) -> Case {
     second.die();
     eprint!("\r                                        \r");
     case
+}
+
+/// All routes are by one gateway that is on no link, and whoever has the best route to that dies.
+fn by_a_route(settings: &Settings, prefixes: &[String]) -> Times {
+    const GATEWAY: &str = "203.0.113.1";
+    let to_gateway = [format!("{GATEWAY}/32")];
+    let bus = PrivateBus::start();
+    let _service = bus.serve("");
+    let probes = Probes::new(prefixes);
+    let mut times = Times::default();
+    let second = Owner::offer(&bus, ISIS, &to_gateway, "198.51.100.2");
+    let all = Owner::offer(&bus, BGP, prefixes, GATEWAY);
+    for round in 1..=settings.rounds {
+        eprint!("\r{} routes by a route, round {round} of {}  ", prefixes.len(), settings.rounds);
+        let first = Owner::offer(&bus, OSPF, &to_gateway, "192.0.2.2");
+        until_settled(&bus);
+        probes.until_all_leave_by("west", Instant::now());
+        let blow = Instant::now();
+        first.die();
+        times.push(probes.until_all_leave_by("east", blow));
+        until_settled(&bus);
+    }
+    all.die();
+    second.die();
+    eprint!("\r                                                  \r");
+    times
 }
 
 /// Waits until nothing is pending, and stays so for a moment.
@@ -288,14 +319,25 @@ fn birds(prefixes: &[String]) -> f64 {
         .spawn()
         .expect("bird, of the package bird2");
     let bird = Ending(bird);
-    let count = || {
+    let kernel = || {
         let output = Command::new("ip").args(["-4", "route", "show", "proto", "bird"]).output();
-        output.unwrap().stdout.iter().filter(|byte| **byte == b'\n').count()
+        String::from_utf8(output.unwrap().stdout).unwrap()
     };
-    while count() < prefixes.len() {
+    // It leaves out prefixes that it takes for martians.
+    let mut reached = (0, Instant::now());
+    while reached.0 < prefixes.len() && reached.1.elapsed() < Duration::from_secs(15) {
         thread::sleep(Duration::from_millis(500));
+        let count = kernel().lines().count();
+        if count > reached.0 {
+            reached = (count, Instant::now());
+        }
     }
-    let probes = Probes::new(prefixes);
+    eprintln!("\rBIRD has {} of {} routes in the kernel", reached.0, prefixes.len());
+    let kernel = kernel();
+    let installed = kernel.lines().filter_map(|line| line.split(' ').next());
+    let installed: Vec<String> =
+        installed.filter(|prefix| prefix.contains('/')).map(str::to_owned).collect();
+    let probes = Probes::new(&installed);
     probes.until_all_leave_by("west", Instant::now());
     let blow = Instant::now();
     control(&path("control"), "disable s1");
@@ -326,6 +368,8 @@ fn report(settings: &Settings, cases: &[Case]) {
                 "link-down-ms": case.link.values().iter().map(|it| millis(*it)).collect::<Vec<_>>(),
                 "owner-dies-ms":
                     case.owner.values().iter().map(|it| millis(*it)).collect::<Vec<_>>(),
+                "next-hop-withdrawn-ms":
+                    case.recursive.values().iter().map(|it| millis(*it)).collect::<Vec<_>>(),
                 "bird-ms": case.bird.map(millis),
             })
         };
@@ -336,14 +380,16 @@ fn report(settings: &Settings, cases: &[Case]) {
         "until all packets take the other way, {} rounds, medians (least to most)",
         settings.rounds
     );
-    let [link, owner] = ["the link goes down", "the owner dies"];
-    println!("{:>10}  {link:<28} {owner:<28} BIRD, withdrawn", "routes");
+    let [link, owner, recursive] =
+        ["the link goes down", "the owner dies", "the route to the gateway goes"];
+    println!("{:>10}  {link:<28} {owner:<28} {recursive:<30} BIRD, withdrawn", "routes");
     for case in cases {
         let text = |times: &Times| {
             let [least, median, most] = [0.0, 0.5, 1.0].map(|share| millis(times.quantile(share)));
             format!("{median} ms ({least} to {most})")
         };
         let bird = case.bird.map_or_else(|| "-".to_owned(), |it| format!("{} ms", millis(it)));
-        println!("{:>10}  {:<28} {:<28} {bird}", case.routes, text(&case.link), text(&case.owner));
+        let [link, owner, recursive] = [&case.link, &case.owner, &case.recursive].map(text);
+        println!("{:>10}  {link:<28} {owner:<28} {recursive:<30} {bird}", case.routes);
     }
 }

@@ -233,13 +233,25 @@ fn the_index_explains_every_key_of_a_dictionary() {
 }
 
 #[test]
-fn the_index_explains_every_limit_and_its_default() {
+fn the_index_explains_every_limit_and_its_default_in_alphabetical_order() {
     let index = fs::read_to_string(Path::new(PAGES).join(page::INDEX)).expect("an index");
+    let (_, rest) = index.split_once("\n### Limits\n").expect("a section of the limits");
+    let (section, _) = rest.split_once("\n\n## Errors\n").expect("a section after the limits");
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
     let limits = serde_json::to_value(Limits::default()).unwrap();
-    for (name, default) in limits.as_object().unwrap() {
-        let row = format!("\n| `{name}` | {default} | ");
-        assert!(index.contains(&row), "add to the limits in {PAGES}/{}:{row}", page::INDEX);
+    // The names come in alphabetical order.
+    let limits: BTreeMap<_, _> = limits.as_object().unwrap().iter().collect();
+    let mut there = rows.iter();
+    for (name, default) in limits {
+        let begins = format!("| `{name}` | {default} | ");
+        let row = there.next().copied().unwrap_or("(the end)");
+        assert!(
+            row.starts_with(&begins) && row.matches(" | ").count() == 3,
+            "the limits in {PAGES}/{} have {row}\nwhere this belongs: {begins}of | beyond it |",
+            page::INDEX
+        );
     }
+    assert_eq!(there.next(), None, "a limit that is none");
 }
 
 #[test]

@@ -165,7 +165,8 @@ async fn a_client_that_floods_is_refused_and_the_others_are_served() {
                     Ok(()) => done += 1,
                     answer => {
                         let text = format!(
-                            "32 calls of client {} wait for their answers, the most",
+                            "32 calls of client {} wait for their answers, the most (limit \
+                             calls-per-client): wait for some",
                             client.connection.unique_name().unwrap()
                         );
                         assert_eq!(refusal(answer), ("NoSystemResources".to_owned(), text));
@@ -191,7 +192,7 @@ async fn calls_that_hold_too_much_memory_are_refused() {
         let large = add(&client.entity, &prefixes(8000), &metric(1)).await;
         let (name, text) = refusal(large);
         assert_eq!(name, "NoSystemResources");
-        assert!(text.contains("client ") && text.ends_with("would exceed 100000"), "{text}");
+        assert!(text.contains("would exceed 100000 (limit call-bytes-per-client)"), "{text}");
         // What was answered does not count any more.
         for _ in 0..4 {
             add(&client.entity, &prefixes(4000), &metric(1)).await.unwrap();
@@ -207,7 +208,7 @@ async fn calls_that_hold_too_much_memory_are_refused() {
         for answer in refused {
             let (name, text) = refusal(answer);
             assert_eq!(name, "NoSystemResources");
-            assert!(text.contains("user ") && text.ends_with("would exceed 150000"), "{text}");
+            assert!(text.contains("would exceed 150000 (limit call-bytes-per-user)"), "{text}");
         }
     }
 }

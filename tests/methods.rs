@@ -302,7 +302,11 @@ async fn a_target_that_never_answers_holds_up_nobody_else() {
     }
     // The bus keeps what was never answered, so there can be no more of it.
     let more = client.entity.invoke_method(hanging.id, 1, b"", 50).await;
-    let text = format!("3 invocations of entity {} are under way, the most", hanging.id);
+    let text = format!(
+        "3 invocations of entity {} are under way, the most (limit invocations-per-entity): wait \
+         for one",
+        hanging.id
+    );
     assert_eq!(refusal(more), ("NoSystemResources".to_owned(), text));
     assert_eq!(hanging.asked(), 3);
 }

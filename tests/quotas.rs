@@ -32,7 +32,7 @@ async fn criteria_name_no_more_next_hops_than_a_route_has_and_each_once() {
     let (bus, _service) = serve("max-next-hops = 2\n");
     let Client { entity, table, .. } = Client::register(&bus, Family::Ipv4, STATIC).await;
     for (ids, why) in [
-        (vec![1u64, 2, 3], "3 next hops, a route has 2 at most"),
+        (vec![1u64, 2, 3], "3 next hops, a route has 2 at most (limit max-next-hops)"),
         (vec![1, 1], "next hop 1 is listed twice"),
     ] {
         let like = details([("next-hops", ids.into())]);
@@ -99,14 +99,14 @@ async fn a_users_forgotten_shared_registrations_keep_none_of_its_daemons_out() {
     }
     let (name, text) = refusal(script.register_entity(0, "ipv4", RIP, 2, &shared).await);
     assert_eq!(name, "NoSystemResources");
-    assert!(text.ends_with("holds 2 shared registrations, the most for one user"), "{text}");
+    assert!(text.ends_with("(limit entities-per-client): deregister one"), "{text}");
     let daemon = Client::register(&bus, Family::Ipv4, STATIC).await;
     Client::register_on(&daemon.connection, Family::Ipv6, STATIC).await;
     let none = details([]);
     script.register_entity(0, "ipv4", STATIC, 1, &none).await.expect("the fifth of the user");
     let (name, text) = refusal(script.register_entity(0, "ipv4", STATIC, 2, &none).await);
     assert_eq!(name, "NoSystemResources");
-    assert!(text.ends_with("holds 5 registrations, the most for one user"), "{text}");
+    assert!(text.ends_with("(limit entities-per-user): deregister one"), "{text}");
 }
 
 #[tokio::test]
@@ -118,7 +118,11 @@ async fn one_user_cannot_take_all_private_objects_with_many_connections() {
     let owner = Client::register(&bus, Family::Ipv4, STATIC).await;
     let Some(other) = bus.connect_as(OTHER_USER).await else { return };
     let other = Client::register_on(&other, Family::Ipv4, RIP).await;
-    for kind in ["enumerations", "registrations for change notification", "route lists"] {
+    for (kind, limit) in [
+        ("enumerations", "enumerations"),
+        ("registrations for change notification", "notifications"),
+        ("route lists", "route-lists"),
+    ] {
         let make = async |by: &Client| match kind {
             "enumerations" => by.table.create_destination_enumeration(0, 0, "", 0).await,
             "route lists" => by.entity.create_route_list().await,
@@ -126,16 +130,19 @@ async fn one_user_cannot_take_all_private_objects_with_many_connections() {
         };
         let refused = |result| refusal::<OwnedObjectPath>(result);
         let most = |count: u32, whose| {
-            let text = format!("{count} {kind} are open, the most {whose}");
+            let per = format!("{limit}-per-{whose}");
+            let text = format!(
+                "{count} {kind} are open, the most for one {whose} (limit {per}): end one first"
+            );
             ("NoSystemResources".to_owned(), text)
         };
         let beside = Client::register(&bus, Family::Ipv6, OSPF).await;
         for _ in 0..2 {
             make(&owner).await.unwrap();
         }
-        assert_eq!(refused(make(&owner).await), most(2, "for one client"));
+        assert_eq!(refused(make(&owner).await), most(2, "client"));
         make(&beside).await.unwrap();
-        assert_eq!(refused(make(&beside).await), most(3, "for one user"));
+        assert_eq!(refused(make(&beside).await), most(3, "user"));
         make(&other).await.unwrap();
         make(&other).await.expect("another user has its own");
         beside.entity.deregister(&details([])).await.unwrap();
@@ -165,7 +172,9 @@ async fn no_destination_is_held_for_ever() {
     client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
     let hold = async |time| client.entity.hold_destination("10.0.0.0/8", 1, time).await;
     for (time, words) in [(u32::MAX, "for ever"), (60_001, "60001 milliseconds")] {
-        let why = format!("a hold that lasts {words}, it may be 60000 milliseconds at most");
+        let why = format!(
+            "a hold that lasts {words}, it may be 60000 milliseconds at most (limit hold-time)"
+        );
         assert_eq!(refusal(hold(time).await), invalid(&why));
     }
     hold(60_000).await.unwrap();
@@ -181,8 +190,8 @@ async fn there_are_no_more_static_routes_than_one_reply_tells() {
     for to in ["10.0.0.0/8", "11.0.0.0/8"] {
         manager.add_static_route(0, to, &blackhole, false).await.unwrap();
     }
-    let text =
-        "the other static routes of table 0/ipv4 have 2 next hops, and 1 more would exceed 2";
+    let text = "the other static routes of table 0/ipv4 take 2 places of 2, one for each next \
+                hop, and this one takes 1 (limit static-routes): remove some";
     let full = || ("NotEnoughMemory".to_owned(), text.to_owned());
     assert_eq!(refusal(manager.add_static_route(0, "12.0.0.0/8", &none, false).await), full());
     assert_eq!(refusal(manager.make_static(0, id, false).await), full());
@@ -231,7 +240,10 @@ async fn a_client_marks_so_many_destinations_in_all_its_registrations() {
     }
     let mark = async |which: usize, to| registrations[which].mark_destination(to, true).await;
     let full = |count: u32, whose| {
-        let text = format!("{count} destinations are marked, the most for one {whose}");
+        let text = format!(
+            "{count} destinations are marked, the most for one {whose} (limit \
+             marks-per-{whose}): unmark some"
+        );
         ("NotEnoughMemory".to_owned(), text)
     };
     mark(0, "10.0.0.0/8").await.unwrap();

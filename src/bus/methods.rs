@@ -117,8 +117,9 @@ pub(super) fn admit(
     })?;
     let (bytes, most_bytes) = (request.input.len(), limits.invocation_bytes as usize);
     if bytes > most_bytes {
-        return Err(ErrorKind::InvalidParameter
-            .because(format_args!("an input of {bytes} bytes, and {most_bytes} is the most")));
+        return Err(ErrorKind::InvalidParameter.because(format_args!(
+            "an input of {bytes} bytes, and {most_bytes} is the most (limit invocation-bytes)"
+        )));
     }
     if request.methods == MethodSet::default() {
         return Err(ErrorKind::InvalidParameter.because("no method is selected"));
@@ -127,10 +128,10 @@ pub(super) fn admit(
         return Err(ErrorKind::InvalidParameter.because("a time of 0 milliseconds"));
     }
     let methods = &context.methods;
-    let who = format!("client {}", caller.bus_name);
-    let place = methods.callers.take(&caller.bus_name, limits.invocations_per_client, who)?;
-    let who = format!("entity {}", request.target);
-    let target = methods.targets.take(&request.target, limits.invocations_per_entity, who)?;
+    let most = limits.invocations_per_client;
+    let place = methods.callers.take(&caller.bus_name, most, "client")?;
+    let most = limits.invocations_per_entity;
+    let target = methods.targets.take(&request.target, most, "entity")?;
     let patience = Duration::from_millis(timeout.min(limits.invocation_timeout).into());
     let deadline = Instant::now() + patience;
     Ok(Admitted { request, deadline, most_bytes, _caller: place, target: Arc::new(target) })
@@ -260,17 +261,19 @@ fn status_of(error: &zbus::Error) -> Option<MethodStatus> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Places<K> {
+impl<K: Clone + Eq + fmt::Display + Hash> Places<K> {
     fn new() -> Self {
         Self(Arc::default())
     }
 
-    fn take(&self, key: &K, most: u32, who: impl fmt::Display) -> Result<Place<K>> {
+    fn take(&self, key: &K, most: u32, of: &str) -> Result<Place<K>> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(key.clone()).or_default();
         if *count >= most {
-            return Err(ErrorKind::NoSystemResources
-                .because(format_args!("{count} invocations of {who} are under way, the most")));
+            return Err(ErrorKind::NoSystemResources.because(format_args!(
+                "{count} invocations of {of} {key} are under way, the most (limit \
+                 invocations-per-{of}): wait for one"
+            )));
         }
         *count += 1;
         Ok(Place { of: Arc::clone(&self.0), key: key.clone() })

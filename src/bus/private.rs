@@ -61,20 +61,25 @@ impl Owner {
 }
 
 impl Kind {
-    /// What there are too many of; how many a connection may have, a user, and all together.
-    fn limits(self, l: &Limits) -> (&'static str, [u32; 3]) {
+    /// What there are too many of, and the limit's name; how many a connection may have, a user, and
+    /// all together.
+    fn limits(self, l: &Limits) -> (&'static str, &'static str, [u32; 3]) {
         match self {
             Self::Enumeration => (
+                "enumerations",
                 "enumerations",
                 [l.enumerations_per_client, l.enumerations_per_user, l.enumerations],
             ),
             Self::Notification(..) => (
                 "registrations for change notification",
+                "notifications",
                 [l.notifications_per_client, l.notifications_per_user, l.notifications],
             ),
-            Self::RouteList(_) => {
-                ("route lists", [l.route_lists_per_client, l.route_lists_per_user, l.route_lists])
-            }
+            Self::RouteList(_) => (
+                "route lists",
+                "route-lists",
+                [l.route_lists_per_client, l.route_lists_per_user, l.route_lists],
+            ),
         }
     }
 
@@ -94,12 +99,14 @@ impl Privates {
             counts[1] += u32::from(owner.uid == private.owner.uid);
             counts[2] += 1;
         }
-        let (what, most) = private.kind.limits(limits);
-        let whose = ["for one client", "for one user", "of all"];
-        for ((count, most), whose) in counts.into_iter().zip(most).zip(whose) {
+        let (what, name, most) = private.kind.limits(limits);
+        let whose =
+            [("for one client", "-per-client"), ("for one user", "-per-user"), ("of all", "")];
+        for ((count, most), (whose, per)) in counts.into_iter().zip(most).zip(whose) {
             if count >= most {
-                return Err(ErrorKind::NoSystemResources
-                    .because(format_args!("{count} {what} are open, the most {whose}")));
+                return Err(ErrorKind::NoSystemResources.because(format_args!(
+                    "{count} {what} are open, the most {whose} (limit {name}{per}): end one first"
+                )));
             }
         }
         known.insert(path.clone(), private);

@@ -191,22 +191,32 @@ impl State {
         let client = self.clients.get(bus_name).map(|queue| queue.load).unwrap_or_default();
         let user = self.users.get(uid).copied().unwrap_or_default();
         let (calls, most) = (limits.calls_per_client, limits.call_bytes_per_client);
-        client.check_room(bytes, calls, most, format_args!("client {bus_name}"))?;
+        client.check_room(bytes, calls, most, ("client", format_args!("{bus_name}")))?;
         let (calls, most) = (limits.calls_per_user, limits.call_bytes_per_user);
-        user.check_room(bytes, calls, most, format_args!("user {uid}"))
+        user.check_room(bytes, calls, most, ("user", format_args!("{uid}")))
     }
 }
 
 impl Load {
-    fn check_room(self, bytes: u64, calls: u32, most: u32, who: fmt::Arguments<'_>) -> Result<()> {
+    fn check_room(
+        self,
+        bytes: u64,
+        calls: u32,
+        most: u32,
+        (whose, who): (&str, fmt::Arguments<'_>),
+    ) -> Result<()> {
         if self.calls >= calls {
-            let why = format_args!("{calls} calls of {who} wait for their answers, the most");
+            let why = format_args!(
+                "{calls} calls of {whose} {who} wait for their answers, the most (limit \
+                 calls-per-{whose}): wait for some"
+            );
             return Err(ErrorKind::NoSystemResources.because(why));
         }
         if self.bytes + bytes > u64::from(most) {
             let why = format_args!(
-                "calls of {who} with {} bytes wait for their answers, and {bytes} more would \
-                 exceed {most}",
+                "calls of {whose} {who} with {} bytes wait for their answers, and {bytes} more \
+                 would exceed {most} (limit call-bytes-per-{whose}): wait for some, or ask for less \
+                 at once",
                 self.bytes
             );
             return Err(ErrorKind::NoSystemResources.because(why));

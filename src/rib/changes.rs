@@ -290,7 +290,8 @@ impl Rib {
         ] {
             if count >= most as usize {
                 return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                    "{count} destinations are marked, the most for one {whose}"
+                    "{count} destinations are marked, the most for one {whose} (limit \
+                     marks-per-{whose}): unmark some"
                 )));
             }
         }

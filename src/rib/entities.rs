@@ -461,14 +461,18 @@ impl Rib {
         let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::NoSystemResources.because(why));
         let limits = self.policy.limits;
         if self.entities.by_id.len() + self.entities.leaving.len() >= limits.entities as usize {
-            return refuse(format_args!("{} entities are registered, the most", limits.entities));
+            let most = limits.entities;
+            return refuse(format_args!(
+                "{most} entities are registered, the most (limit entities)"
+            ));
         }
         let Caller { bus_name, uid } = caller;
         let all = self.entities.values().chain(self.entities.leaving.values());
         let of_user = all.filter(|entity| entity.user() == Some(*uid)).count();
         if of_user >= limits.entities_per_user as usize {
             return refuse(format_args!(
-                "user {uid} holds {of_user} registrations, the most for one user"
+                "user {uid} holds {of_user} registrations, the most for one user (limit \
+                 entities-per-user): deregister one"
             ));
         }
         // Shared ones outlive connections: were they to count for each of these, a script that
@@ -478,10 +482,12 @@ impl Rib {
         if held >= limits.entities_per_client as usize {
             return match tenure {
                 Tenure::User => refuse(format_args!(
-                    "user {uid} holds {held} shared registrations, the most for one user"
+                    "user {uid} holds {held} shared registrations, the most for one user (limit \
+                     entities-per-client): deregister one"
                 )),
                 Tenure::Connection | Tenure::Service => refuse(format_args!(
-                    "{bus_name} holds {held} registrations, the most for one client"
+                    "{bus_name} holds {held} registrations, the most for one client (limit \
+                     entities-per-client): deregister one"
                 )),
             };
         }

@@ -370,8 +370,9 @@ impl Rib {
         let of_table = self.foreign.known.iter().filter(|((of, _), _)| *of == table);
         let count: usize = of_table.map(|(_, it)| it.told.len() + it.doubtful.len()).sum();
         if count >= limit as usize {
-            return Err(ErrorKind::NotEnoughMemory
-                .because(format_args!("table {table} has {count} routes of others, the most")));
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "table {table} has {count} routes of others, the most (limit foreign-routes)"
+            )));
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ impl Rib {
         let most = self.policy.limits.hold_time;
         if span.exceeds(most) {
             return Err(ErrorKind::InvalidParameter.because(format_args!(
-                "a hold that lasts {span}, it may be {most} milliseconds at most"
+                "a hold that lasts {span}, it may be {most} milliseconds at most (limit hold-time)"
             )));
         }
         let found = self.tables.get_mut(&table).and_then(|table| table.destinations.get_mut(&to));

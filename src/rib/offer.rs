@@ -120,8 +120,9 @@ impl Rib {
         let most = self.policy.limits.next_hops_per_route as usize;
         if all.len() > most {
             let count = all.len();
-            return Err(ErrorKind::InvalidParameter
-                .because(format_args!("{count} next hops, a route has {most} at most")));
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "{count} next hops, a route has {most} at most (limit max-next-hops)"
+            )));
         }
         for (place, one) in all.clone().enumerate() {
             if all.clone().take(place).any(|other| other == one) {
@@ -137,8 +138,9 @@ impl Rib {
         let most = self.policy.limits.private_bytes;
         if private.len() > most as usize {
             let count = private.len();
-            return Err(ErrorKind::InvalidParameter
-                .because(format_args!("{count} bytes of private data, it may be {most}")));
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "{count} bytes of private data, it may be {most} (limit private-bytes)"
+            )));
         }
         Ok(())
     }
@@ -152,21 +154,25 @@ impl Rib {
         let Some(table) = self.tables.get(&id) else { return Ok(()) };
         let limits = self.policy.limits;
         if table.routes + table.held >= limits.routes as usize {
-            return Err(ErrorKind::NotEnoughMemory
-                .because(format_args!("table {id} has {} routes, the most", limits.routes)));
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "table {id} has {} routes, the most (limit routes)",
+                limits.routes
+            )));
         }
         if let Some(user) = self.entities.user(owner) {
             let count = table.users.count(user);
             if count >= limits.routes_per_user as usize {
                 return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                    "{count} routes in table {id} count for user {user}, the most for one user"
+                    "{count} routes in table {id} count for user {user}, the most for one user \
+                     (limit routes-per-user)"
                 )));
             }
         }
         let candidates = table.destinations.get(&to).map_or(0, |d| d.routes().len());
         if candidates >= limits.routes_per_destination as usize {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                "{to} has {candidates} routes, the most for a destination"
+                "{to} has {candidates} routes, the most for a destination (limit \
+                 routes-per-destination)"
             )));
         }
         Ok(())

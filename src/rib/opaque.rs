@@ -56,7 +56,7 @@ impl Rib {
         let limits = self.policy.limits;
         if bytes.len() > limits.opaque_bytes as usize {
             return Err(ErrorKind::InvalidParameter.because(format_args!(
-                "{} bytes, a cell holds {} at most",
+                "{} bytes, a cell holds {} at most (limit opaque-bytes)",
                 bytes.len(),
                 limits.opaque_bytes
             )));
@@ -66,7 +66,8 @@ impl Rib {
         let after = owned.bytes.saturating_sub(before) + bytes.len();
         if after > limits.opaque_memory as usize && bytes.len() > before {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                "the cells of entity {entity} hold {} bytes, they may hold {}",
+                "the cells of entity {entity} hold {} bytes, they may hold {} (limit \
+                 opaque-memory): empty some",
                 owned.bytes, limits.opaque_memory
             )));
         }
@@ -93,7 +94,8 @@ impl Rib {
         let most = self.policy.limits.opaque_entities;
         if self.cells.reserved(table) >= most as usize {
             return Err(ErrorKind::NoSystemResources.because(format_args!(
-                "{most} entities of table {table} have reserved cells, the most"
+                "{most} entities of table {table} have reserved cells, the most (limit \
+                 opaque-entities)"
             )));
         }
         Ok(())

@@ -355,8 +355,8 @@ impl Rib {
         let most = self.policy.limits.static_routes as usize;
         if others + count(route) > most {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                "the other static routes of table {table} have {others} next hops, and {} more \
-                 would exceed {most}",
+                "the other static routes of table {table} take {others} places of {most}, one for \
+                 each next hop, and this one takes {} (limit static-routes): remove some",
                 count(route)
             )));
         }

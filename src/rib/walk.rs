@@ -175,8 +175,9 @@ impl Rib {
     pub(super) fn check_page(&self, count: u32) -> Result<usize> {
         let most = self.policy.limits.handles;
         if count == 0 || count > most {
-            return Err(ErrorKind::InvalidParameter
-                .because(format_args!("a page of {count} items, it must be from 1 to {most}")));
+            return Err(ErrorKind::InvalidParameter.because(format_args!(
+                "a page of {count} items, it must be from 1 to {most} (limit max-handles)"
+            )));
         }
         Ok(count as usize)
     }

@@ -178,8 +178,10 @@ impl Rib {
     fn check_room_for_next_hops(&self, owner: EntityId, fresh: usize) -> Result<()> {
         let limit = self.policy.limits.next_hops;
         if fresh > 0 && self.next_hops.held(owner) + fresh > limit as usize {
-            return Err(ErrorKind::NotEnoughMemory
-                .because(format_args!("entity {owner} may have {limit} next hops at most")));
+            return Err(ErrorKind::NotEnoughMemory.because(format_args!(
+                "entity {owner} may have {limit} next hops at most (limit next-hops): delete some \
+                 and the routes that have them"
+            )));
         }
         Ok(())
     }
@@ -206,7 +208,7 @@ impl Rib {
         if fresh > 0 && places.looked_up() + fresh > limit as usize {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(
                 "{} addresses of next hops are on no connected network and looked up already, of \
-                 {limit} at most",
+                 {limit} at most (limit looked-up-addresses)",
                 places.looked_up()
             )));
         }
@@ -226,7 +228,8 @@ impl Rib {
         let known = members.is_some_and(|list| self.next_hops.by_members.contains_key(list));
         if !known && self.next_hops.lists(owner) >= limit as usize {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(
-                "the routes of entity {owner} may have {limit} lists of next hops at most"
+                "the routes of entity {owner} may have {limit} lists of next hops at most (limit \
+                 next-hop-lists)"
             )));
         }
         Ok(())

@@ -62,8 +62,11 @@ fn a_hold_lasts_no_longer_than_the_limit_and_for_ever_only_without_one() {
             (refusal, test.held(NET).len())
         })
     };
-    let refused =
-        |time| Some(format!("a hold that lasts {time}, it may be 10 milliseconds at most"));
+    let refused = |time| {
+        Some(format!(
+            "a hold that lasts {time}, it may be 10 milliseconds at most (limit hold-time)"
+        ))
+    };
     let (long, infinite) = (refused("11 milliseconds"), refused("for ever"));
     assert_eq!(tried(&mut test, 10), [(None, 0), (None, 0), (long, 0), (infinite, 0)]);
     assert_eq!(tried(&mut test, u32::MAX)[..2], [(None, 0), (None, 1)], "for ever");

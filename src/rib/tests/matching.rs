@@ -94,5 +94,8 @@ fn criteria_name_no_more_next_hops_than_a_route_has_and_each_once() {
     assert_eq!(refused(&test, &[]), None);
     assert_eq!(refused(&test, &[7, 8]), None);
     assert_eq!(refused(&test, &[7, 7]).unwrap(), "next hop 7 is listed twice");
-    assert_eq!(refused(&test, &[7, 8, 9]).unwrap(), "3 next hops, a route has 2 at most");
+    assert_eq!(
+        refused(&test, &[7, 8, 9]).unwrap(),
+        "3 next hops, a route has 2 at most (limit max-next-hops)"
+    );
 }

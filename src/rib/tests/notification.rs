@@ -374,11 +374,17 @@ fn marks_are_limited_for_each_client_and_each_user_in_all_their_registrations() 
     mark(&mut test, first, one, true).unwrap();
     mark(&mut test, second, one, true).unwrap();
     let refusal = mark(&mut test, second, two, true).unwrap_err();
-    assert_eq!(refusal, "2 destinations are marked, the most for one client");
+    assert_eq!(
+        refusal,
+        "2 destinations are marked, the most for one client (limit marks-per-client): unmark some"
+    );
     mark(&mut test, second, one, true).expect("it is marked already");
     mark(&mut test, other, two, true).unwrap();
     let refusal = mark(&mut test, other, three, true).unwrap_err();
-    assert_eq!(refusal, "3 destinations are marked, the most for one user");
+    assert_eq!(
+        refusal,
+        "3 destinations are marked, the most for one user (limit marks-per-user): unmark some"
+    );
     mark(&mut test, of_other_user, three, true).expect("others are served");
     mark(&mut test, first, one, false).unwrap();
     mark(&mut test, other, three, true).expect("there is room again");

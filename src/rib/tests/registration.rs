@@ -92,7 +92,11 @@ fn one_user_cannot_take_all_registrations_with_many_connections() {
     register(&mut test, ":2", 7, Tenure::User).unwrap();
     let refusal = register(&mut test, ":3", 7, Tenure::Connection).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NoSystemResources);
-    assert_eq!(refusal.message, "user 7 holds 2 registrations, the most for one user");
+    assert_eq!(
+        refusal.message,
+        "user 7 holds 2 registrations, the most for one user (limit entities-per-user): \
+         deregister one"
+    );
     register(&mut test, ":4", 8, Tenure::Connection).expect("others are served");
     test.rib.deregister(first).unwrap();
     let refusal = register(&mut test, ":3", 7, Tenure::Connection).unwrap_err();
@@ -115,11 +119,19 @@ fn shared_registrations_count_for_the_user_and_not_for_its_connections() {
     };
     assert_eq!([register(":1", 7, Tenure::User), register(":2", 7, Tenure::User)], [None, None]);
     let refusal = register(":3", 7, Tenure::User);
-    assert_eq!(refusal.unwrap(), "user 7 holds 2 shared registrations, the most for one user");
+    assert_eq!(
+        refusal.unwrap(),
+        "user 7 holds 2 shared registrations, the most for one user (limit entities-per-client): \
+         deregister one"
+    );
     assert_eq!(register(":4", 7, Tenure::Connection), None, "a daemon of the same user");
     assert_eq!(register(":4", 7, Tenure::Connection), None);
     let refusal = register(":4", 7, Tenure::Connection);
-    assert_eq!(refusal.unwrap(), ":4 holds 2 registrations, the most for one client");
+    assert_eq!(
+        refusal.unwrap(),
+        ":4 holds 2 registrations, the most for one client (limit entities-per-client): \
+         deregister one"
+    );
 }
 
 #[test]

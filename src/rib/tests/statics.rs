@@ -178,7 +178,7 @@ fn a_static_route_that_has_to_wait_for_its_interface_is_checked_all_the_same() {
         "is listed twice",
         "no router can have this address",
         "without an address an interface is needed",
-        "100 next hops, a route has 64 at most",
+        "100 next hops, a route has 64 at most (limit max-next-hops)",
     ]) {
         assert!(why.contains(of), "{why} instead of {of}");
     }
@@ -283,7 +283,8 @@ fn static_routes_are_limited_by_their_next_hops_and_one_without_any_counts_as_on
     assert_eq!(refusal.kind, ErrorKind::NotEnoughMemory);
     assert_eq!(
         refusal.message,
-        "the other static routes of table 0/ipv4 have 3 next hops, and 1 more would exceed 3"
+        "the other static routes of table 0/ipv4 take 3 places of 3, one for each next hop, and \
+         this one takes 1 (limit static-routes): remove some"
     );
     assert_eq!(known(&test), ["0 (there is no interface missing)", "1"]);
     add(&mut test, route(0, &["192.0.2.1"])).expect("one that is replaced does not count");

@@ -34,7 +34,10 @@ fn one_user_cannot_fill_a_table_with_many_entities() {
     let (first, _) = test.add("bgp: 10.0.0.0/8 via 192.0.2.1").unwrap();
     test.add("ospf: 11.0.0.0/8 via 192.0.2.1").unwrap();
     let refusal = test.add("ospf: 12.0.0.0/8 via 192.0.2.1").unwrap_err();
-    assert_eq!(refusal.message, "2 routes in table 0/ipv4 count for user 8, the most for one user");
+    assert_eq!(
+        refusal.message,
+        "2 routes in table 0/ipv4 count for user 8, the most for one user (limit routes-per-user)"
+    );
     test.add("bgp: 10.0.0.0/8 via 192.0.2.2").expect("an update needs no room");
     test.add("rip: 12.0.0.0/8 via 192.0.2.1").expect("others are served");
     test.register("static", Family::Ipv6).unwrap();

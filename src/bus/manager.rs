@@ -35,7 +35,13 @@ impl Manager {
     /// exports there, 32 at most; "reserve-opaque" b, a cell of its own in every destination;
     /// "single-route" b, one route to a destination whatever its neighbour; "exclusive" b, no other
     /// entity of the protocol beside it; "fib-results" b, the signal FibResult of the entity tells
-    /// the connection what the kernel makes of its routes. Errors: AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
+    /// the connection what the kernel makes of its routes. A "shared" one has no connection to ask
+    /// or to tell, so "callback" and "fib-results" with it are refused with InvalidParameter.
+    ///
+    /// Some protocol instances are the service's own, and refused with AlreadyExists: 4294967295 of
+    /// the static protocols (10006, 10007, 10002), and 4294966784 (0xFFFFFE00) and the number of a
+    /// kernel protocol (rtm_protocol, 0 to 255) of the protocol that its routes are shown as. Errors:
+    /// AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
     /// NoSystemResources, NotSupported.
     #[zbus(out_args("entity", "profile"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -74,8 +80,9 @@ impl Manager {
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
 
-    /// Lists the entities of a table, the caller's own included. Errors: FileNotFound,
-    /// BadConfiguration.
+    /// Lists the entities of a table, the caller's own included, and those of the service itself
+    /// ("builtin"): one for each protocol of static routes, and one for each kernel protocol whose
+    /// routes are shown. Errors: FileNotFound, BadConfiguration.
     #[zbus(out_args("entities"))]
     fn get_registered_entities(&self, instance: u32, family: &str) -> Result<Vec<EntityInfo>> {
         let table = TableId::new(instance, family.parse()?)?;

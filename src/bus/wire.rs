@@ -46,9 +46,9 @@ pub struct EntityInfo {
     pub protocol_instance: u32,
     /// What it calls itself.
     pub label: String,
-    /// The connection that holds it; empty unless active.
+    /// The connection that holds it; empty for a shared one and for one of the service itself.
     pub bus_name: String,
-    /// `active`, `lingering` or `builtin`.
+    /// `active` or `builtin`.
     pub state: String,
 }
 

@@ -373,7 +373,7 @@ pub trait Entity {
     #[zbus(property(emits_changed_signal = "false"))]
     fn unit(&self) -> zbus::Result<String>;
 
-    /// `active`, `lingering` or `builtin`.
+    /// `active`, or `builtin` for one of the service itself.
     #[zbus(property(emits_changed_signal = "false"))]
     fn state(&self) -> zbus::Result<String>;
 

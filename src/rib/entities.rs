@@ -441,6 +441,12 @@ impl Rib {
                 "a shared registration outlives its connection, so it can have no callback"
             ));
         }
+        if terms.fib_results && tenure == Tenure::User {
+            return refuse(format_args!(
+                "a shared registration outlives its connection, so there is nobody to send \
+                 FibResult to: read \"fib\" of its routes"
+            ));
+        }
         let of_protocol = |other: &&Entity| {
             (other.key.table, other.key.protocol) == (key.table, key.protocol)
                 && other.tenure != Tenure::Service

@@ -11,6 +11,9 @@ use crate::{
     is_unknown_object, offer, register_beside, serve, serve_with,
 };
 
+/// What routes of the kernel's own protocol are shown as.
+const LOCAL: u32 = 2;
+
 /// REG-02
 #[tokio::test]
 async fn a_second_registration_of_the_same_four_values_is_refused_and_the_first_goes_on() {
@@ -224,12 +227,29 @@ async fn all_entities_of_a_table_are_listed_the_caller_too_and_none_of_others() 
     let other = Client::register(&bus, Family::Ipv4, RIP).await;
     let v6 = Client::register(&bus, Family::Ipv6, OSPF).await;
     let _elsewhere = Client::register_in(&bus.connect().await, 1, Family::Ipv4, OSPF).await;
+    let route = details([("via", vec![("192.0.2.1".to_owned(), 0u32)].into())]);
+    caller.manager.add_static_route(0, "10.0.0.0/8", &route, false).await.unwrap();
     let listed = caller.manager.get_registered_entities(0, "ipv4").await.unwrap();
-    let shown: Vec<_> =
-        listed.iter().map(|e| (e.id, e.instance, e.protocol, e.protocol_instance)).collect();
-    let expected = [(caller.id, 0, OSPF, 0), (beside.id, 0, OSPF, 7), (other.id, 0, RIP, 0)];
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|e| (e.id, e.instance, e.protocol, e.protocol_instance, e.state.as_str()))
+        .collect();
+    let expected = [
+        (caller.id, 0, OSPF, 0, "active"),
+        (beside.id, 0, OSPF, 7, "active"),
+        (other.id, 0, RIP, 0, "active"),
+        (listed[3].id, 0, STATIC, u32::MAX, "builtin"),
+    ];
     assert_eq!(shown, expected);
     assert!(listed.iter().all(|entity| entity.family == "ipv4"));
+    assert_eq!((listed[2].bus_name.is_empty(), listed[3].bus_name.as_str()), (false, ""));
+    for (protocol, reserved) in [(STATIC, u32::MAX), (LOCAL, 0xFFFF_FE00 + 2)] {
+        let none = details([]);
+        let (name, text) =
+            refusal(caller.manager.register_entity(0, "ipv4", protocol, reserved, &none).await);
+        assert_eq!(name, "AlreadyExists");
+        assert!(text.contains(" is the service's own, for "), "{text}");
+    }
     let listed = caller.manager.get_registered_entities(0, "ipv6").await.unwrap();
     assert_eq!(listed.iter().map(|entity| entity.id).collect::<Vec<_>>(), [v6.id]);
 }

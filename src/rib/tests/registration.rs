@@ -33,6 +33,24 @@ fn another_protocol_instance_registers_beside_the_first() {
 }
 
 #[test]
+fn a_shared_registration_has_nobody_to_ask_and_nobody_to_tell() {
+    let callback = Terms { callback: Some("/callback".to_owned()), ..Terms::default() };
+    let results = Terms { fib_results: true, ..Terms::default() };
+    for terms in [callback, results] {
+        let mut test = TestRib::with_entities([]);
+        let mut register = |tenure| {
+            let wanted = registration(table(Family::Ipv4), 0, tenure);
+            let wanted = Registration { terms: terms.clone(), ..wanted };
+            test.rib.register(wanted, caller(":1", 0), Now::at(0))
+        };
+        let refusal = register(Tenure::User).unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::InvalidParameter);
+        assert!(refusal.message.starts_with("a shared registration outlives its connection"));
+        register(Tenure::Connection).expect("one of a connection has it");
+    }
+}
+
+#[test]
 fn the_profile_tells_the_configured_limits() {
     let mut policy = Policy::standard();
     (policy.limits.next_hops_per_route, policy.limits.handles) = (7, 99);

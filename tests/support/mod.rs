@@ -58,6 +58,11 @@ impl PrivateBus {
 
     /// With these rules for names besides the right to talk to everyone.
     pub(crate) fn with_policy(rules: &str) -> Self {
+        Self::daemon(rules, "")
+    }
+
+    /// A dbus-daemon with rules for names, and with `<limit>` elements.
+    fn daemon(rules: &str, limits: &str) -> Self {
         let folder = folder();
         let socket = folder.path().join("bus");
         let config = format!(
@@ -65,7 +70,7 @@ impl PrivateBus {
              \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\
              <busconfig><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
              <policy context=\"default\"><allow user=\"*\"/><allow send_destination=\"*\"/>\
-             <allow receive_sender=\"*\"/>{rules}</policy></busconfig>",
+             <allow receive_sender=\"*\"/>{rules}</policy>{limits}</busconfig>",
             socket.display()
         );
         let file = folder.path().join("bus.conf");
@@ -81,9 +86,23 @@ impl PrivateBus {
 
     /// A bus of each kind that can be run here.
     pub(crate) fn of_each_kind() -> impl Iterator<Item = Self> {
-        let daemon = std::iter::once_with(|| {
-            println!("on dbus-daemon");
-            Self::start()
+        Self::of_each_kind_keeping("")
+    }
+
+    /// The same, of which dbus-daemon reads no more from who has so many bytes waiting for others:
+    /// 127 MiB on a system bus (dbus-daemon(1), "max_incoming_bytes").
+    pub(crate) fn of_each_kind_that_keeps(bytes: usize) -> impl Iterator<Item = Self> {
+        let limit = format!("<limit name=\"max_incoming_bytes\">{bytes}</limit>");
+        Self::of_each_kind_keeping(&limit)
+    }
+
+    fn of_each_kind_keeping(limits: &str) -> impl Iterator<Item = Self> + use<> {
+        let daemon = std::iter::once_with({
+            let limits = limits.to_owned();
+            move || {
+                println!("on dbus-daemon");
+                Self::daemon("<allow own=\"*\"/>", &limits)
+            }
         });
         daemon.chain(std::iter::once_with(Self::broker).flatten())
     }

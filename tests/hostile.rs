@@ -24,6 +24,8 @@ use zbus::{
 const SEED: u64 = 0x5EED;
 /// How often each method is called with each seed.
 const ROUNDS: usize = 3;
+/// How often each method whose dictionary is tried besides is called with each seed.
+const DICTIONARY_ROUNDS: usize = 100;
 /// How long one call may take, in a debug build with other tests beside it.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST: usize = 1 << 20;
@@ -49,7 +51,9 @@ async fn nor_does_any_other_that_chance_finds() {
 async fn attack(seed: u64) {
     let bus = PrivateBus::start();
     // Room for looking at what the attacker has.
-    let _service = bus.serve(&format!("{NO_FIB}[limits]\nenumerations-per-client = 1000\n"));
+    let other = "[[instance]]\nid = 1\nfib = false\n";
+    let limits = "[limits]\nenumerations-per-client = 1000\n";
+    let _service = bus.serve(&format!("{NO_FIB}{other}{limits}"));
     let bystander = Client::register(&bus, Family::Ipv4, STATIC).await;
     for n in 0..20 {
         bystander.add(&format!("10.{n}.0.0/16"), "127.0.0.2").await.unwrap();
@@ -68,6 +72,17 @@ async fn attack(seed: u64) {
     }
     let calls = ROUNDS * methods.len();
     assert!((calls / 3..calls).contains(&refused), "{refused} of {calls} calls were refused");
+
+    for (name, keys) in DICTIONARIES {
+        let is_it = |it: &&Method| it.name == name && it.on != Object::ForeignEntity;
+        let method = methods.iter().find(is_it).expect(name);
+        let mut refused = 0;
+        for round in 0..DICTIONARY_ROUNDS {
+            refused += usize::from(attacker.call_with_keys(method, keys, round).await);
+        }
+        println!("{refused} of {DICTIONARY_ROUNDS} calls of {name} were refused");
+        assert!((1..DICTIONARY_ROUNDS).contains(&refused), "{refused} of {name} were refused");
+    }
 
     attacker.connection.graceful_shutdown().await;
     eventually("the attacker's registrations go", async || {
@@ -223,6 +238,46 @@ impl Attacker {
         {
             *instance = Variant::U32(1);
         }
+        self.invoke(method, arguments, round).await
+    }
+
+    /// Calls a method that takes a dictionary with keys that it has, and values of their types: what
+    /// is wrong with it is not seen at first sight.
+    async fn call_with_keys(&mut self, method: &Method, keys: &[&str], round: usize) -> bool {
+        self.random.budget = BUDGET;
+        let mut arguments = Vec::new();
+        for (place, of) in method.arguments.iter().enumerate() {
+            arguments.push(match (of.as_str(), place) {
+                ("a{sv}", _) => self.random.known_keys(keys),
+                // The instance that nobody else uses.
+                ("u", 0) => Variant::U32(1),
+                ("t", 0) => Variant::U64(self.route().await),
+                ("s", _) if method.name == "RegisterEntity" => Variant::from("ipv6"),
+                ("s", _) => {
+                    Variant::from(format!("2001:db8:{:x}::/48", self.random.below(0x1_0000)))
+                }
+                (of, _) => self.random.value(&of.try_into().unwrap(), 1),
+            });
+        }
+        self.invoke(method, arguments, round).await
+    }
+
+    /// A route of its own.
+    async fn route(&mut self) -> u64 {
+        let entity = EntityProxy::builder(&self.connection).path(self.path(Object::OwnEntity));
+        let entity = entity.build().await.unwrap();
+        let (id, _) = entity.add_route("2001:db8::/32", &details([]), 0).await.unwrap();
+        self.state = self.look().await;
+        id
+    }
+
+    /// Whether the call was refused.
+    async fn invoke(
+        &mut self,
+        method: &Method,
+        arguments: Vec<Variant<'static>>,
+        round: usize,
+    ) -> bool {
         let builder = arguments
             .into_iter()
             .fold(StructureBuilder::new(), |body, argument| body.append_field(argument));
@@ -406,12 +461,40 @@ impl Random {
             if self.budget == 0 {
                 break;
             }
-            let key = match self.below(2) {
-                0 if *key == Signature::Str => Variant::from(self.one_of(&KEYS)),
-                _ if *key == Signature::Str => Variant::from(format!("{n}")),
-                _ => self.value(key, depth + 1),
+            let (known, of) = self.one_of(&KEYS);
+            let (key, is_known) = match self.below(2) {
+                0 if *key == Signature::Str => (Variant::from(known), *value == Signature::Variant),
+                _ if *key == Signature::Str => (Variant::from(format!("{n}")), false),
+                _ => (self.value(key, depth + 1), false),
             };
-            dict.append(key, self.value(value, depth + 1)).unwrap();
+            let value = match self.below(2) {
+                0 if is_known => self.of_key(known, of, depth + 1),
+                _ => self.value(value, depth + 1),
+            };
+            dict.append(key, value).unwrap();
+        }
+        Variant::Dict(dict)
+    }
+
+    /// A value that is of the key's type.
+    fn of_key(&mut self, key: &str, of: &str, depth: usize) -> Variant<'static> {
+        let value = match key {
+            // Not so short that it is over before the attacker looks.
+            "ttl" => Variant::U32(self.one_of(&[0xFFFF, 0x0100_0000, u32::MAX - 1, u32::MAX])),
+            _ => self.value(&of.try_into().unwrap(), depth),
+        };
+        Variant::Variant(Box::new(value))
+    }
+
+    /// Up to three of these keys, each with a value of its type.
+    fn known_keys(&mut self, keys: &[&str]) -> Variant<'static> {
+        let mut dict = Dict::new(&Signature::Str, &Signature::Variant);
+        for _ in 0..self.below(4) {
+            let key = self.one_of(keys);
+            let types: Vec<_> = KEYS.iter().filter(|(name, _)| *name == key).collect();
+            let (key, of) = *self.one_of(&types);
+            let value = self.of_key(key, of, 2);
+            dict.append(Variant::from(key), value).unwrap();
         }
         Variant::Dict(dict)
     }
@@ -432,7 +515,7 @@ const TYPES: [&str; 16] = [
     "y", "b", "i", "u", "t", "d", "s", "g", "o", "v", "ay", "at", "as", "a{sv}", "a(su)", "a(suu)",
 ];
 
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 18] = [
     "",
     "/",
     "ipv4",
@@ -443,38 +526,77 @@ const WORDS: [&str; 14] = [
     "2001:db8::1/32",
     "10.0.0.0/8",
     "127.0.0.2",
+    "2001:db8::9",
+    "fe80::1",
+    "ff02::1",
+    "lo",
     "fe80::1%lo",
     "%s%n",
     "org.rtmd1.Entity",
     "Routes",
 ];
 
-/// Not "shared": a registration of the user's is meant to outlive the attacker.
-const KEYS: [&str; 26] = [
-    "via",
-    "next-hops",
-    "metric",
-    "preference",
-    "views",
-    "flags",
-    "ttl",
-    "neighbour",
-    "label",
-    "linger",
-    "weight",
-    "owner",
-    "destination",
-    "interface",
-    "private",
-    "list",
-    "generation",
-    "remote-destination",
-    "callback",
-    "methods",
-    "reserve-opaque",
-    "single-route",
-    "exclusive",
-    "fib-results",
-    "keep",
-    "protocol",
+/// The keys of all dictionaries, and their types. Not "shared": a registration of the user's is meant
+/// to outlive the attacker.
+const KEYS: [(&str, &str); 32] = [
+    ("via", "a(su)"),
+    ("via", "a(suu)"),
+    ("next-hops", "at"),
+    ("metric", "u"),
+    ("preference", "u"),
+    ("views", "u"),
+    ("flags", "u"),
+    ("ttl", "u"),
+    ("neighbour", "t"),
+    ("label", "s"),
+    ("linger", "u"),
+    ("weight", "u"),
+    ("owner", "t"),
+    ("destination", "s"),
+    ("interface", "u"),
+    ("interfaces", "as"),
+    ("private", "ay"),
+    ("list", "o"),
+    ("generation", "t"),
+    ("remote-destination", "s"),
+    ("callback", "o"),
+    ("methods", "u"),
+    ("reserve-opaque", "b"),
+    ("single-route", "b"),
+    ("exclusive", "b"),
+    ("fib-results", "b"),
+    ("keep", "b"),
+    ("protocol", "u"),
+    ("colour", "s"),
+    ("", "s"),
+    ("Via", "a(su)"),
+    ("via ", "a(su)"),
+];
+
+/// The methods whose dictionaries are tried besides, each with the keys that it takes.
+const DICTIONARIES: [(&str, &[&str]); 4] = [
+    (
+        "AddRoute",
+        &["via", "metric", "preference", "views", "flags", "ttl", "neighbour", "private", "list"],
+    ),
+    (
+        "UpdateRoute",
+        &["via", "metric", "preference", "views", "ttl", "neighbour", "private", "generation"],
+    ),
+    (
+        "RegisterEntity",
+        &[
+            "label",
+            "callback",
+            "methods",
+            "reserve-opaque",
+            "single-route",
+            "exclusive",
+            "fib-results",
+        ],
+    ),
+    (
+        "AddStaticRoute",
+        &["via", "interfaces", "metric", "preference", "views", "flags", "protocol"],
+    ),
 ];

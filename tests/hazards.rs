@@ -19,7 +19,7 @@ use rtmd::{
 use serde::Serialize;
 use support::{Client, NO_FIB, PrivateBus, details, eventually, refusal, route};
 use zbus::{
-    Connection, Message, Variant, interface,
+    Connection, MatchRule, Message, MessageStream, Variant, interface,
     message::Flags,
     wire::{DynamicType, Fd, ObjectPath},
 };
@@ -272,6 +272,43 @@ fn deaf_client(bus: &Path) -> UnixStream {
     let hello = hello.destination("org.freedesktop.DBus").interface("org.freedesktop.DBus");
     socket.write_all(hello.build(&()).unwrap().data().bytes()).unwrap();
     socket
+}
+
+/// On a system bus 512: a service with a rule for each client could not have more.
+#[tokio::test]
+async fn more_clients_than_a_connection_has_match_rules_come_and_are_missed_when_they_go() {
+    const RULES: u32 = 16;
+    let limit = format!("<limit name=\"max_match_rules_per_connection\">{RULES}</limit>");
+    let bus = PrivateBus::daemon("<allow own=\"*\"/>", &limit);
+    let _service = bus.serve(NO_FIB);
+    let greedy = bus.connect().await;
+    let mut rules = Vec::new();
+    while let Ok(stream) = listen(&greedy, rules.len()).await {
+        rules.push(stream);
+        assert!(rules.len() <= RULES as usize, "the bus does not limit them");
+    }
+
+    let bystander = Client::register(&bus, Family::Ipv6, STATIC).await;
+    let mut clients = Vec::new();
+    for n in 0..3 * RULES {
+        let client = Client::register(&bus, Family::Ipv4, OSPF + n).await;
+        client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+        client.table.register_for_change_notification(0, 1, 0).await.unwrap();
+        clients.push(client);
+    }
+    let registered =
+        async || bystander.manager.get_registered_entities(0, "ipv4").await.unwrap().len();
+    assert_eq!(registered().await, clients.len());
+    for client in clients {
+        client.connection.close().await.unwrap();
+    }
+    eventually("all of them go", async || registered().await == 0).await;
+}
+
+/// A match rule of this connection's, of its own for each number.
+async fn listen(connection: &Connection, n: usize) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder().interface("org.example.Hazard").member(format!("M{n}"));
+    MessageStream::for_match_rule(rule.build()?, connection, None).await
 }
 
 #[tokio::test]

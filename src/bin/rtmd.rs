@@ -73,3 +73,35 @@ fn end_with_the_first_panic() {
         std::process::abort();
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::ExitStatusExt,
+        process::{Command, exit},
+    };
+
+    use super::end_with_the_first_panic;
+
+    /// In a process of its own, which is this test once more.
+    #[test]
+    fn a_task_that_panics_ends_the_process_while_others_wait_for_it() {
+        const NAME: &str = "tests::a_task_that_panics_ends_the_process_while_others_wait_for_it";
+        const INSIDE: &str = "RTMD_TEST_PANICS";
+        if std::env::var_os(INSIDE).is_some() {
+            end_with_the_first_panic();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let task = runtime.spawn(async { panic!("this is the test's") });
+            let _ = runtime.block_on(task);
+            // It lived on.
+            exit(0);
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", NAME, "--nocapture"]).env(INSIDE, "1");
+        let output = again.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("this is the test's"), "{said}");
+        const SIGABRT: i32 = 6;
+        assert_eq!(output.status.signal(), Some(SIGABRT), "{said}");
+    }
+}

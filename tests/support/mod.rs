@@ -62,7 +62,7 @@ impl PrivateBus {
     }
 
     /// A dbus-daemon with rules for names, and with `<limit>` elements.
-    fn daemon(rules: &str, limits: &str) -> Self {
+    pub(crate) fn daemon(rules: &str, limits: &str) -> Self {
         let folder = folder();
         let socket = folder.path().join("bus");
         let config = format!(

@@ -286,6 +286,37 @@ async fn rtmctl_says_that_there_is_nothing_to_people_and_nothing_to_programs() {
 }
 
 #[tokio::test]
+async fn rtmctl_explains_why_each_route_won_or_lost_and_where_it_leads() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, STATIC).await;
+    let other = Client::register(&bus, Family::Ipv4, 13).await;
+    client.add("10.0.0.0/8", "203.0.113.1").await.unwrap();
+    other.add("10.0.0.0/8", "127.0.0.3").await.unwrap();
+    for asked in ["10.1.2.3", "10.0.0.0/8"] {
+        let shown = text(&bus.rtmctl(&["explain", asked]).stdout);
+        let lines: Vec<&str> = shown.lines().collect();
+        let [prefix, first, won, way, second, lost, fault, kernel] = lines.as_slice() else {
+            panic!("{shown}")
+        };
+        assert_eq!(*prefix, "10.0.0.0/8");
+        assert_eq!(*first, "  1. client-13 (ospf), preference 110, metric 0");
+        assert!(won.contains("best: packets can follow it"), "{won}");
+        assert_eq!(*way, "     via 127.0.0.3 dev lo - leads straight out");
+        assert!(second.starts_with("  2. client-10006"), "{second}");
+        assert!(lost.contains("not viable"), "{lost}");
+        assert!(fault.contains("no interface that is up"), "{fault}");
+        assert!(kernel.contains("kernel table 0: nothing of rtmd's; none:"), "{kernel}");
+    }
+    let json = &objects(&bus.rtmctl(&["--json", "explain", "10.1.2.3"]))[0];
+    assert_eq!((&json["prefix"], &json["fib"]["state"]), (&"10.0.0.0/8".into(), &"none".into()));
+    assert_eq!(json["candidates"][0]["viable"], true);
+    assert_eq!(json["candidates"][1]["next-hops"][0]["address"], "203.0.113.1");
+    let nothing = bus.rtmctl(&["explain", "192.0.2.1"]);
+    assert_eq!(nothing.status.code(), Some(1));
+}
+
+#[tokio::test]
 async fn rtmctl_shows_deleted_next_hops_held_routes_and_how_long_routes_stay() {
     let bus = PrivateBus::start();
     let _service = bus.serve(NO_FIB);

@@ -86,7 +86,10 @@ async fn explaining_a_destination_with_thousands_of_next_hops_tells_the_first_on
 #[tokio::test]
 async fn introspection_stays_below_a_megabyte_with_every_object_there_can_be() {
     let bus = PrivateBus::start();
-    let _service = bus.serve(NO_FIB);
+    // All of them are one user's here.
+    let limits = "[limits]\nentities-per-user = 4096\nenumerations-per-user = 1024\n\
+                  notifications-per-user = 1024\nroute-lists-per-user = 512\n";
+    let _service = bus.serve(&format!("{NO_FIB}{limits}"));
     let first = bus.connect().await;
     let manager = rtmd::client::manager(&first).await.unwrap();
     let shared = details([("shared", true.into())]);

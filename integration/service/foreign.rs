@@ -78,6 +78,8 @@ fn a_connected_network_is_a_local_route_and_nothing_of_ours_is_there_until_it_go
             let (to, address) = connected(case);
             let (bgp, _ospf) = offer_both(scene, case, to).await;
             expect_others(scene, &bgp.table, to, &["kernel best"]).await;
+            let flags = bgp.table.get_exact_match_destination(to, 0, 1).await.unwrap();
+            assert_eq!(flags.per_view[0].flags & 2, 2, "the kernel has it, by whomever");
             expect_ours(scene, to, None).await;
             let (label, route) = of_others(scene, &bgp.table, to).await.remove(0);
             assert_eq!((label.as_str(), route.preference, route.flags), ("kernel", 1, LOCAL));

@@ -303,9 +303,14 @@ impl Planner {
         self.carry();
     }
 
-    /// How many destinations of each table are how far.
+    /// How many destinations of each table are how far. While a next-hop object is on its way, at least
+    /// one is pending in each: whose it is would have to be looked for.
     pub fn counts(&self) -> impl Iterator<Item = (TableId, FibCounts)> {
-        self.tables.iter().map(|(id, table)| (*id, table.mirror.counts()))
+        let unknown = usize::from(!self.objects.is_settled());
+        self.tables.iter().map(move |(id, table)| {
+            let counts = table.mirror.counts();
+            (*id, FibCounts { pending: counts.pending.max(unknown), ..counts })
+        })
     }
 
     /// How many next-hop objects the kernel has of ours.

@@ -102,14 +102,17 @@ impl Rib {
         let report = self.fib.entry(table).or_default();
         report.counts = counts;
         report.taken = 0;
+        self.groups.taken = false;
     }
 
     /// How many destinations of a table are how far.
     pub fn fib_counts(&self, table: TableId) -> FibCounts {
         let Some(report) = self.fib.get(&table) else { return FibCounts::default() };
-        // Which destinations a lost link has is not known before the news of it was taken.
-        let unknown = usize::from(self.has_link_news());
-        let pending = report.counts.pending + report.taken + report.waiting + unknown;
+        // Which destinations a lost link or a group has is not looked for.
+        let unknown =
+            usize::from(self.has_link_news() || self.groups.has_news() || self.groups.taken);
+        let known = report.counts.pending + report.taken + report.waiting;
+        let pending = known.max(unknown);
         FibCounts { pending, ..report.counts }
     }
 

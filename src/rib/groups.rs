@@ -72,6 +72,8 @@ pub(super) struct Groups {
     by_set: BTreeSet<(Slot, GroupId)>,
     /// Whoever keeps the kernel's table has not heard of these yet, or not how they are now.
     news: BTreeSet<GroupId>,
+    /// Whether some were taken by [`Rib::poll_groups`] that are not in the kernel's counts yet.
+    pub(super) taken: bool,
     last: u32,
 }
 
@@ -110,6 +112,7 @@ impl Rib {
     /// To be taken before [`Rib::poll_effects`], under the same lock: an effect may name a new one.
     pub fn poll_groups(&mut self, count: usize) -> Vec<GroupNews> {
         let mut news = Vec::with_capacity(count.min(self.groups.news.len()));
+        self.groups.taken |= self.groups.has_news();
         while news.len() < count
             && let Some(id) = self.groups.news.pop_first()
         {

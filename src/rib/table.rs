@@ -345,7 +345,8 @@ impl Rib {
                     .as_ref()
                     .and_then(|hold| self.routes.id(hold.held(view)?).map(RouteId)),
                 flags: best.map_or_else(DestinationFlags::default, |(_, route)| {
-                    flags(prefix, destination, view, route)
+                    let is_foreign = self.foreign.protocol_of(route).is_some();
+                    flags(prefix, destination, view, route, is_foreign)
                 }),
             }
         };
@@ -358,11 +359,17 @@ impl Rib {
     }
 }
 
-fn flags(prefix: Prefix, destination: &Destination, view: View, best: &Route) -> DestinationFlags {
+fn flags(
+    prefix: Prefix,
+    destination: &Destination,
+    view: View,
+    best: &Route,
+    is_foreign: bool,
+) -> DestinationFlags {
     const FORWARDING_FLAGS: u16 = 0x000F;
     let in_kernel = view == View::UNICAST
         && best.best_in.contains(view)
-        && destination.fib == FibStatus::Installed;
+        && (destination.fib == FibStatus::Installed || is_foreign);
     DestinationFlags::default()
         .with(DestinationFlags::NATURAL_NET, natural_length(prefix) == Some(prefix.length()))
         .with(DestinationFlags::IN_KERNEL, in_kernel)

@@ -6,7 +6,7 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{lookup, register, routes};
+use crate::{explain, lookup, register, routes};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Routes(routes::Arguments),
     /// Show the unicast routes to an address, in order of rank; packets follow the marked one if it is installed
     Lookup(lookup::Arguments),
+    /// Say of each route to a destination why it won or lost, where it leads, and what the kernel has
+    Explain(explain::Arguments),
     /// Register, and offer the routes read from standard input for as long as this runs
     #[command(after_long_help = register::LINES_HELP)]
     Register(register::Arguments),

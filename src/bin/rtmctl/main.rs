@@ -7,6 +7,7 @@
 mod cli;
 mod context;
 mod entities;
+mod explain;
 mod interfaces;
 mod ip_route;
 mod lines;
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Status => status::run(&mut context).await,
             Command::Entities => entities::run(&mut context).await,
             Command::Routes(arguments) => routes::run(&mut context, arguments).await,
+            Command::Explain(arguments) => explain::run(&mut context, arguments).await,
             Command::Lookup(arguments) => lookup::run(&mut context, arguments).await,
             Command::Register(arguments) => register::run(&mut context, arguments).await,
         }?;

@@ -99,6 +99,7 @@ fn what_is_taken_counts_as_pending_until_the_kernels_counts_include_it() {
     test.add("static: 11.0.0.0/8 via 192.0.2.1").unwrap();
     let pending = |test: &TestRib| test.rib.fib_counts(table(Family::Ipv4)).pending;
     assert_eq!(pending(&test), 2);
+    test.rib.poll_groups(1);
     test.rib.poll_effects(1);
     assert_eq!(pending(&test), 2);
     let counts = FibCounts { installed: 0, pending: 1, failed: 0 };

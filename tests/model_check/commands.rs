@@ -121,6 +121,15 @@ pub(crate) enum Command {
         walk: u8,
         count: u8,
     },
+    WalkNextHops {
+        who: u8,
+        family: Family,
+        walk: WalkCommand,
+    },
+    NextNextHops {
+        walk: u8,
+        count: u8,
+    },
     LookUp {
         family: Family,
         prefix: u8,

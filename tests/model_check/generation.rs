@@ -18,8 +18,8 @@ fn prefix() -> impl Strategy<Value = u8> + Clone {
 }
 
 fn views() -> impl Strategy<Value = u8> + Clone {
-    // 4 stands for all, 5 for one that there is not.
-    prop_oneof![1 => Just(0u8), 12 => 1..5u8, 1 => Just(5u8)]
+    // 8 stands for all, 9 names one that there is not.
+    prop_oneof![1 => Just(0u8), 8 => 1..4u8, 4 => 4..9u8, 1 => Just(9u8)]
 }
 
 fn ttl() -> impl Strategy<Value = u8> + Clone {
@@ -196,6 +196,9 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         3 => (family(), walk()).prop_map(|(family, walk)| C::Walk { family, walk }),
         2 => (family(), walk()).prop_map(|(family, walk)| C::ExactMatch { family, walk }),
         6 => (n(), page()).prop_map(|(walk, count)| C::Next { walk, count }),
+        2 => (n(), family(), walk())
+            .prop_map(|(who, family, walk)| C::WalkNextHops { who, family, walk }),
+        4 => (n(), page()).prop_map(|(walk, count)| C::NextNextHops { walk, count }),
         3 => (family(), prefix(), views())
             .prop_map(|(family, prefix, views)| C::LookUp { family, prefix, views }),
     ];

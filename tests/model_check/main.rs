@@ -8,6 +8,7 @@ mod commands;
 mod compare;
 mod following;
 mod generation;
+mod hop_walks;
 mod joining;
 mod naive;
 mod offering;
@@ -40,6 +41,7 @@ use rtmd::{
 use commands::Command;
 use generation::command;
 use naive::{Naive, Place};
+use world::Setting;
 
 /// Both sides, and what clients remember.
 pub(crate) struct Pair {
@@ -58,6 +60,7 @@ pub(crate) struct Pair {
     /// Questions to owners that are not answered.
     asked: Vec<Question>,
     cursors: Vec<reading::Cursor>,
+    hop_cursors: Vec<hop_walks::HopCursor>,
 }
 
 /// The result, if the rules say that there is one.
@@ -75,11 +78,11 @@ fn accepted<T>(result: Result<T>, refusals: &[ErrorKind]) -> Option<T> {
 }
 
 impl Pair {
-    fn new(via_default: bool) -> Self {
+    fn new(setting: Setting) -> Self {
         let up = (1..=world::INTERFACES).map(|number| (InterfaceIndex(number.into()), true));
         Self {
-            rib: world::rib(via_default),
-            naive: Naive { up: up.collect(), via_default, ..Naive::default() },
+            rib: world::rib(setting),
+            naive: Naive { up: up.collect(), setting, ..Naive::default() },
             kernel: BTreeMap::new(),
             groups: BTreeMap::new(),
             changed: BTreeMap::new(),
@@ -89,6 +92,7 @@ impl Pair {
             dead_entities: Vec::new(),
             asked: Vec::new(),
             cursors: Vec::new(),
+            hop_cursors: Vec::new(),
         }
     }
 
@@ -127,8 +131,8 @@ impl Pair {
 
     fn views(&self, number: u8) -> ViewSet {
         match number {
-            4 => ViewSet::ALL,
-            5 => ViewSet(5),
+            8 => ViewSet::ALL,
+            9 => ViewSet(9),
             some => ViewSet(some.into()),
         }
     }
@@ -212,6 +216,10 @@ impl Pair {
             }
             C::Walk { family, walk } => self.walk(self.table(*family), walk),
             C::Next { walk, count } => self.next(*walk, *count),
+            C::WalkNextHops { who, family, walk } => {
+                self.walk_next_hops(self.table(*family), *who, walk);
+            }
+            C::NextNextHops { walk, count } => self.next_next_hops(*walk, *count),
             C::LookUp { family, prefix, views } => {
                 let to = world::prefix(*family, *prefix);
                 self.look_up(self.table(*family), to, self.views(*views));
@@ -261,6 +269,14 @@ fn script() -> impl Strategy<Value = Script> {
     prop::collection::vec(command(), 1..300).prop_map(Script)
 }
 
+fn setting() -> impl Strategy<Value = Setting> {
+    any::<[bool; 3]>().prop_map(|[via_default, ignores_viability, third_view]| Setting {
+        via_default,
+        ignores_viability,
+        third_view,
+    })
+}
+
 /// About ten seconds' worth, unless `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -271,15 +287,15 @@ proptest! {
     #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn the_rib_answers_like_a_naive_table(script in script(), via_default: bool) {
-        Pair::new(via_default).play(&script)?;
+    fn the_rib_answers_like_a_naive_table(script in script(), setting in setting()) {
+        Pair::new(setting).play(&script)?;
     }
 
     #[test]
     fn routes_through_routes_lead_where_a_naive_table_says(
         script in relaying::commands().prop_map(Script),
-        via_default: bool,
+        setting in setting(),
     ) {
-        Pair::new(via_default).play(&script)?;
+        Pair::new(setting).play(&script)?;
     }
 }

@@ -12,12 +12,12 @@ use rtmd::model::{
     NotificationId, Prefix, Protocol, RouteId, TableId,
 };
 
-use crate::{picture::Picture, recursion::Decided};
+use crate::{picture::Picture, recursion::Decided, world::Setting};
 
 pub(crate) type Place = (TableId, Prefix);
 
-/// The views there are.
-pub(crate) const VIEWS: [u32; 2] = [0, 1];
+/// The views there can be.
+pub(crate) const VIEWS: [u32; 3] = [0, 1, 2];
 
 #[derive(Clone, Debug)]
 pub(crate) struct NaiveEntity {
@@ -124,8 +124,7 @@ pub(crate) struct Naive {
     pub(crate) held: Vec<(NaiveRoute, u32)>,
     pub(crate) hops: Vec<NaiveHop>,
     pub(crate) up: BTreeMap<InterfaceIndex, bool>,
-    /// Whether next hops are reached by default routes.
-    pub(crate) via_default: bool,
+    pub(crate) setting: Setting,
     /// Where next hops lead, since the last command.
     pub(crate) decided: Decided,
     /// The best route of each prefix and view, which is what "the incumbent" means.
@@ -182,7 +181,8 @@ impl Naive {
         routes.retain(|route| of.is_none_or(|protocol| route.protocol == protocol));
         routes.sort_by_key(|route| {
             let displaces = Some(&route.id) != incumbent;
-            (!self.is_viable(route), route.preference, route.metric, displaces, route.since)
+            let is_lost = !self.setting.ignores_viability && !self.is_viable(route);
+            (is_lost, route.preference, route.metric, displaces, route.since)
         });
         routes.first().map(|route| route.id)
     }
@@ -190,6 +190,11 @@ impl Naive {
     pub(crate) fn best_in(&self, id: RouteId) -> u32 {
         let best = self.best.iter().filter(|(_, best)| **best == id);
         best.fold(0, |views, ((_, view), _)| views | 1 << view)
+    }
+
+    /// The supported ones of these views.
+    pub(crate) fn supported(&self, table: TableId, views: u32) -> u32 {
+        views & self.setting.views(table.family)
     }
 
     /// The views the destination has routes in (VIEW-07).

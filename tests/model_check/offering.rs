@@ -188,7 +188,7 @@ impl Pair {
             metric: offer.metric.0,
             since: 0,
             flags: offer.flags.0,
-            views: offer.views.0 & 3,
+            views: self.naive.supported(table, offer.views.0),
             next_hops: named.ids.clone(),
             private: offer.private.into(),
             generation: 0,
@@ -245,7 +245,8 @@ impl Pair {
         let wanted = Preference(route.wanted);
         route.preference = settled_preference(&self.naive, known.protocol, wanted);
         route.metric = changes.metric.map_or(known.metric, |metric| metric.0);
-        route.views = changes.views.map_or(known.views, |views| views.0 & 3);
+        route.views =
+            changes.views.map_or(known.views, |views| self.naive.supported(table, views.0));
         route.private = changes.private.map_or_else(|| known.private.clone(), Into::into);
         route.list = changes.list.or(known.list);
         route.expiry = match (ttl, known.expiry) {
@@ -319,7 +320,8 @@ impl Pair {
         if milliseconds > others {
             (hold.milliseconds, hold.user) = (milliseconds, user);
         }
-        hold.marked |= views.0 & 3;
+        let supported = self.naive.setting.views(table.family) & views.0;
+        hold.marked |= supported;
     }
 
     pub(crate) fn link(&mut self, number: u8, up: bool) {

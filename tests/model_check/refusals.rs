@@ -23,10 +23,6 @@ fn when(reasons: &[(bool, ErrorKind)]) -> Refusals {
     reasons.iter().filter(|(holds, _)| *holds).map(|(_, kind)| *kind).collect()
 }
 
-fn is_unsupported(views: u32) -> bool {
-    views != u32::MAX && views & !3 != 0
-}
-
 fn has_twins<T: PartialEq>(all: &[T]) -> bool {
     all.iter().enumerate().any(|(place, one)| all[..place].contains(one))
 }
@@ -126,7 +122,7 @@ impl Naive {
         let mut refusals = when(&[
             (!matches!(how, 0..=2), InvalidParameter),
             (offer.views.is_empty(), InvalidParameter),
-            (is_unsupported(offer.views.0), NotSupported),
+            (self.is_unsupported(table, offer.views.0), NotSupported),
             (offer.list.is_some_and(|list| !self.owns_list(owner, list)), InvalidHandle),
             (self.is_too_private(offer.private), InvalidParameter),
             (ids.len() + keys.len() > limits.next_hops_per_route as usize, InvalidParameter),
@@ -188,7 +184,7 @@ impl Naive {
         when(&[
             (views == 0, InvalidParameter),
             (milliseconds > world::policy().limits.hold_time, InvalidParameter),
-            (is_unsupported(views), NotSupported),
+            (self.is_unsupported(entity.key.table, views), NotSupported),
             (!self.exists((entity.key.table, to)), InvalidHandle),
         ])
     }
@@ -205,8 +201,13 @@ impl Naive {
         ])
     }
 
-    pub(crate) fn refuse_views(&self, views: u32) -> Refusals {
-        when(&[(is_unsupported(views), NotSupported)])
+    pub(crate) fn refuse_views(&self, table: TableId, views: u32) -> Refusals {
+        when(&[(self.is_unsupported(table, views), NotSupported)])
+    }
+
+    /// All bits mean all that are supported (G39).
+    fn is_unsupported(&self, table: TableId, views: u32) -> bool {
+        views != u32::MAX && self.supported(table, views) != views
     }
 
     pub(crate) fn refuse_page(&self, count: u32) -> Refusals {

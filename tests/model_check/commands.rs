@@ -150,6 +150,19 @@ pub(crate) enum Command {
     Reapply {
         protocol: u8,
     },
+    SetPushed {
+        family: Family,
+        pushed: bool,
+    },
+    BlockMethods {
+        entity: u8,
+        block: bool,
+    },
+    Invoke {
+        caller: u8,
+        target: u8,
+        selected: u32,
+    },
     TakeEffects {
         count: u8,
     },
@@ -161,6 +174,7 @@ pub(crate) struct TermsCommand {
     pub(crate) single_route: bool,
     pub(crate) exclusive: bool,
     pub(crate) cells: bool,
+    pub(crate) methods: u8,
 }
 
 #[derive(Clone, Debug)]

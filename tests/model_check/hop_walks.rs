@@ -28,10 +28,11 @@ pub(crate) struct HopCursor {
 impl HopCursor {
     /// Without a router it is on the link, where the address is 0.
     fn address(&self, key: NextHopKey) -> IpAddr {
-        key.address.unwrap_or(match self.family {
-            Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
-            Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
-        })
+        match (key.address, self.family) {
+            (Some(address), _) => address,
+            (None, Family::Ipv4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            (None, Family::Ipv6) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
     }
 
     /// START, NEXT and RANGE, by the address alone.

@@ -4,6 +4,7 @@
 //! scratch whenever it is asked for. Each command is done on both sides, its results are compared,
 //! and then everything that can be looked at. A failure shrinks to a short list of commands.
 
+mod administering;
 mod commands;
 mod compare;
 mod following;
@@ -19,6 +20,7 @@ mod recursion;
 mod refusals;
 mod relaying;
 mod selecting;
+mod things;
 mod world;
 
 use std::{
@@ -235,6 +237,11 @@ impl Pair {
                 self.set_level(world::pick(&world::PROTOCOLS, *protocol)?, level);
             }
             C::Reapply { protocol } => self.reapply(world::pick(&world::PROTOCOLS, *protocol)?),
+            C::SetPushed { family, pushed } => self.set_pushed(self.table(*family), *pushed),
+            C::BlockMethods { entity, block } => self.block_methods(self.entity(*entity)?, *block),
+            C::Invoke { caller, target, selected } => {
+                self.invoke(self.entity(*caller)?, self.entity(*target)?, *selected);
+            }
             C::TakeEffects { count } => self.take_effects((*count).into()),
         }
         Some(())

@@ -51,6 +51,7 @@ impl Naive {
         when(&[
             (self.entities.iter().any(|known| known.key == key), AlreadyExists),
             (rival, AlreadyExists),
+            (terms.methods > 32, InvalidParameter),
             (tenure == Tenure::User && terms.callback.is_some(), InvalidParameter),
             (
                 self.entities.len() + self.leaving.len() >= limits.entities as usize,

@@ -163,6 +163,20 @@ pub(crate) enum Command {
         target: u8,
         selected: u32,
     },
+    AddStatic {
+        family: Family,
+        offer: OfferCommand,
+    },
+    RemoveStatic {
+        family: Family,
+        prefix: u8,
+        which: u8,
+    },
+    MakeStatic {
+        route: u8,
+        persistent: bool,
+    },
+    SettleStatics,
     TakeEffects {
         count: u8,
     },

@@ -91,6 +91,7 @@ impl Pair {
             self.check_whole(table);
         }
         self.check_entities();
+        self.check_statics();
         let next = self.naive.deadlines().first().map(|(moment, _)| Moment(*moment));
         assert_eq!(self.rib.next_deadline(), next, "the next deadline");
         self.naive.touched.clear();

@@ -166,6 +166,12 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         2 => (n(), n()).prop_map(|(protocol, level)| C::SetLevel { protocol, level }),
         2 => n().prop_map(|protocol| C::Reapply { protocol }),
         2 => (family(), any::<bool>()).prop_map(|(family, pushed)| C::SetPushed { family, pushed }),
+        5 => (family(), offer()).prop_map(|(family, offer)| C::AddStatic { family, offer }),
+        2 => (family(), n(), n())
+            .prop_map(|(family, prefix, which)| C::RemoveStatic { family, prefix, which }),
+        1 => (n(), any::<bool>())
+            .prop_map(|(route, persistent)| C::MakeStatic { route, persistent }),
+        1 => Just(C::SettleStatics),
         3 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
         8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
         4 => Just(C::Ask),

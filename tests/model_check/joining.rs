@@ -42,6 +42,7 @@ impl Pair {
             cells: terms.cells,
             methods: terms.methods.into(),
             blocks_methods: false,
+            service: false,
         });
     }
 

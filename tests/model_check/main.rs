@@ -20,6 +20,7 @@ mod recursion;
 mod refusals;
 mod relaying;
 mod selecting;
+mod statics;
 mod things;
 mod world;
 
@@ -115,7 +116,8 @@ impl Pair {
         if number >= 248 {
             return world::pick(&self.dead_entities, number);
         }
-        world::pick(&self.naive.entities, number).map(|entity| entity.id)
+        let clients = self.naive.entities.iter().filter(|entity| !entity.service);
+        world::pick(&clients.map(|entity| entity.id).collect::<Vec<_>>(), number)
     }
 
     /// Where the entity works; for a dead one it does not matter.
@@ -242,6 +244,14 @@ impl Pair {
             C::Invoke { caller, target, selected } => {
                 self.invoke(self.entity(*caller)?, self.entity(*target)?, *selected);
             }
+            C::AddStatic { family, offer } => self.add_static(*family, offer),
+            C::RemoveStatic { family, prefix, which } => {
+                self.remove_static(*family, *prefix, *which);
+            }
+            C::MakeStatic { route, persistent } => {
+                self.make_static(self.route(*route)?, *persistent);
+            }
+            C::SettleStatics => self.settle_statics(),
             C::TakeEffects { count } => self.take_effects((*count).into()),
         }
         Some(())
@@ -251,7 +261,9 @@ impl Pair {
     fn owner_and_route(&self, entity: u8, route: u8) -> Option<(EntityId, RouteId)> {
         let route = self.route(route)?;
         let owner = self.naive.route(route).map(|route| route.owner);
-        let owner = owner.filter(|_| entity < 200).or_else(|| self.entity(entity))?;
+        let owner = owner
+            .filter(|id| entity < 200 && !self.naive.is_service(*id))
+            .or_else(|| self.entity(entity))?;
         Some((owner, route))
     }
 

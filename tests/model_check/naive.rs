@@ -13,7 +13,7 @@ use rtmd::model::{
 };
 
 pub(crate) use crate::things::*;
-use crate::{picture::Picture, recursion::Decided, world::Setting};
+use crate::{picture::Picture, recursion::Decided, statics::NaiveStatic, world::Setting};
 
 pub(crate) type Place = (TableId, Prefix);
 
@@ -40,6 +40,7 @@ pub(crate) struct Naive {
     /// To be asked; what was asked is not among them any more.
     pub(crate) questions: Vec<NaiveQuestion>,
     pub(crate) lists: Vec<NaiveList>,
+    pub(crate) statics: Vec<NaiveStatic>,
     pub(crate) followers: Vec<Follower>,
     /// The levels of protocols that were given another.
     pub(crate) levels: BTreeMap<Protocol, u32>,
@@ -55,6 +56,10 @@ pub(crate) struct Naive {
 impl Naive {
     pub(crate) fn entity(&self, id: EntityId) -> Option<&NaiveEntity> {
         self.entities.iter().find(|entity| entity.id == id)
+    }
+
+    pub(crate) fn is_service(&self, id: EntityId) -> bool {
+        self.entity(id).is_some_and(|entity| entity.service)
     }
 
     pub(crate) fn route(&self, id: RouteId) -> Option<&NaiveRoute> {

@@ -23,10 +23,10 @@ fn milliseconds(number: u8) -> u32 {
 }
 
 /// What was read from a [`Via`].
-struct Named {
-    ids: Vec<NextHopId>,
-    inline: Vec<InlineNextHop>,
-    by_id: bool,
+pub(crate) struct Named {
+    pub(crate) ids: Vec<NextHopId>,
+    pub(crate) inline: Vec<InlineNextHop>,
+    pub(crate) by_id: bool,
 }
 
 impl Named {
@@ -51,12 +51,13 @@ fn metric(number: u8) -> Metric {
 pub(crate) fn settled_preference(naive: &Naive, protocol: Protocol, wanted: Preference) -> u32 {
     let level = naive.levels.get(&protocol).copied().unwrap_or(match protocol {
         Protocol::STATIC => 3,
+        Protocol::AUTOSTATIC => 7,
         Protocol::BGP => 15,
         _ => 120,
     });
     match wanted.0 {
         0 => level,
-        some if protocol == Protocol::STATIC => some,
+        some if [Protocol::STATIC, Protocol::AUTOSTATIC].contains(&protocol) => some,
         some => some.max(level),
     }
 }
@@ -264,7 +265,7 @@ impl Pair {
     }
 
     /// Puts a route where `known` was; whether the answer has the flag BEST (RT-10 to RT-13).
-    fn put(
+    pub(crate) fn put(
         &mut self,
         owner: EntityId,
         known: Option<&NaiveRoute>,

@@ -36,7 +36,8 @@ impl Naive {
     ) -> Refusals {
         let limits = world::policy().limits;
         let rival = self.entities.iter().any(|other| {
-            (other.key.table, other.key.protocol) == (key.table, key.protocol)
+            !other.service
+                && (other.key.table, other.key.protocol) == (key.table, key.protocol)
                 && (terms.exclusive || other.exclusive)
         });
         let of_table = self.entities.iter().filter(|e| e.key.table == key.table);
@@ -235,7 +236,8 @@ impl Naive {
     }
 
     pub(crate) fn own(&self, caller: &Caller) -> impl Iterator<Item = &crate::naive::NaiveEntity> {
-        self.entities.iter().filter(move |entity| match entity.shared {
+        let clients = self.entities.iter().filter(|entity| !entity.service);
+        clients.filter(move |entity| match entity.shared {
             true => entity.caller.uid == caller.uid,
             false => entity.caller.bus_name == caller.bus_name,
         })
@@ -253,7 +255,7 @@ impl Naive {
     pub(crate) fn has_room_for_route(&self, table: TableId, user: u32) -> bool {
         let all = self.routes.iter().chain(self.held.iter().map(|(route, _)| route));
         let of_user = all.filter(|route| route.place.0 == table && route.user == user).count();
-        of_user < world::policy().limits.routes_per_user as usize
+        user == u32::MAX || of_user < world::policy().limits.routes_per_user as usize
     }
 
     fn is_possible(&self, key: NextHopKey) -> bool {

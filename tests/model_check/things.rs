@@ -21,6 +21,8 @@ pub(crate) struct NaiveEntity {
     /// How many it exports.
     pub(crate) methods: u32,
     pub(crate) blocks_methods: bool,
+    /// The service's own: no client speaks for it.
+    pub(crate) service: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

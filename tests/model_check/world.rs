@@ -34,6 +34,7 @@ pub(crate) fn policy() -> Policy {
         opaque_entities: 2,
         opaque_memory: 6,
         private_bytes: 2,
+        static_routes: 4,
         ..Limits::default()
     };
     Policy { limits, ..Policy::standard() }

@@ -1,11 +1,11 @@
 //! What administrators decide, and methods that entities hold back.
 
 use rtmd::{
-    model::{EntityId, ErrorKind, MethodSet, TableId},
+    model::{EntityId, ErrorKind, MethodSet, Preference, Protocol, TableId},
     rib::{Invocation, Progress},
 };
 
-use crate::{Pair, accepted};
+use crate::{Pair, accepted, world::Setting};
 
 impl Pair {
     /// Whether the routes of a table go to the kernel (FWD-06); that is no change of any route.
@@ -18,6 +18,32 @@ impl Pair {
         } else {
             self.naive.withheld.insert(table);
         }
+    }
+
+    /// Other limits count for what comes, and so do other levels; what is there stays as it is. Other
+    /// instances take a restart.
+    pub(crate) fn reconfigure(&mut self, narrow: bool, level: u32) {
+        let other = Setting { third_view: !self.naive.setting.third_view, ..self.naive.setting };
+        let refused = self.rib.reconfigure(other.policy());
+        assert!(accepted(refused, &[ErrorKind::NotSupported]).is_none());
+        let mut policy = self.naive.setting.policy();
+        if narrow {
+            let limits = &mut policy.limits;
+            (limits.entities, limits.entities_per_client, limits.entities_per_user) = (4, 2, 3);
+            (limits.routes, limits.routes_per_user, limits.routes_per_destination) = (8, 4, 3);
+            (limits.next_hops, limits.static_routes, limits.handles) = (4, 2, 3);
+            (limits.hold_time, limits.expiry_answer, limits.private_bytes) = (3, 2, 1);
+            (limits.opaque_bytes, limits.opaque_memory, limits.opaque_entities) = (2, 4, 1);
+            (limits.marks_per_client, limits.marks_per_user) = (3, 4);
+        }
+        self.naive.levels.clear();
+        if policy.levels.set(Protocol::BGP, Preference(level)).is_ok() {
+            self.naive.levels.insert(Protocol::BGP, level);
+        } else {
+            assert_eq!(level, 0, "every other level can be");
+        }
+        self.naive.limits = policy.limits;
+        self.rib.reconfigure(policy).unwrap();
     }
 
     /// METH-08 and METH-09.

@@ -177,6 +177,11 @@ pub(crate) enum Command {
         persistent: bool,
     },
     SettleStatics,
+    /// Other limits, and another level of one protocol.
+    Reconfigure {
+        narrow: bool,
+        level: u8,
+    },
     TakeEffects {
         count: u8,
     },

@@ -172,6 +172,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         1 => (n(), any::<bool>())
             .prop_map(|(route, persistent)| C::MakeStatic { route, persistent }),
         1 => Just(C::SettleStatics),
+        1 => (any::<bool>(), n())
+            .prop_map(|(narrow, level)| C::Reconfigure { narrow, level }),
         3 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
         8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
         4 => Just(C::Ask),

@@ -85,7 +85,12 @@ impl Pair {
         let up = (1..=world::INTERFACES).map(|number| (InterfaceIndex(number.into()), true));
         Self {
             rib: world::rib(setting),
-            naive: Naive { up: up.collect(), setting, ..Naive::default() },
+            naive: Naive {
+                up: up.collect(),
+                setting,
+                limits: world::policy().limits,
+                ..Naive::default()
+            },
             kernel: BTreeMap::new(),
             groups: BTreeMap::new(),
             changed: BTreeMap::new(),
@@ -252,6 +257,7 @@ impl Pair {
                 self.make_static(self.route(*route)?, *persistent);
             }
             C::SettleStatics => self.settle_statics(),
+            C::Reconfigure { narrow, level } => self.reconfigure(*narrow, (*level % 3 * 40).into()),
             C::TakeEffects { count } => self.take_effects((*count).into()),
         }
         Some(())

@@ -12,6 +12,8 @@ use rtmd::model::{
     TableId,
 };
 
+use rtmd::rib::Limits;
+
 pub(crate) use crate::things::*;
 use crate::{picture::Picture, recursion::Decided, statics::NaiveStatic, world::Setting};
 
@@ -30,6 +32,7 @@ pub(crate) struct Naive {
     pub(crate) hops: Vec<NaiveHop>,
     pub(crate) up: BTreeMap<InterfaceIndex, bool>,
     pub(crate) setting: Setting,
+    pub(crate) limits: Limits,
     /// Tables that are kept out of the kernel for now.
     pub(crate) withheld: BTreeSet<TableId>,
     /// Where next hops lead, since the last command.

@@ -10,7 +10,7 @@ use rtmd::{
     rib::{Offer, OfferedNextHops, Tenure, Terms},
 };
 
-use crate::{naive::Naive, world};
+use crate::naive::Naive;
 
 pub(crate) type Refusals = Vec<ErrorKind>;
 
@@ -34,7 +34,7 @@ impl Naive {
         (caller, tenure): (&Caller, Tenure),
         terms: &Terms,
     ) -> Refusals {
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let rival = self.entities.iter().any(|other| {
             !other.service
                 && (other.key.table, other.key.protocol) == (key.table, key.protocol)
@@ -112,7 +112,7 @@ impl Naive {
         (how, is_new): (u32, bool),
     ) -> Refusals {
         let Some(entity) = self.entity(owner) else { return vec![InvalidHandle] };
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let table = entity.key.table;
         let (ids, keys): (&[NextHopId], Vec<NextHopKey>) = match offer.next_hops {
             OfferedNextHops::Ids(ids) => (ids, Vec::new()),
@@ -185,14 +185,14 @@ impl Naive {
         let Some(entity) = self.entity(entity) else { return vec![InvalidHandle] };
         when(&[
             (views == 0, InvalidParameter),
-            (milliseconds > world::policy().limits.hold_time, InvalidParameter),
+            (milliseconds > self.limits.hold_time, InvalidParameter),
             (self.is_unsupported(entity.key.table, views), NotSupported),
             (!self.exists((entity.key.table, to)), InvalidHandle),
         ])
     }
 
     pub(crate) fn refuse_mark(&self, owner: &Caller) -> Refusals {
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let of_user = self.followers.iter().filter(|found| found.owner.uid == owner.uid);
         let of_client = of_user.clone().filter(|found| found.owner.bus_name == owner.bus_name);
         let of_client: usize = of_client.map(|found| found.marks.len()).sum();
@@ -213,7 +213,7 @@ impl Naive {
     }
 
     pub(crate) fn refuse_page(&self, count: u32) -> Refusals {
-        when(&[(count == 0 || count > world::policy().limits.handles, InvalidParameter)])
+        when(&[(count == 0 || count > self.limits.handles, InvalidParameter)])
     }
 
     pub(crate) fn refuse_list(&self, owner: EntityId, list: ListId) -> Refusals {
@@ -222,7 +222,7 @@ impl Naive {
 
     pub(crate) fn refuse_cell(&self, entity: EntityId, to: Prefix, bytes: &[u8]) -> Refusals {
         let Some(owner) = self.entity(entity) else { return vec![InvalidHandle] };
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let own = self.cells.iter().filter(|((id, _), _)| *id == entity);
         let others = own.clone().filter(|((_, at), _)| *at != to);
         let before = own.map(|(_, cell)| cell.len()).sum::<usize>();
@@ -248,14 +248,14 @@ impl Naive {
     }
 
     fn is_too_private(&self, private: &[u8]) -> bool {
-        private.len() > world::policy().limits.private_bytes as usize
+        private.len() > self.limits.private_bytes as usize
     }
 
     /// What is held counts for who asked for it.
     pub(crate) fn has_room_for_route(&self, table: TableId, user: u32) -> bool {
         let all = self.routes.iter().chain(self.held.iter().map(|(route, _)| route));
         let of_user = all.filter(|route| route.place.0 == table && route.user == user).count();
-        user == u32::MAX || of_user < world::policy().limits.routes_per_user as usize
+        user == u32::MAX || of_user < self.limits.routes_per_user as usize
     }
 
     fn is_possible(&self, key: NextHopKey) -> bool {
@@ -265,6 +265,6 @@ impl Naive {
     fn has_room_for_next_hops(&self, owner: EntityId, keys: &[NextHopKey]) -> bool {
         let fresh = keys.iter().filter(|key| self.find_hop(owner, **key).is_none()).count();
         let known = self.hops.iter().filter(|hop| hop.owner == owner).count();
-        fresh == 0 || known + fresh <= world::policy().limits.next_hops as usize
+        fresh == 0 || known + fresh <= self.limits.next_hops as usize
     }
 }

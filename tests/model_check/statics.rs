@@ -2,8 +2,8 @@
 
 use rtmd::{
     model::{
-        Caller, EntityKey, ErrorKind, Family, InterfaceIndex, Metric, NextHopKey, Preference,
-        Prefix, Protocol, RouteFlags, RouteId, Span, TableId, Weight,
+        Caller, EntityId, EntityKey, ErrorKind, Family, InterfaceIndex, Metric, NextHopKey,
+        Preference, Prefix, Protocol, RouteFlags, RouteId, Span, TableId, Weight,
     },
     rib::{
         InlineNextHop, Offer, OfferedNextHops, StaticKey, StaticMatch, StaticNextHop, StaticRoute,
@@ -25,6 +25,9 @@ pub(crate) struct NaiveStatic {
     /// None as long as one of its interfaces is missing.
     id: Option<RouteId>,
 }
+
+/// For as long as the service has no entity.
+const NOBODY: EntityId = EntityId(u64::MAX);
 
 /// The number that stands for the interface there is not.
 const MISSING: InterfaceIndex = InterfaceIndex(99);
@@ -124,7 +127,7 @@ impl Pair {
         // The service registers with the first of its routes, whether others have a place or not.
         let owner = self.rib.entities().find(|entity| entity.key == key).map(|entity| entity.id);
         let is_known = self.naive.entities.iter().any(|entity| entity.key == key);
-        let id = owner.unwrap_or(rtmd::model::EntityId(u64::MAX.try_into().unwrap()));
+        let id = owner.unwrap_or(NOBODY);
         if !is_known {
             let caller = Caller { bus_name: String::new(), uid: u32::MAX };
             let (shared, single_route, exclusive, cells) = (true, false, false, false);
@@ -154,7 +157,7 @@ impl Pair {
         let others = self.naive.statics.iter().filter(|other| other.table == table);
         let others = others.filter(|other| other.route.key != route.key);
         let others: usize = others.map(|other| ways(&other.route)).sum();
-        if others + ways(&route) > world::policy().limits.static_routes as usize {
+        if others + ways(&route) > self.naive.limits.static_routes as usize {
             refusals.push(ErrorKind::NotEnoughMemory);
         }
         let change = accepted(result, &refusals);

@@ -61,6 +61,12 @@ impl Setting {
         }
     }
 
+    pub(crate) fn policy(self) -> Policy {
+        let mut policy = policy();
+        policy.instances.insert(InstanceId(0), Instance::Ready(self.instance()));
+        policy
+    }
+
     fn instance(self) -> InstanceSettings {
         let Self { via_default, ignores_viability, .. } = self;
         let views = Family::ALL.map(|family| (family, ViewSet(self.views(family))));
@@ -75,10 +81,7 @@ impl Setting {
 
 /// A RIB that knows its links: interface n has 192.0.n.0/24 and 2001:db8:n::/48.
 pub(crate) fn rib(setting: Setting) -> Rib {
-    let settings = setting.instance();
-    let mut policy = policy();
-    policy.instances.insert(InstanceId(0), Instance::Ready(settings));
-    let mut rib = Rib::new(policy);
+    let mut rib = Rib::new(setting.policy());
     for number in 1..=INTERFACES {
         let index = InterfaceIndex(number.into());
         rib.handle_link(index, &format!("up{number}"), true);

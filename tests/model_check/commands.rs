@@ -121,6 +121,15 @@ pub(crate) enum Command {
         walk: u8,
         count: u8,
     },
+    WalkNextHops {
+        who: u8,
+        family: Family,
+        walk: WalkCommand,
+    },
+    NextNextHops {
+        walk: u8,
+        count: u8,
+    },
     LookUp {
         family: Family,
         prefix: u8,
@@ -141,6 +150,38 @@ pub(crate) enum Command {
     Reapply {
         protocol: u8,
     },
+    SetPushed {
+        family: Family,
+        pushed: bool,
+    },
+    BlockMethods {
+        entity: u8,
+        block: bool,
+    },
+    Invoke {
+        caller: u8,
+        target: u8,
+        selected: u32,
+    },
+    AddStatic {
+        family: Family,
+        offer: OfferCommand,
+    },
+    RemoveStatic {
+        family: Family,
+        prefix: u8,
+        which: u8,
+    },
+    MakeStatic {
+        route: u8,
+        persistent: bool,
+    },
+    SettleStatics,
+    /// Other limits, and another level of one protocol.
+    Reconfigure {
+        narrow: bool,
+        level: u8,
+    },
     TakeEffects {
         count: u8,
     },
@@ -152,6 +193,7 @@ pub(crate) struct TermsCommand {
     pub(crate) single_route: bool,
     pub(crate) exclusive: bool,
     pub(crate) cells: bool,
+    pub(crate) methods: u8,
 }
 
 #[derive(Clone, Debug)]

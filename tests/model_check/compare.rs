@@ -75,6 +75,7 @@ impl Pair {
 
     pub(crate) fn check(&mut self) {
         self.settle_readers();
+        self.settle_hop_walks();
         self.check_followers();
         if !self.rib.has_effects() {
             assert_eq!(
@@ -90,6 +91,7 @@ impl Pair {
             self.check_whole(table);
         }
         self.check_entities();
+        self.check_statics();
         let next = self.naive.deadlines().first().map(|(moment, _)| Moment(*moment));
         assert_eq!(self.rib.next_deadline(), next, "the next deadline");
         self.naive.touched.clear();
@@ -115,7 +117,8 @@ impl Pair {
             self.changed.remove(&place);
             return;
         };
-        self.check_description(table, &found, Best::Overall, ViewSet(3));
+        let views = ViewSet(self.naive.supported(table, u32::MAX));
+        self.check_description(table, &found, Best::Overall, views);
         // It only grows, and only by what happened to the destination (LKP-12, G45).
         let before = self.changed.insert(place, found.changed);
         match before {

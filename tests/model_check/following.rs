@@ -14,7 +14,7 @@ impl Pair {
         }
         let table = self.table(family);
         let views = self.views(views);
-        let refusals = self.naive.refuse_views(views.0);
+        let refusals = self.naive.refuse_views(table, views.0);
         let flags = NotifyFlags::new(flags).unwrap();
         let subscription = Subscription { table, views, flags, context: views.0.into() };
         let owner = world::caller(who);
@@ -25,7 +25,7 @@ impl Pair {
             id,
             table,
             // G19.
-            views: if views.is_empty() { 3 } else { views.0 & 3 },
+            views: self.naive.supported(table, if views.is_empty() { u32::MAX } else { views.0 }),
             flags: flags.0,
             owner,
             marks: Default::default(),

@@ -18,8 +18,8 @@ fn prefix() -> impl Strategy<Value = u8> + Clone {
 }
 
 fn views() -> impl Strategy<Value = u8> + Clone {
-    // 4 stands for all, 5 for one that there is not.
-    prop_oneof![1 => Just(0u8), 12 => 1..5u8, 1 => Just(5u8)]
+    // 8 stands for all, 9 names one that there is not.
+    prop_oneof![1 => Just(0u8), 8 => 1..4u8, 4 => 4..9u8, 1 => Just(9u8)]
 }
 
 fn ttl() -> impl Strategy<Value = u8> + Clone {
@@ -40,12 +40,14 @@ fn via() -> impl Strategy<Value = Via> {
 
 fn terms() -> impl Strategy<Value = TermsCommand> {
     let seldom = || prop::bool::weighted(0.15);
-    (seldom(), seldom(), seldom(), any::<bool>()).prop_map(
-        |(shared, single_route, exclusive, cells)| TermsCommand {
+    let methods = prop_oneof![6 => Just(0u8), 3 => 1..4u8, 1 => Just(32u8), 1 => Just(33u8)];
+    (seldom(), seldom(), seldom(), any::<bool>(), methods).prop_map(
+        |(shared, single_route, exclusive, cells, methods)| TermsCommand {
             shared,
             single_route,
             exclusive,
             cells,
+            methods,
         },
     )
 }
@@ -163,6 +165,15 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         1 => (n(), walk()).prop_map(|(entity, walk)| C::DeleteSelected { entity, walk }),
         2 => (n(), n()).prop_map(|(protocol, level)| C::SetLevel { protocol, level }),
         2 => n().prop_map(|protocol| C::Reapply { protocol }),
+        2 => (family(), any::<bool>()).prop_map(|(family, pushed)| C::SetPushed { family, pushed }),
+        5 => (family(), offer()).prop_map(|(family, offer)| C::AddStatic { family, offer }),
+        2 => (family(), n(), n())
+            .prop_map(|(family, prefix, which)| C::RemoveStatic { family, prefix, which }),
+        1 => (n(), any::<bool>())
+            .prop_map(|(route, persistent)| C::MakeStatic { route, persistent }),
+        1 => Just(C::SettleStatics),
+        1 => (any::<bool>(), n())
+            .prop_map(|(narrow, level)| C::Reconfigure { narrow, level }),
         3 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
         8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
         4 => Just(C::Ask),
@@ -195,7 +206,13 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(entity, prefix, bytes)| C::SetCell { entity, prefix, bytes }),
         3 => (family(), walk()).prop_map(|(family, walk)| C::Walk { family, walk }),
         2 => (family(), walk()).prop_map(|(family, walk)| C::ExactMatch { family, walk }),
+        2 => (n(), any::<bool>()).prop_map(|(entity, block)| C::BlockMethods { entity, block }),
+        2 => (n(), n(), prop_oneof![0..8u32, Just(u32::MAX)])
+            .prop_map(|(caller, target, selected)| C::Invoke { caller, target, selected }),
         6 => (n(), page()).prop_map(|(walk, count)| C::Next { walk, count }),
+        2 => (n(), family(), walk())
+            .prop_map(|(who, family, walk)| C::WalkNextHops { who, family, walk }),
+        4 => (n(), page()).prop_map(|(walk, count)| C::NextNextHops { walk, count }),
         3 => (family(), prefix(), views())
             .prop_map(|(family, prefix, views)| C::LookUp { family, prefix, views }),
     ];

@@ -22,6 +22,8 @@ impl Pair {
             reserve_opaque: terms.cells,
             single_route: terms.single_route,
             exclusive: terms.exclusive,
+            methods: terms.methods.into(),
+            callback: (terms.methods > 0).then(|| "/callback".to_owned()),
             ..Terms::default()
         };
         let caller = world::caller(who);
@@ -38,6 +40,9 @@ impl Pair {
             single_route: terms.single_route,
             exclusive: terms.exclusive,
             cells: terms.cells,
+            methods: terms.methods.into(),
+            blocks_methods: false,
+            service: false,
         });
     }
 

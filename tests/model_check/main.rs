@@ -4,10 +4,12 @@
 //! scratch whenever it is asked for. Each command is done on both sides, its results are compared,
 //! and then everything that can be looked at. A failure shrinks to a short list of commands.
 
+mod administering;
 mod commands;
 mod compare;
 mod following;
 mod generation;
+mod hop_walks;
 mod joining;
 mod naive;
 mod offering;
@@ -18,6 +20,8 @@ mod recursion;
 mod refusals;
 mod relaying;
 mod selecting;
+mod statics;
+mod things;
 mod world;
 
 use std::{
@@ -40,6 +44,7 @@ use rtmd::{
 use commands::Command;
 use generation::command;
 use naive::{Naive, Place};
+use world::Setting;
 
 /// Both sides, and what clients remember.
 pub(crate) struct Pair {
@@ -58,6 +63,7 @@ pub(crate) struct Pair {
     /// Questions to owners that are not answered.
     asked: Vec<Question>,
     cursors: Vec<reading::Cursor>,
+    hop_cursors: Vec<hop_walks::HopCursor>,
 }
 
 /// The result, if the rules say that there is one.
@@ -75,11 +81,16 @@ fn accepted<T>(result: Result<T>, refusals: &[ErrorKind]) -> Option<T> {
 }
 
 impl Pair {
-    fn new(via_default: bool) -> Self {
+    fn new(setting: Setting) -> Self {
         let up = (1..=world::INTERFACES).map(|number| (InterfaceIndex(number.into()), true));
         Self {
-            rib: world::rib(via_default),
-            naive: Naive { up: up.collect(), via_default, ..Naive::default() },
+            rib: world::rib(setting),
+            naive: Naive {
+                up: up.collect(),
+                setting,
+                limits: world::policy().limits,
+                ..Naive::default()
+            },
             kernel: BTreeMap::new(),
             groups: BTreeMap::new(),
             changed: BTreeMap::new(),
@@ -89,6 +100,7 @@ impl Pair {
             dead_entities: Vec::new(),
             asked: Vec::new(),
             cursors: Vec::new(),
+            hop_cursors: Vec::new(),
         }
     }
 
@@ -109,7 +121,8 @@ impl Pair {
         if number >= 248 {
             return world::pick(&self.dead_entities, number);
         }
-        world::pick(&self.naive.entities, number).map(|entity| entity.id)
+        let clients = self.naive.entities.iter().filter(|entity| !entity.service);
+        world::pick(&clients.map(|entity| entity.id).collect::<Vec<_>>(), number)
     }
 
     /// Where the entity works; for a dead one it does not matter.
@@ -127,8 +140,8 @@ impl Pair {
 
     fn views(&self, number: u8) -> ViewSet {
         match number {
-            4 => ViewSet::ALL,
-            5 => ViewSet(5),
+            8 => ViewSet::ALL,
+            9 => ViewSet(9),
             some => ViewSet(some.into()),
         }
     }
@@ -212,6 +225,10 @@ impl Pair {
             }
             C::Walk { family, walk } => self.walk(self.table(*family), walk),
             C::Next { walk, count } => self.next(*walk, *count),
+            C::WalkNextHops { who, family, walk } => {
+                self.walk_next_hops(self.table(*family), *who, walk);
+            }
+            C::NextNextHops { walk, count } => self.next_next_hops(*walk, *count),
             C::LookUp { family, prefix, views } => {
                 let to = world::prefix(*family, *prefix);
                 self.look_up(self.table(*family), to, self.views(*views));
@@ -227,6 +244,20 @@ impl Pair {
                 self.set_level(world::pick(&world::PROTOCOLS, *protocol)?, level);
             }
             C::Reapply { protocol } => self.reapply(world::pick(&world::PROTOCOLS, *protocol)?),
+            C::SetPushed { family, pushed } => self.set_pushed(self.table(*family), *pushed),
+            C::BlockMethods { entity, block } => self.block_methods(self.entity(*entity)?, *block),
+            C::Invoke { caller, target, selected } => {
+                self.invoke(self.entity(*caller)?, self.entity(*target)?, *selected);
+            }
+            C::AddStatic { family, offer } => self.add_static(*family, offer),
+            C::RemoveStatic { family, prefix, which } => {
+                self.remove_static(*family, *prefix, *which);
+            }
+            C::MakeStatic { route, persistent } => {
+                self.make_static(self.route(*route)?, *persistent);
+            }
+            C::SettleStatics => self.settle_statics(),
+            C::Reconfigure { narrow, level } => self.reconfigure(*narrow, (*level % 3 * 40).into()),
             C::TakeEffects { count } => self.take_effects((*count).into()),
         }
         Some(())
@@ -236,7 +267,9 @@ impl Pair {
     fn owner_and_route(&self, entity: u8, route: u8) -> Option<(EntityId, RouteId)> {
         let route = self.route(route)?;
         let owner = self.naive.route(route).map(|route| route.owner);
-        let owner = owner.filter(|_| entity < 200).or_else(|| self.entity(entity))?;
+        let owner = owner
+            .filter(|id| entity < 200 && !self.naive.is_service(*id))
+            .or_else(|| self.entity(entity))?;
         Some((owner, route))
     }
 
@@ -261,6 +294,14 @@ fn script() -> impl Strategy<Value = Script> {
     prop::collection::vec(command(), 1..300).prop_map(Script)
 }
 
+fn setting() -> impl Strategy<Value = Setting> {
+    any::<[bool; 3]>().prop_map(|[via_default, ignores_viability, third_view]| Setting {
+        via_default,
+        ignores_viability,
+        third_view,
+    })
+}
+
 /// About ten seconds' worth, unless `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -271,15 +312,15 @@ proptest! {
     #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn the_rib_answers_like_a_naive_table(script in script(), via_default: bool) {
-        Pair::new(via_default).play(&script)?;
+    fn the_rib_answers_like_a_naive_table(script in script(), setting in setting()) {
+        Pair::new(setting).play(&script)?;
     }
 
     #[test]
     fn routes_through_routes_lead_where_a_naive_table_says(
         script in relaying::commands().prop_map(Script),
-        via_default: bool,
+        setting in setting(),
     ) {
-        Pair::new(via_default).play(&script)?;
+        Pair::new(setting).play(&script)?;
     }
 }

@@ -8,112 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtmd::model::{
-    Caller, EntityId, EntityKey, Forwarding, InterfaceIndex, ListId, NextHopId, NextHopKey,
-    NotificationId, Prefix, Protocol, RouteId, TableId,
+    EntityId, Forwarding, InterfaceIndex, ListId, NextHopId, NextHopKey, Prefix, Protocol, RouteId,
+    TableId,
 };
 
-use crate::{picture::Picture, recursion::Decided};
+use rtmd::rib::Limits;
+
+pub(crate) use crate::things::*;
+use crate::{picture::Picture, recursion::Decided, statics::NaiveStatic, world::Setting};
 
 pub(crate) type Place = (TableId, Prefix);
 
-/// The views there are.
-pub(crate) const VIEWS: [u32; 2] = [0, 1];
-
-#[derive(Clone, Debug)]
-pub(crate) struct NaiveEntity {
-    pub(crate) id: EntityId,
-    pub(crate) key: EntityKey,
-    pub(crate) caller: Caller,
-    pub(crate) shared: bool,
-    pub(crate) single_route: bool,
-    pub(crate) exclusive: bool,
-    pub(crate) cells: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Expiry {
-    Never,
-    At(u64),
-    Asked(u64),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct NaiveRoute {
-    pub(crate) id: RouteId,
-    pub(crate) owner: EntityId,
-    pub(crate) protocol: Protocol,
-    pub(crate) place: Place,
-    pub(crate) neighbour: Option<NextHopId>,
-    pub(crate) preference: u32,
-    /// What its owner asks for; 0 is the level of the protocol.
-    pub(crate) wanted: u32,
-    pub(crate) metric: u32,
-    pub(crate) since: u64,
-    pub(crate) flags: u16,
-    pub(crate) views: u32,
-    pub(crate) next_hops: Vec<NextHopId>,
-    pub(crate) private: Vec<u8>,
-    pub(crate) generation: u64,
-    pub(crate) expiry: Expiry,
-    pub(crate) list: Option<ListId>,
-    /// The user it counts for: its owner's, or while it is held the one that asked for that.
-    pub(crate) user: u32,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct NaiveHop {
-    pub(crate) id: NextHopId,
-    pub(crate) owner: EntityId,
-    pub(crate) key: NextHopKey,
-    pub(crate) flags: u32,
-    pub(crate) weight: u32,
-    pub(crate) remote: Option<Prefix>,
-    pub(crate) private: Vec<u8>,
-    pub(crate) deleted: bool,
-    /// Only named by a route, so it goes with the last one.
-    pub(crate) inline: bool,
-}
-
-/// Marks and their one time, and until when what is held is held; none for ever.
-#[derive(Clone, Debug)]
-pub(crate) struct NaiveHold {
-    pub(crate) marked: u32,
-    pub(crate) milliseconds: u32,
-    /// Who asked for the longest time.
-    pub(crate) user: u32,
-    pub(crate) until: Option<u64>,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct NaiveQuestion {
-    pub(crate) owner: EntityId,
-    pub(crate) route: RouteId,
-    pub(crate) until: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct NaiveList {
-    pub(crate) id: ListId,
-    pub(crate) owner: EntityId,
-    /// Returned since the beginning, and in it ever since.
-    pub(crate) returned: BTreeSet<RouteId>,
-    /// In it ever since the beginning.
-    pub(crate) throughout: BTreeSet<RouteId>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Follower {
-    pub(crate) id: NotificationId,
-    pub(crate) table: TableId,
-    pub(crate) views: u32,
-    pub(crate) flags: u32,
-    pub(crate) owner: Caller,
-    pub(crate) marks: BTreeSet<Prefix>,
-    pub(crate) pending: BTreeSet<Prefix>,
-    pub(crate) ordered: Vec<crate::picture::NaiveChange>,
-    pub(crate) lost: usize,
-    pub(crate) to_wake: bool,
-}
+/// The views there can be.
+pub(crate) const VIEWS: [u32; 3] = [0, 1, 2];
 
 #[derive(Default)]
 pub(crate) struct Naive {
@@ -124,8 +31,10 @@ pub(crate) struct Naive {
     pub(crate) held: Vec<(NaiveRoute, u32)>,
     pub(crate) hops: Vec<NaiveHop>,
     pub(crate) up: BTreeMap<InterfaceIndex, bool>,
-    /// Whether next hops are reached by default routes.
-    pub(crate) via_default: bool,
+    pub(crate) setting: Setting,
+    pub(crate) limits: Limits,
+    /// Tables that are kept out of the kernel for now.
+    pub(crate) withheld: BTreeSet<TableId>,
     /// Where next hops lead, since the last command.
     pub(crate) decided: Decided,
     /// The best route of each prefix and view, which is what "the incumbent" means.
@@ -134,6 +43,7 @@ pub(crate) struct Naive {
     /// To be asked; what was asked is not among them any more.
     pub(crate) questions: Vec<NaiveQuestion>,
     pub(crate) lists: Vec<NaiveList>,
+    pub(crate) statics: Vec<NaiveStatic>,
     pub(crate) followers: Vec<Follower>,
     /// The levels of protocols that were given another.
     pub(crate) levels: BTreeMap<Protocol, u32>,
@@ -149,6 +59,10 @@ pub(crate) struct Naive {
 impl Naive {
     pub(crate) fn entity(&self, id: EntityId) -> Option<&NaiveEntity> {
         self.entities.iter().find(|entity| entity.id == id)
+    }
+
+    pub(crate) fn is_service(&self, id: EntityId) -> bool {
+        self.entity(id).is_some_and(|entity| entity.service)
     }
 
     pub(crate) fn route(&self, id: RouteId) -> Option<&NaiveRoute> {
@@ -182,7 +96,8 @@ impl Naive {
         routes.retain(|route| of.is_none_or(|protocol| route.protocol == protocol));
         routes.sort_by_key(|route| {
             let displaces = Some(&route.id) != incumbent;
-            (!self.is_viable(route), route.preference, route.metric, displaces, route.since)
+            let is_lost = !self.setting.ignores_viability && !self.is_viable(route);
+            (is_lost, route.preference, route.metric, displaces, route.since)
         });
         routes.first().map(|route| route.id)
     }
@@ -190,6 +105,11 @@ impl Naive {
     pub(crate) fn best_in(&self, id: RouteId) -> u32 {
         let best = self.best.iter().filter(|(_, best)| **best == id);
         best.fold(0, |views, ((_, view), _)| views | 1 << view)
+    }
+
+    /// The supported ones of these views.
+    pub(crate) fn supported(&self, table: TableId, views: u32) -> u32 {
+        views & self.setting.views(table.family)
     }
 
     /// The views the destination has routes in (VIEW-07).
@@ -314,6 +234,7 @@ impl Naive {
     /// What the kernel is to have (FWD-01, FWD-05).
     pub(crate) fn wish(&self) -> BTreeMap<Place, Forwarding> {
         let unicast = self.best.iter().filter(|((_, view), _)| *view == 0);
+        let unicast = unicast.filter(|((place, _), _)| !self.withheld.contains(&place.0));
         let routes = unicast.map(|(_, id)| self.route(*id).unwrap());
         routes.filter_map(|route| Some((route.place, self.forwarding(route)?))).collect()
     }

@@ -23,10 +23,10 @@ fn milliseconds(number: u8) -> u32 {
 }
 
 /// What was read from a [`Via`].
-struct Named {
-    ids: Vec<NextHopId>,
-    inline: Vec<InlineNextHop>,
-    by_id: bool,
+pub(crate) struct Named {
+    pub(crate) ids: Vec<NextHopId>,
+    pub(crate) inline: Vec<InlineNextHop>,
+    pub(crate) by_id: bool,
 }
 
 impl Named {
@@ -51,12 +51,13 @@ fn metric(number: u8) -> Metric {
 pub(crate) fn settled_preference(naive: &Naive, protocol: Protocol, wanted: Preference) -> u32 {
     let level = naive.levels.get(&protocol).copied().unwrap_or(match protocol {
         Protocol::STATIC => 3,
+        Protocol::AUTOSTATIC => 7,
         Protocol::BGP => 15,
         _ => 120,
     });
     match wanted.0 {
         0 => level,
-        some if protocol == Protocol::STATIC => some,
+        some if [Protocol::STATIC, Protocol::AUTOSTATIC].contains(&protocol) => some,
         some => some.max(level),
     }
 }
@@ -188,7 +189,7 @@ impl Pair {
             metric: offer.metric.0,
             since: 0,
             flags: offer.flags.0,
-            views: offer.views.0 & 3,
+            views: self.naive.supported(table, offer.views.0),
             next_hops: named.ids.clone(),
             private: offer.private.into(),
             generation: 0,
@@ -245,7 +246,8 @@ impl Pair {
         let wanted = Preference(route.wanted);
         route.preference = settled_preference(&self.naive, known.protocol, wanted);
         route.metric = changes.metric.map_or(known.metric, |metric| metric.0);
-        route.views = changes.views.map_or(known.views, |views| views.0 & 3);
+        route.views =
+            changes.views.map_or(known.views, |views| self.naive.supported(table, views.0));
         route.private = changes.private.map_or_else(|| known.private.clone(), Into::into);
         route.list = changes.list.or(known.list);
         route.expiry = match (ttl, known.expiry) {
@@ -263,7 +265,7 @@ impl Pair {
     }
 
     /// Puts a route where `known` was; whether the answer has the flag BEST (RT-10 to RT-13).
-    fn put(
+    pub(crate) fn put(
         &mut self,
         owner: EntityId,
         known: Option<&NaiveRoute>,
@@ -319,7 +321,8 @@ impl Pair {
         if milliseconds > others {
             (hold.milliseconds, hold.user) = (milliseconds, user);
         }
-        hold.marked |= views.0 & 3;
+        let supported = self.naive.setting.views(table.family) & views.0;
+        hold.marked |= supported;
     }
 
     pub(crate) fn link(&mut self, number: u8, up: bool) {

@@ -8,7 +8,6 @@ use rtmd::{
 use crate::{
     Pair,
     naive::{Expiry, Naive, NaiveQuestion, Place},
-    world,
 };
 
 /// An owner is asked about so many routes at a time, those first that expired first.
@@ -63,7 +62,7 @@ impl Naive {
                     self.remove(route.id, None);
                     return;
                 };
-                let until = self.now + u64::from(world::policy().limits.expiry_answer) * 1000;
+                let until = self.now + u64::from(self.limits.expiry_answer) * 1000;
                 self.routes.iter_mut().find(|r| r.id == route.id).unwrap().expiry =
                     Expiry::Asked(until);
                 self.questions.push(NaiveQuestion { owner, route: route.id, until });

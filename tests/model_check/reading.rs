@@ -160,7 +160,7 @@ impl Pair {
         let own = |number| self.entity(number).into_iter().collect();
         let owned_by = command.owned_by.map(own);
         let settings = WalkSettings { table, views, start, owned_by };
-        let refusals = self.naive.refuse_views(views.0);
+        let refusals = self.naive.refuse_views(table, views.0);
         let result = self.rib.walk(settings.clone());
         let Some(walk) = accepted(result, &refusals) else { return };
         let wanted = self.wanted(command);
@@ -168,7 +168,7 @@ impl Pair {
             0 => Best::Of(world::PROTOCOLS[usize::from(command.prefix) % 3]),
             _ => Best::Overall,
         };
-        let views = ViewSet(views.0 & 3);
+        let views = ViewSet(self.naive.supported(table, views.0));
         let mut cursor = Cursor {
             walk,
             settings: WalkSettings { views, ..settings },
@@ -255,7 +255,7 @@ impl Pair {
     /// All three look-ups, over all protocols and of each.
     pub(crate) fn look_up(&self, table: TableId, to: Prefix, views: ViewSet) {
         let naive = &self.naive;
-        let asked = views.0 & 3;
+        let asked = self.naive.supported(table, views.0);
         let seen = |place| naive.is_seen(place, asked);
         for how in [LookUp::Exact, LookUp::MostSpecific, LookUp::LessSpecific] {
             let candidates = world::prefixes(table.family).filter(|found| match how {
@@ -268,7 +268,7 @@ impl Pair {
                 LookUp::LessSpecific => found.covers(to) && *found != to && seen((table, *found)),
             });
             let expected = candidates.max_by_key(|found| found.length());
-            let mut refusals = naive.refuse_views(views.0);
+            let mut refusals = naive.refuse_views(table, views.0);
             if refusals.is_empty() && expected.is_none() {
                 refusals.push(ErrorKind::NotFound);
             }

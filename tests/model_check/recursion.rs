@@ -164,7 +164,7 @@ impl Naive {
     fn look_up(&self, deciding: &Deciding, (table, address): Target) -> Result<Lead, Place> {
         let mut around: Vec<Prefix> = world::prefixes(table.family).collect();
         around.retain(|to| to.contains(address) && !self.candidates((table, *to)).is_empty());
-        around.retain(|to| self.via_default || !DEFAULTS.contains(&&*to.to_string()));
+        around.retain(|to| self.setting.via_default || !DEFAULTS.contains(&&*to.to_string()));
         around.sort_by_key(|to| std::cmp::Reverse(to.length()));
         for to in around {
             let through = Some((table, to));
@@ -191,8 +191,17 @@ impl Naive {
         let cost = |route: &NaiveRoute| (route.preference, route.metric);
         let mut costs: Vec<_> = routes.iter().map(|route| cost(route)).collect();
         costs.dedup();
+        if self.setting.ignores_viability {
+            costs.truncate(1);
+        }
         for at in costs {
             let mut equals: Vec<_> = routes.iter().filter(|route| cost(route) == at).collect();
+            let incumbent = self.best.get(&(place, 0));
+            equals.sort_by_key(|route| (Some(&route.id) != incumbent, route.since));
+            if self.setting.ignores_viability {
+                // Then it is best whether it leads anywhere or not.
+                equals.truncate(1);
+            }
             let legs: Vec<_> =
                 equals.iter().map(|route| (route.id, self.legs(deciding, route))).collect();
             let open = legs.iter().flat_map(|(route, legs)| {
@@ -208,8 +217,6 @@ impl Naive {
                 };
                 route.flags & 0b111 != 0 || self.legs(deciding, route).iter().any(lead_on)
             });
-            let incumbent = self.best.get(&(place, 0));
-            equals.sort_by_key(|route| (Some(&route.id) != incumbent, route.since));
             if let Some(best) = equals.first() {
                 return Ok(self.sight(deciding, best));
             }

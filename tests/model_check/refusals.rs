@@ -10,7 +10,7 @@ use rtmd::{
     rib::{Offer, OfferedNextHops, Tenure, Terms},
 };
 
-use crate::{naive::Naive, world};
+use crate::naive::Naive;
 
 pub(crate) type Refusals = Vec<ErrorKind>;
 
@@ -21,10 +21,6 @@ use ErrorKind::{
 
 fn when(reasons: &[(bool, ErrorKind)]) -> Refusals {
     reasons.iter().filter(|(holds, _)| *holds).map(|(_, kind)| *kind).collect()
-}
-
-fn is_unsupported(views: u32) -> bool {
-    views != u32::MAX && views & !3 != 0
 }
 
 fn has_twins<T: PartialEq>(all: &[T]) -> bool {
@@ -38,9 +34,10 @@ impl Naive {
         (caller, tenure): (&Caller, Tenure),
         terms: &Terms,
     ) -> Refusals {
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let rival = self.entities.iter().any(|other| {
-            (other.key.table, other.key.protocol) == (key.table, key.protocol)
+            !other.service
+                && (other.key.table, other.key.protocol) == (key.table, key.protocol)
                 && (terms.exclusive || other.exclusive)
         });
         let of_table = self.entities.iter().filter(|e| e.key.table == key.table);
@@ -55,6 +52,7 @@ impl Naive {
         when(&[
             (self.entities.iter().any(|known| known.key == key), AlreadyExists),
             (rival, AlreadyExists),
+            (terms.methods > 32, InvalidParameter),
             (tenure == Tenure::User && terms.callback.is_some(), InvalidParameter),
             (
                 self.entities.len() + self.leaving.len() >= limits.entities as usize,
@@ -114,7 +112,7 @@ impl Naive {
         (how, is_new): (u32, bool),
     ) -> Refusals {
         let Some(entity) = self.entity(owner) else { return vec![InvalidHandle] };
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let table = entity.key.table;
         let (ids, keys): (&[NextHopId], Vec<NextHopKey>) = match offer.next_hops {
             OfferedNextHops::Ids(ids) => (ids, Vec::new()),
@@ -126,7 +124,7 @@ impl Naive {
         let mut refusals = when(&[
             (!matches!(how, 0..=2), InvalidParameter),
             (offer.views.is_empty(), InvalidParameter),
-            (is_unsupported(offer.views.0), NotSupported),
+            (self.is_unsupported(table, offer.views.0), NotSupported),
             (offer.list.is_some_and(|list| !self.owns_list(owner, list)), InvalidHandle),
             (self.is_too_private(offer.private), InvalidParameter),
             (ids.len() + keys.len() > limits.next_hops_per_route as usize, InvalidParameter),
@@ -187,14 +185,14 @@ impl Naive {
         let Some(entity) = self.entity(entity) else { return vec![InvalidHandle] };
         when(&[
             (views == 0, InvalidParameter),
-            (milliseconds > world::policy().limits.hold_time, InvalidParameter),
-            (is_unsupported(views), NotSupported),
+            (milliseconds > self.limits.hold_time, InvalidParameter),
+            (self.is_unsupported(entity.key.table, views), NotSupported),
             (!self.exists((entity.key.table, to)), InvalidHandle),
         ])
     }
 
     pub(crate) fn refuse_mark(&self, owner: &Caller) -> Refusals {
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let of_user = self.followers.iter().filter(|found| found.owner.uid == owner.uid);
         let of_client = of_user.clone().filter(|found| found.owner.bus_name == owner.bus_name);
         let of_client: usize = of_client.map(|found| found.marks.len()).sum();
@@ -205,12 +203,17 @@ impl Naive {
         ])
     }
 
-    pub(crate) fn refuse_views(&self, views: u32) -> Refusals {
-        when(&[(is_unsupported(views), NotSupported)])
+    pub(crate) fn refuse_views(&self, table: TableId, views: u32) -> Refusals {
+        when(&[(self.is_unsupported(table, views), NotSupported)])
+    }
+
+    /// All bits mean all that are supported (G39).
+    fn is_unsupported(&self, table: TableId, views: u32) -> bool {
+        views != u32::MAX && self.supported(table, views) != views
     }
 
     pub(crate) fn refuse_page(&self, count: u32) -> Refusals {
-        when(&[(count == 0 || count > world::policy().limits.handles, InvalidParameter)])
+        when(&[(count == 0 || count > self.limits.handles, InvalidParameter)])
     }
 
     pub(crate) fn refuse_list(&self, owner: EntityId, list: ListId) -> Refusals {
@@ -219,7 +222,7 @@ impl Naive {
 
     pub(crate) fn refuse_cell(&self, entity: EntityId, to: Prefix, bytes: &[u8]) -> Refusals {
         let Some(owner) = self.entity(entity) else { return vec![InvalidHandle] };
-        let limits = world::policy().limits;
+        let limits = self.limits;
         let own = self.cells.iter().filter(|((id, _), _)| *id == entity);
         let others = own.clone().filter(|((_, at), _)| *at != to);
         let before = own.map(|(_, cell)| cell.len()).sum::<usize>();
@@ -233,7 +236,8 @@ impl Naive {
     }
 
     pub(crate) fn own(&self, caller: &Caller) -> impl Iterator<Item = &crate::naive::NaiveEntity> {
-        self.entities.iter().filter(move |entity| match entity.shared {
+        let clients = self.entities.iter().filter(|entity| !entity.service);
+        clients.filter(move |entity| match entity.shared {
             true => entity.caller.uid == caller.uid,
             false => entity.caller.bus_name == caller.bus_name,
         })
@@ -244,14 +248,14 @@ impl Naive {
     }
 
     fn is_too_private(&self, private: &[u8]) -> bool {
-        private.len() > world::policy().limits.private_bytes as usize
+        private.len() > self.limits.private_bytes as usize
     }
 
     /// What is held counts for who asked for it.
     pub(crate) fn has_room_for_route(&self, table: TableId, user: u32) -> bool {
         let all = self.routes.iter().chain(self.held.iter().map(|(route, _)| route));
         let of_user = all.filter(|route| route.place.0 == table && route.user == user).count();
-        of_user < world::policy().limits.routes_per_user as usize
+        user == u32::MAX || of_user < self.limits.routes_per_user as usize
     }
 
     fn is_possible(&self, key: NextHopKey) -> bool {
@@ -261,6 +265,6 @@ impl Naive {
     fn has_room_for_next_hops(&self, owner: EntityId, keys: &[NextHopKey]) -> bool {
         let fresh = keys.iter().filter(|key| self.find_hop(owner, **key).is_none()).count();
         let known = self.hops.iter().filter(|hop| hop.owner == owner).count();
-        fresh == 0 || known + fresh <= world::policy().limits.next_hops as usize
+        fresh == 0 || known + fresh <= self.limits.next_hops as usize
     }
 }

@@ -28,7 +28,7 @@ fn add() -> impl Strategy<Value = Command> {
     let flags =
         prop_oneof![24 => Just(0u16), 1 => prop::sample::select(&[1u16, 2, 4, 8, 10, 64][..])];
     let how = prop_oneof![2 => Just(0u8), 1 => Just(2u8)];
-    let views = prop_oneof![8 => Just(3u8), 1 => Just(2u8)];
+    let views = prop_oneof![8 => Just(8u8), 1 => Just(2u8)];
     (0..6u8, prefix(), 0..3u8, 0..2u8, flags, views, via(), how).prop_map(
         |(entity, prefix, preference, metric, flags, views, via, how)| {
             let (neighbour, ttl, private, list) = (None, 0, 0, None);
@@ -96,10 +96,10 @@ pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
     let mut first: Vec<Command> = Vec::new();
     for (protocol, family) in (0..3).flat_map(|n| Family::ALL.map(|family| (n, family))) {
         let (shared, single_route, exclusive, cells) = (false, false, false, false);
-        let terms = TermsCommand { shared, single_route, exclusive, cells };
+        let terms = TermsCommand { shared, single_route, exclusive, cells, methods: 0 };
         let who = protocol * CLIENTS + protocol;
         first.push(Command::Register { who, family, instance: 0, terms });
-        first.push(Command::Follow { who, family, views: 3, flags: 0x2_0002 });
+        first.push(Command::Follow { who, family, views: 8, flags: 0x2_0002 });
     }
     vec(command(), 1..60).prop_map(move |rest| first.iter().cloned().chain(rest).collect())
 }

@@ -53,10 +53,12 @@ impl Pair {
     /// The first route to exactly a prefix that fulfils criteria (LKP-13 to LKP-17).
     pub(crate) fn exact_match(&self, table: TableId, to: Prefix, command: &WalkCommand) {
         let (wanted, views) = (self.wanted(command), self.views(command.views));
-        let in_views = |route: &NaiveRoute| views.is_empty() || route.views & views.0 & 3 != 0;
+        let in_views = |route: &NaiveRoute| {
+            views.is_empty() || route.views & self.naive.supported(table, views.0) != 0
+        };
         let mut routes = self.naive.candidates((table, to)).into_iter();
         let expected = routes.find(|route| in_views(route) && matches(&self.naive, route, &wanted));
-        let mut refusals = self.naive.refuse_views(views.0);
+        let mut refusals = self.naive.refuse_views(table, views.0);
         if expected.is_none() {
             refusals.push(ErrorKind::NotFound);
         }

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtmd::{
-    model::{Caller, Family, InstanceId, InterfaceIndex, NextHopKey, Prefix, Protocol},
-    rib::{Instance, InstanceSettings, Limits, Policy, Rib, ViaDefault},
+    model::{Caller, Family, InstanceId, InterfaceIndex, NextHopKey, Prefix, Protocol, ViewSet},
+    rib::{Instance, InstanceSettings, Limits, Policy, Rib, ViaDefault, Viability},
 };
 
 pub(crate) const CLIENTS: u8 = 3;
@@ -34,18 +34,54 @@ pub(crate) fn policy() -> Policy {
         opaque_entities: 2,
         opaque_memory: 6,
         private_bytes: 2,
+        static_routes: 4,
         ..Limits::default()
     };
     Policy { limits, ..Policy::standard() }
 }
 
+/// How the instance is configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setting {
+    /// Whether next hops are reached by default routes.
+    pub(crate) via_default: bool,
+    /// Whether it counts nothing that packets can follow a route.
+    pub(crate) ignores_viability: bool,
+    /// Whether there is a third view, and each family has others.
+    pub(crate) third_view: bool,
+}
+
+impl Setting {
+    /// The views there are.
+    pub(crate) fn views(self, family: Family) -> u32 {
+        match (self.third_view, family) {
+            (false, _) => 0b11,
+            (true, Family::Ipv4) => 0b111,
+            (true, Family::Ipv6) => 0b101,
+        }
+    }
+
+    pub(crate) fn policy(self) -> Policy {
+        let mut policy = policy();
+        policy.instances.insert(InstanceId(0), Instance::Ready(self.instance()));
+        policy
+    }
+
+    fn instance(self) -> InstanceSettings {
+        let Self { via_default, ignores_viability, .. } = self;
+        let views = Family::ALL.map(|family| (family, ViewSet(self.views(family))));
+        InstanceSettings {
+            families: views.into(),
+            viability: if ignores_viability { Viability::Ignored } else { Viability::First },
+            via_default: if via_default { ViaDefault::Allowed } else { ViaDefault::Refused },
+            ..InstanceSettings::default()
+        }
+    }
+}
+
 /// A RIB that knows its links: interface n has 192.0.n.0/24 and 2001:db8:n::/48.
-pub(crate) fn rib(via_default: bool) -> Rib {
-    let via_default = if via_default { ViaDefault::Allowed } else { ViaDefault::Refused };
-    let settings = InstanceSettings { via_default, ..InstanceSettings::default() };
-    let mut policy = policy();
-    policy.instances.insert(InstanceId(0), Instance::Ready(settings));
-    let mut rib = Rib::new(policy);
+pub(crate) fn rib(setting: Setting) -> Rib {
+    let mut rib = Rib::new(setting.policy());
     for number in 1..=INTERFACES {
         let index = InterfaceIndex(number.into());
         rib.handle_link(index, &format!("up{number}"), true);

@@ -39,7 +39,10 @@ impl NextHopWalk {
         match self.start {
             Start::Beginning => None,
             Start::At(prefix) | Start::Within(prefix) | Start::Only(prefix) => {
-                let address = Some(prefix.address()).filter(|address| !address.is_unspecified());
+                // The 0 of the other family stands for itself: IPv6 routers come after all others.
+                let is_none = prefix.address().is_unspecified();
+                let is_none = is_none && prefix.family() == self.table.family;
+                let address = Some(prefix.address()).filter(|_| !is_none);
                 Some(NextHopKey { address, interface: InterfaceIndex(0) })
             }
         }
@@ -62,8 +65,7 @@ impl Rib {
     /// A walk over the caller's next hops in a table (RTMv2 row ENUM-16), at its beginning.
     ///
     /// # Errors
-    /// `InvalidParameter` when the caller is not registered there, or for a prefix of the other
-    /// family.
+    /// `InvalidParameter` as for [`Rib::own_entities`], or for an IPv4 prefix in an IPv6 table.
     pub fn walk_next_hops(
         &self,
         table: TableId,

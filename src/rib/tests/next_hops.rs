@@ -224,6 +224,18 @@ fn a_walk_over_next_hops_tells_the_callers_own_in_order_of_address_and_interface
 }
 
 #[test]
+fn a_walk_at_the_ipv6_address_0_tells_only_ipv6_routers() {
+    let mut test = TestRib::with_entities(["static"]);
+    for way in ["@3", "192.0.2.1@1", "fe80::1@2"] {
+        test.add(&format!("static: 10.0.0.0/8 via {way} how 2")).unwrap();
+    }
+    let everything = "::/0".parse().unwrap();
+    for start in [Start::At(everything), Start::Within(everything)] {
+        assert_eq!(walked(&test, start), ["fe80::1 on interface 2"]);
+    }
+}
+
+#[test]
 fn a_walk_over_next_hops_survives_changes_and_needs_a_registration() {
     let mut test = TestRib::with_entities(["static"]);
     for way in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {

@@ -80,8 +80,6 @@ cat >"$root/init" <<INIT
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
 /bin/busybox mount -t devtmpfs dev /dev 2>/dev/null
-/bin/busybox mount -t tmpfs tmp /tmp
-/bin/busybox mount -t tmpfs run /run
 /bin/busybox ln -s /proc/self/fd /dev/fd 2>/dev/null
 $insert
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ RUST_BACKTRACE=1

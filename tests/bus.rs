@@ -480,7 +480,10 @@ async fn properties_tell_and_changes_are_signalled() {
     let manager = rtmd::client::manager(&connection).await.unwrap();
     assert_eq!(manager.version().await.unwrap(), env!("CARGO_PKG_VERSION"));
     assert_eq!(manager.instances().await.unwrap(), [0]);
-    assert_eq!(manager.fib_state().await.unwrap(), "synced", "nothing has to go to the kernel");
+    eventually("nothing has to go to the kernel", async || {
+        manager.fib_state().await.unwrap() == "synced"
+    })
+    .await;
     assert_eq!(manager.limits().await.unwrap()["max-handles"], 1000);
     let table = rtmd::client::table(&manager, 0, Family::Ipv4).await.unwrap();
     assert_eq!((table.kernel_table().await.unwrap(), table.views().await.unwrap()), (0, 3));

@@ -13,6 +13,13 @@ function divisor(a, b,    rest) {
     return a
 }
 
+# Without a gateway an IPv4 route ends on the link, which is not said of one by an object.
+function scoped(line) {
+    if (line !~ /:/ && line !~ / via / && line ~ / dev /)
+        sub(/ dev [^ ]+/, "& scope 253", line)
+    return line
+}
+
 !/ nhid / {
     gsub(/\\/, "\n")
     print
@@ -23,7 +30,7 @@ function divisor(a, b,    rest) {
     sub(/ nhid [0-9]+/, "")
     hops = split($0, part, /\\\tnexthop /) - 1
     if (hops < 1) {
-        print
+        print scoped($0)
         next
     }
     heaviest = 0
@@ -41,7 +48,7 @@ function divisor(a, b,    rest) {
     if (hops == 1) {
         to = part[1]
         sub(/ .*/, "", to)
-        print to " " way[1] substr(part[1], length(to) + 1)
+        print scoped(to " " way[1] substr(part[1], length(to) + 1))
         next
     }
     common = 0

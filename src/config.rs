@@ -87,23 +87,7 @@ struct InstanceSection {
     #[serde(default)]
     resolve_via_default: bool,
     #[serde(default)]
-    import: BTreeMap<String, ImportSetting>,
-}
-
-/// A word, or the preference that importing is to give.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "not \"ignore\", \"observe\", \"import\" or a preference")]
-enum ImportSetting {
-    Word(ImportWord),
-    Preference(NonZeroU32),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ImportWord {
-    Ignore,
-    Observe,
-    Import,
+    import: BTreeMap<String, toml::Value>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -314,22 +298,27 @@ fn instance(
     Ok(InstanceSettings { families, viability, via_default, kernel_table, interfaces, imports })
 }
 
-fn imports(section: BTreeMap<String, ImportSetting>) -> Result<Imports, String> {
+/// What is to become of each protocol's routes: a word, or the preference that importing is to give.
+fn imports(section: BTreeMap<String, toml::Value>) -> Result<Imports, String> {
     let mut imports = Imports::default();
     for (name, setting) in section {
         let protocol = KernelProtocol::parse(&name)
             .ok_or_else(|| format!("import.{name} is no protocol of the kernel's"))?;
-        imports.set(
-            protocol,
-            match setting {
-                ImportSetting::Word(ImportWord::Ignore) => Import::Ignore,
-                ImportSetting::Word(ImportWord::Observe) => Import::Observe,
-                ImportSetting::Word(ImportWord::Import) => Import::Choose(Preference(0)),
-                ImportSetting::Preference(preference) => {
-                    Import::Choose(Preference(preference.get()))
-                }
-            },
-        );
+        let preference = setting.as_integer().and_then(|level| u32::try_from(level).ok());
+        let import = match (setting.as_str(), preference) {
+            (Some("ignore"), _) => Import::Ignore,
+            (Some("observe"), _) => Import::Observe,
+            (Some("import"), _) => Import::Choose(Preference(0)),
+            (None, Some(level @ 1..)) => Import::Choose(Preference(level)),
+            _ => {
+                return Err(format!(
+                    "import.{name} is {}, not \"ignore\", \"observe\", \"import\" or a \
+                     preference from 1",
+                    serde_json::json!(setting)
+                ));
+            }
+        };
+        imports.set(protocol, import);
     }
     Ok(imports)
 }
@@ -455,7 +444,7 @@ mod tests {
         );
         assert_eq!(
             fault("fib = false\nimport = { static = 0 }"),
-            "not \"ignore\", \"observe\", \"import\" or a preference"
+            "import.static is 0, not \"ignore\", \"observe\", \"import\" or a preference from 1"
         );
         assert_eq!(fault("fib = 3"), "invalid type: integer `3`, expected a boolean");
     }

@@ -147,6 +147,15 @@ impl Entities {
         id
     }
 
+    /// Keeps an entity of the service's own, which nobody may speak for.
+    pub(super) fn insert_builtin(&mut self, key: EntityKey, label: String, now: Now) -> EntityId {
+        // Nobody calls as its user, so whose number that is does not matter.
+        let caller = Caller { bus_name: String::new(), uid: 0 };
+        let registration =
+            Registration { key, label, tenure: Tenure::Service, terms: Terms::default() };
+        self.insert(|id| Entity::new(id, registration, caller, EntityState::Builtin, now))
+    }
+
     /// Forgets an entity that has no routes.
     pub(super) fn forget(&mut self, id: EntityId) {
         if let Some(entity) = self.by_id.remove(&id) {
@@ -180,6 +189,31 @@ impl Entities {
 }
 
 impl Entity {
+    fn new(
+        id: EntityId,
+        registration: Registration,
+        caller: Caller,
+        state: EntityState,
+        now: Now,
+    ) -> Self {
+        let Registration { key, label, tenure, terms } = registration;
+        Self {
+            id,
+            key,
+            label,
+            caller,
+            tenure,
+            terms,
+            state,
+            registered: now.time,
+            best_routes: 0,
+            routes: BTreeSet::new(),
+            blocks_methods: false,
+            questions: Questions::default(),
+            untold: BTreeSet::new(),
+        }
+    }
+
     /// Whether the caller is the one it belongs to, and may speak for it.
     pub fn is_held_by(&self, caller: &Caller) -> bool {
         match self.tenure {
@@ -213,13 +247,14 @@ impl Rib {
         caller: Caller,
         now: Now,
     ) -> Result<Profile> {
-        let Registration { key, label, tenure, terms } = registration;
+        let Registration { key, label, tenure, terms } = &registration;
+        let (key, tenure) = (*key, *tenure);
         let views = self.policy.views(key.table)?;
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(ErrorKind::InvalidData.because(format_args!(
                 "registration option \"label\": {} has {} characters, it has 64 at most, none of them \
                  a control character",
-                quoted(&label),
+                quoted(label),
                 label.chars().count()
             )));
         }
@@ -243,27 +278,15 @@ impl Rib {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is already registered, as entity {known}")));
         }
-        self.check_terms(key, tenure, &terms)?;
+        self.check_terms(key, tenure, terms)?;
         self.check_room_for_entity(tenure, &caller)?;
         if terms.reserve_opaque {
             self.check_room_for_cells(key.table)?;
         }
-        let Terms { reserve_opaque, fib_results, .. } = terms;
-        let id = self.entities.insert(|id| Entity {
-            id,
-            key,
-            label,
-            caller,
-            tenure,
-            terms,
-            state: EntityState::Active,
-            registered: now.time,
-            best_routes: 0,
-            routes: BTreeSet::new(),
-            blocks_methods: false,
-            questions: Questions::default(),
-            untold: BTreeSet::new(),
-        });
+        let Terms { reserve_opaque, fib_results, .. } = *terms;
+        let id = self
+            .entities
+            .insert(|id| Entity::new(id, registration, caller, EntityState::Active, now));
         self.results.listeners += usize::from(fib_results);
         if reserve_opaque {
             self.cells.reserve(id, key.table);

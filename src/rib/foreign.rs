@@ -19,16 +19,14 @@ use std::{
 
 use super::{
     Progress, Rib,
-    deadlines::Questions,
-    entities::{Entity, Tenure, Terms},
     offer::{InlineNextHop, Offer, OfferedNextHops},
     policy::Import,
     route::Route,
 };
 use crate::model::{
-    Caller, ChangeFlags, EntityId, EntityKey, EntityState, ErrorKind, Hop, KernelProtocol, Metric,
-    Moment, NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span,
-    Special, TableId, View, ViewSet, Weight,
+    ChangeFlags, EntityId, EntityKey, ErrorKind, Hop, KernelProtocol, Metric, Moment, NextHopKey,
+    Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, Special, TableId, View,
+    ViewSet, Weight,
 };
 
 /// The protocol instances of these entities are from here on, by the kernel's protocol.
@@ -383,21 +381,7 @@ impl Rib {
         if let Some(id) = self.entities.find(key) {
             return id;
         }
-        let id = self.entities.insert(|id| Entity {
-            id,
-            key,
-            label: protocol.to_string(),
-            caller: Caller { bus_name: String::new(), uid: 0 },
-            tenure: Tenure::Service,
-            terms: Terms::default(),
-            state: EntityState::Builtin,
-            registered: now.time,
-            best_routes: 0,
-            routes: BTreeSet::new(),
-            questions: Questions::default(),
-            blocks_methods: false,
-            untold: BTreeSet::new(),
-        });
+        let id = self.entities.insert_builtin(key, protocol.to_string(), now);
         self.foreign.owners.insert(id, protocol);
         self.foreign.new.push(id);
         id

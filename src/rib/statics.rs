@@ -5,21 +5,15 @@
 //! name, because its number is another after a restart or when it was made anew; as long as there is
 //! no such interface the route waits, and is in no table.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Rib,
-    deadlines::Questions,
-    entities::{Entity, Tenure, Terms},
     offer::{InlineNextHop, Offer, OfferedNextHops},
 };
 use crate::model::{
-    Caller, ChangeFlags, EntityId, EntityKey, EntityState, ErrorKind, InterfaceIndex, Metric,
-    NextHopKey, Now, Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, TableId,
-    ViewSet, Weight,
+    ChangeFlags, EntityId, EntityKey, ErrorKind, InterfaceIndex, Metric, NextHopKey, Now,
+    Preference, Prefix, Protocol, Result, RouteFlags, RouteId, Span, TableId, ViewSet, Weight,
 };
 
 /// A route as an administrator configures it.
@@ -385,23 +379,7 @@ impl Rib {
         if let Some(id) = self.entities.find(key) {
             return Ok((id, false));
         }
-        let id = self.entities.insert(|id| Entity {
-            id,
-            key,
-            label: format!("{protocol} routes"),
-            // The service's own user is nobody's business here: nobody may speak for it anyway.
-            caller: Caller { bus_name: String::new(), uid: 0 },
-            tenure: Tenure::Service,
-            terms: Terms::default(),
-            state: EntityState::Builtin,
-            registered: now.time,
-            best_routes: 0,
-            routes: BTreeSet::new(),
-            questions: Questions::default(),
-            untold: BTreeSet::new(),
-            blocks_methods: false,
-        });
-        Ok((id, true))
+        Ok((self.entities.insert_builtin(key, format!("{protocol} routes"), now), true))
     }
 
     /// Offers a static route, in its old place if it has one, or lets it wait for an interface.

@@ -6,7 +6,7 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{explain, lookup, register, routes};
+use crate::{register, routes};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -40,6 +40,14 @@ pub(crate) struct Scope {
     pub(crate) ipv6: bool,
 }
 
+/// What a command about one destination takes.
+#[derive(Args, Debug)]
+pub(crate) struct Target {
+    /// A destination, or an address for the destination that packets to it match
+    #[arg(value_name = "ADDRESS|PREFIX")]
+    pub(crate) target: String,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -50,9 +58,9 @@ pub(crate) enum Command {
     /// List routes
     Routes(routes::Arguments),
     /// Show the unicast routes to an address, in order of rank; packets follow the marked one if it is installed
-    Lookup(lookup::Arguments),
+    Lookup(Target),
     /// Say of each route to a destination why it won or lost, where it leads, and what the kernel has
-    Explain(explain::Arguments),
+    Explain(Target),
     /// Register, and offer the routes read from standard input for as long as this runs
     #[command(after_long_help = register::LINES_HELP)]
     Register(register::Arguments),

@@ -4,25 +4,20 @@ use rtmd::bus::wire::Details;
 use serde_json::{Value, json};
 
 use crate::{
-    cli,
+    cli::{self, Target},
     context::{Context, Exit, Problem, number, text},
     output::{BEST, HEAD},
 };
 
-/// What `explain` takes.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Arguments {
-    /// A destination, or an address to ask about the destination that packets to it match
-    #[arg(value_name = "ADDRESS|PREFIX")]
-    target: String,
-}
-
 /// Prints each candidate with why it won or lost and where its next hops lead, then the kernel's side.
-pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
-    let target = cli::parse_prefix(&arguments.target, &context.scope).map_err(Problem::Local)?;
+pub(crate) async fn run(
+    context: &mut Context,
+    Target { target: asked }: Target,
+) -> Result<Exit, Problem> {
+    let target = cli::parse_prefix(&asked, &context.scope).map_err(Problem::Local)?;
     let table = context.table(target.family()).await?;
     // An address finds the most specific destination, a prefix exactly that.
-    let asked = match arguments.target.contains('/') || arguments.target == "default" {
+    let asked = match asked.contains('/') || asked == "default" {
         true => target.to_string(),
         false => target.address().to_string(),
     };

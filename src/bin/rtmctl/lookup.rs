@@ -5,22 +5,17 @@
 use rtmd::model::view::{View, ViewSet};
 
 use crate::{
-    cli,
+    cli::{self, Target},
     context::{Context, Exit, Problem},
     route_view::{Format, RoutePrinter},
 };
 
-/// What `lookup` takes.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Arguments {
-    /// An address or prefix
-    #[arg(value_name = "ADDRESS|PREFIX")]
-    target: String,
-}
-
 /// Prints the unicast candidates of the most specific destination, in order of rank.
-pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
-    let target = cli::parse_prefix(&arguments.target, &context.scope).map_err(Problem::Local)?;
+pub(crate) async fn run(
+    context: &mut Context,
+    Target { target: asked }: Target,
+) -> Result<Exit, Problem> {
+    let target = cli::parse_prefix(&asked, &context.scope).map_err(Problem::Local)?;
     let table = context.table(target.family()).await?;
     let text = target.to_string();
     let unicast = View::UNICAST.only();

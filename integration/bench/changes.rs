@@ -9,11 +9,10 @@
 //! * **draining**: fetching everything that waits, a page at a time;
 //! * **enumerating**: walking over all destinations, a page at a time, and how long another client's
 //!   look-ups take meanwhile and without that.
-//!
-//! `--routes N` (default 1 000 000), `--rounds N` (default 3), `--json`.
 
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use rtmd::{
     bus::wire::Details,
     client::{DestinationEnumerationProxy, NotificationProxy, TableProxy},
@@ -22,11 +21,13 @@ use rtmd::{
 use serde_json::json;
 use zbus::{Connection, Variant};
 
+mod arguments;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
 mod times;
 
+use arguments::arguments;
 use support::{Client, NO_FIB, PrivateBus, details};
 use times::Times;
 
@@ -35,27 +36,23 @@ const CALL: usize = 16_384;
 const PAGE: u32 = 1000;
 const FOLLOWERS: [usize; 3] = [0, 1, 10];
 
+/// Measure what following a table costs
+#[derive(Parser)]
 struct Settings {
+    /// Routes in the table
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     routes: usize,
+    /// How often to measure each
+    #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
+    /// Print the figures for programs
+    #[arg(long)]
     json: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut settings = Settings { routes: 1_000_000, rounds: 3, json: false };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
-        match argument.as_str() {
-            "--routes" => settings.routes = number(),
-            "--rounds" => settings.rounds = number(),
-            "--json" => settings.json = true,
-            "--bench" => {} // cargo's own
-            other => panic!("{other} is not --routes, --rounds or --json"),
-        }
-    }
-    run(&settings).await;
+    run(&Settings::parse_from(arguments())).await;
 }
 
 async fn run(settings: &Settings) {

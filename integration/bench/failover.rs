@@ -9,8 +9,6 @@
 //!
 //! Side by side: BIRD with the same routes in two static protocols, the better one of which is
 //! disabled (`--bird`).
-//!
-//! `--routes N` (default 1 000 000, the largest), `--rounds N` (default 5), `--bird`, `--json`.
 
 use std::{
     fs::{self, File},
@@ -22,23 +20,36 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser;
 use nix::sched::{CloneFlags, unshare};
 use rtmd::model::{Family, Prefix};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+mod arguments;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
 mod times;
 
+use arguments::arguments;
 use support::{Client, PrivateBus, route};
 use times::Times;
 
+/// Measure how long packets go astray when a way fails
+#[derive(Parser)]
 struct Settings {
+    /// Routes in the largest table
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     routes: usize,
+    /// How often to measure each
+    #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
+    /// Measure BIRD as well, once
+    #[arg(long)]
     bird: bool,
+    /// Print the figures for programs
+    #[arg(long)]
     json: bool,
 }
 
@@ -56,27 +67,10 @@ struct Case {
 }
 
 fn main() {
-    let settings = settings();
+    let settings = Settings::parse_from(arguments());
     if let Err(error) = thread::spawn(move || run(&settings)).join() {
         std::panic::resume_unwind(error);
     }
-}
-
-fn settings() -> Settings {
-    let mut settings = Settings { routes: 1_000_000, rounds: 5, bird: false, json: false };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
-        match argument.as_str() {
-            "--routes" => settings.routes = number(),
-            "--rounds" => settings.rounds = number(),
-            "--bird" => settings.bird = true,
-            "--json" => settings.json = true,
-            "--bench" => {} // cargo's own
-            other => panic!("{other} is not --routes, --rounds, --bird or --json"),
-        }
-    }
-    settings
 }
 
 fn run(settings: &Settings) {

@@ -9,8 +9,6 @@
 //! * **memory**: resident bytes of the service for each route, with the table loaded;
 //! * **latency**: from the call of `AddRoute` to the kernel's own notification seen by another
 //!   socket, with the table loaded.
-//!
-//! `--routes N` (default 200 000), `--rounds N` (default 5), `--samples N` (default 2000), `--json`.
 
 use std::{
     fs::File,
@@ -23,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sched::{CloneFlags, unshare};
 use rtmd::{
@@ -33,45 +32,40 @@ use rtmd::{
 };
 use serde_json::{Value, json};
 
+mod arguments;
 mod loading;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
 mod times;
 
+use arguments::arguments;
 use loading::load;
 use support::{Client, PrivateBus, resident, route};
 use times::Times;
 
+/// Measure the whole way of a route
+#[derive(Parser)]
 struct Settings {
+    /// Routes in the table
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
     routes: usize,
+    /// How often to load it
+    #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
+    /// Single routes to measure the latency with
+    #[arg(long, value_name = "N", default_value_t = 2000)]
     samples: usize,
+    /// Print the figures for programs
+    #[arg(long)]
     json: bool,
 }
 
 fn main() {
-    let settings = settings();
+    let settings = Settings::parse_from(arguments());
     if let Err(error) = thread::spawn(move || run(&settings)).join() {
         std::panic::resume_unwind(error);
     }
-}
-
-fn settings() -> Settings {
-    let mut settings = Settings { routes: 200_000, rounds: 5, samples: 2000, json: false };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
-        match argument.as_str() {
-            "--routes" => settings.routes = number(),
-            "--rounds" => settings.rounds = number(),
-            "--samples" => settings.samples = number(),
-            "--json" => settings.json = true,
-            "--bench" => {} // cargo's own
-            other => panic!("{other} is not --routes, --rounds, --samples or --json"),
-        }
-    }
-    settings
 }
 
 fn run(settings: &Settings) {

@@ -1,10 +1,10 @@
 //! What the watch of routes and next-hop objects tells, and what it does not.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use rtmd::{
     kernel::{PortId, RouteEvent, RouteWatch},
-    netlink::{DumpedObject, DumpedRoute},
+    netlink::{DumpedObject, DumpedRoute, Signature},
 };
 use tokio::time::timeout;
 
@@ -155,6 +155,46 @@ fn what_others_do_is_told_with_their_protocol() {
                 _ => {}
             }
         }
+    });
+}
+
+#[test]
+fn of_routes_that_do_not_matter_only_what_may_touch_ours_is_told() {
+    with_runtime(|| async {
+        let mut watch = RouteWatch::start(NOBODY).unwrap();
+        watch.heed_only(Signature::default(), &BTreeSet::from([186])).unwrap();
+        for (family, to, via) in
+            [("-4", "10.0.0.0/16", "192.0.2.7"), ("-6", "2001:db8:1::/48", "2001:db8:a::7")]
+        {
+            let route = |change: &str, rest: &str| {
+                ip(&format!("{family} route {change} {to} via {via} dev west {rest}"));
+            };
+            route("add", "proto 12 metric 32"); // ignored
+            route("del", "proto 12 metric 32");
+            route("add", "proto 12 metric 0x52000000"); // 82 in the wrong order of bytes
+            route("add", "proto 186 metric 32"); // one of those
+            route("add", "proto 82 metric 83"); // ours
+            route("replace", "proto 12 metric 82"); // in the place or in the way of ours
+            route("replace", "proto 12 metric 32"); // in the place of who knows what
+            route("del", "proto 12 metric 82");
+            for expected in ["set 186 32", "set 82 83", "set 12 82", "replaced 12 32", "gone 12 82"]
+            {
+                let event = timeout(Duration::from_secs(10), watch.next()).await.expect("an event");
+                let told = match event.unwrap() {
+                    RouteEvent::RouteSet { route, replaced } => {
+                        let what = if replaced { "replaced" } else { "set" };
+                        format!("{what} {} {}", route.protocol, route.metric)
+                    }
+                    RouteEvent::RouteGone { route, .. } => {
+                        format!("gone {} {}", route.protocol, route.metric)
+                    }
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(told, expected);
+            }
+        }
+        ip("nexthop add id 7 via 192.0.2.7 dev west proto 11");
+        assert!(matches!(watch.next().await, Ok(RouteEvent::ObjectSet(_))));
     });
 }
 

@@ -16,7 +16,8 @@ use crate::{
     bus::FibState,
     fib::{Doubt, Planner, Settled, Support, Tampering},
     kernel::{
-        Dump, DumpNews, NextHopSupport, NoticeSettings, Outcome, RouteEvent, RouteWatch, Writer,
+        Dump, DumpNews, NextHopSupport, NoticeSettings, Outcome, PortId, RouteEvent, RouteWatch,
+        Writer,
     },
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
     rib::{Effect, GroupNews},
@@ -57,7 +58,7 @@ pub(super) async fn keep(
         complaints: Complaints::default(),
         notifier: Notifier::start(),
         reading: None,
-        watch: RouteWatch::start(writer.port()),
+        watch: watch(writer.port(), signature, foreigners),
         foreigners,
     };
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
@@ -66,6 +67,13 @@ pub(super) async fn keep(
         Ok(never) => match never {},
         Err(error) => error,
     }
+}
+
+/// Follows what others do, as far as it matters.
+fn watch(own: PortId, signature: Signature, foreigners: &Foreigners) -> io::Result<RouteWatch> {
+    let watch = RouteWatch::start(own)?;
+    watch.heed_only(signature, &foreigners.protocols())?;
+    Ok(watch)
 }
 
 /// What the kernel can do with next-hop objects.

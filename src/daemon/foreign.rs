@@ -10,7 +10,7 @@
 //! multiple of the time it took.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     io,
     sync::atomic::{AtomicBool, Ordering},
@@ -95,6 +95,11 @@ impl Foreigners {
     pub(super) async fn known(&self) {
         // The sender is here.
         let _ = self.unread.subscribe().wait_for(|unread| *unread == 0).await;
+    }
+
+    /// Whose routes matter in any table, by `rtm_protocol`.
+    pub(super) fn protocols(&self) -> BTreeSet<u8> {
+        self.all.keys().map(|(_, _, protocol)| protocol.0).collect()
     }
 
     /// Something may have changed anywhere.

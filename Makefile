@@ -7,10 +7,10 @@ export KEEP
 .DEFAULT_GOAL := help
 # Each of these uses the whole machine, and installing comes before building.
 .NOTPARALLEL:
-.PHONY: help build demo test bench failover verify fmt reference deps clean
+.PHONY: help build demo test bench bench-fib failover verify fmt reference deps clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## Build rtmd and rtmctl (target/debug)
 	cargo build --locked
@@ -41,6 +41,10 @@ bench: ## Measure the whole way of a route, and what following a table costs (ro
 	cargo build --locked --quiet --release --examples
 	cargo bench --locked --quiet --bench system
 	cargo bench --locked --quiet --bench changes
+
+bench-fib: ## Measure how fast the kernel is kept in step, beside what it can take (root, some minutes)
+	cargo build --locked --quiet --release --examples
+	cargo bench --locked --quiet --bench fib
 
 failover: ## Measure how long packets go astray when a way fails, beside BIRD (root, some minutes)
 	cargo build --locked --quiet --release --examples

@@ -1,6 +1,12 @@
 //! Tables to measure with.
 
-use std::process::Command;
+#![allow(dead_code, reason = "each benchmark uses its part of this")]
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher as _},
+    process::Command,
+};
 
 /// Prefixes with the lengths and the neighbourhoods of the public table.
 pub(crate) fn like_the_internets(count: usize) -> Vec<String> {
@@ -11,4 +17,25 @@ pub(crate) fn like_the_internets(count: usize) -> Vec<String> {
         .unwrap_or_else(|error| panic!("{program}: {error}; build it with --examples"));
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
+}
+
+/// Sites (/48) of IPv6 in a few hundred allocations, as they come: none twice, the same ones each time.
+pub(crate) fn sites(count: usize) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let drawn = (0_u64..).map(scattered).map(|random| (random % 400, random >> 48));
+    let new = drawn.filter(|site| seen.insert(*site)).take(count);
+    new.map(|(allocation, site)| format!("2a00:{allocation:x}:{site:x}::/48")).collect()
+}
+
+/// In no order that an address has to do with, and in the same one each time.
+pub(crate) fn shuffled<T: Clone + Hash>(things: &[T]) -> Vec<T> {
+    let mut things = things.to_vec();
+    things.sort_by_cached_key(|thing| scattered(thing));
+    things
+}
+
+fn scattered(thing: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new(); // always the same one, unlike a map's
+    thing.hash(&mut hasher);
+    hasher.finish()
 }

@@ -41,4 +41,11 @@ impl Times {
     pub(crate) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
+
+    /// The median, with the least and the most, of seconds.
+    pub(crate) fn text(&self) -> String {
+        let [least, median, most] = [0.0, 0.5, 1.0].map(|share| self.quantile(share));
+        let digits = if median < 0.1 { 4 } else { 2 };
+        format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
+    }
 }

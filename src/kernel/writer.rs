@@ -4,6 +4,24 @@
 //! of a datagram asks for an acknowledgement (`NLM_F_ACK`): when that is there, so is every refusal, and
 //! the sequence number says whose it is. That is twice as fast as an acknowledgement for each.
 //!
+//! Chosen from measurement (`make bench-fib` with `-- --orders`; Linux 6.18, seconds of a writer that does
+//! nothing else):
+//!
+//! | 1 000 000 IPv4 routes | add | replace | delete |
+//! |---|---|---|---|
+//! | as offered, 16 messages a send | 3.4 | 1.7 | 2.3 |
+//! | as offered, 64 | 3.9 | 1.7 | 2.0 |
+//! | as offered, 256 | 2.5 | 1.6 | 2.2 |
+//! | as offered, 1024 | 2.4 | 1.5 | 2.0 |
+//! | shuffled, 256 | 3.1 | 1.8 | 2.2 |
+//! | by address, 256 | 3.5 | 1.4 | 8.9 |
+//!
+//! So datagrams are as large as they may be, and nothing is sorted on the way: what waits is written in the
+//! order in which it came, which for a table as routers exchange it is the best one. Sorting gains a quarter
+//! for IPv6 alone, and for IPv4 it makes deleting four times slower. A table that was offered by address is
+//! deleted in that order, and that slowly; shuffling the next 1024 to 65 536 routes of it does not help
+//! much (5.5 to 6.7), because it is the order all over the table that counts.
+//!
 //! What a reader would get wrong: each answer takes 832 bytes of the receive buffer however short it is.
 //! A datagram must not hold more messages than the buffer holds answers, or refusals get lost.
 

@@ -11,7 +11,7 @@
 //! * **repair**: from the end of `ip route flush proto 82`, which may go on for half a minute against
 //!   the repairing, until the kernel has all again;
 //! * **resync**: the service is stopped while another program writes more than its socket holds, and
-//!   reads everything again from the moment it goes on: when nothing else has happened, which must
+//!   reads everything again from the moment it goes on, until no thread of it reads: when nothing else has happened, which must
 //!   write nothing, and when a thousand of its routes were deleted or replaced, which must write a
 //!   thousand;
 //! * **delete**: the owner deregisters, until the kernel has none.
@@ -353,14 +353,28 @@ impl Scene<'_> {
             assert!(began.elapsed() < Duration::from_secs(10), "it has missed nothing");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        // From now on it reads, but it does not tell what takes less than 0.1 s.
-        let noticed = Instant::now();
-        while self.client.manager.fib_state().await.unwrap() == "synced"
-            && noticed.elapsed() < Duration::from_millis(200)
-        {}
+        let read = until_read(self.service.pid()).await;
         let ended = self.settled(self.prefixes.len()).await;
+        until_quiet(self.service.pid());
+        // Where nothing is to be written, it is done when it has read.
+        let ended = if difference == 0 { read } else { ended };
         (ended.duration_since(began).as_secs_f64(), listener.count())
     }
+}
+
+/// Waits until the service has read what the kernel has, each part in a thread of that name; when that was.
+async fn until_read(pid: u32) -> Instant {
+    let mut ended = Instant::now();
+    // From one part to the next there may be none for a moment.
+    while ended.elapsed() < Duration::from_millis(100) {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let names = threads.map(|it| std::fs::read_to_string(it.unwrap().path().join("comm")));
+        if names.flatten().any(|name| name.trim() == "rtmd-dump") {
+            ended = Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    ended
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures to be read by people")]

@@ -11,7 +11,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sched::{CloneFlags, unshare};
 use rtmd::{
     model::{Family, InterfaceIndex, Prefix},
-    netlink::frame,
+    netlink::{Frame, frame},
 };
 use rustix::net::sockopt;
 
@@ -62,7 +62,7 @@ impl Listener {
         Self(socket)
     }
 
-    /// How many writes there were.
+    /// How many writes there were to what is ours: the kernel's own routes come and go by themselves.
     ///
     /// # Panics
     /// There were more than could be counted.
@@ -72,12 +72,18 @@ impl Listener {
         loop {
             datagram.clear();
             match self.0.recv(&mut datagram, libc::MSG_DONTWAIT) {
-                Ok(_) => count += frame::frames(&datagram).count(),
+                Ok(_) => count += frame::frames(&datagram).filter(is_ours).count(),
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return count,
                 Err(error) => panic!("events were lost: {error}"),
             }
         }
     }
+}
+
+/// Whether it is about a route or an object of our protocol (`rtm_protocol`, `nh_protocol`).
+fn is_ours(message: &Frame<'_>) -> bool {
+    let is_route = matches!(message.kind, libc::RTM_NEWROUTE | libc::RTM_DELROUTE);
+    message.payload.get(if is_route { 5 } else { 2 }) == Some(&82)
 }
 
 /// Whether the kernel sends packets for all of these by this gateway.

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -22,6 +22,9 @@ use crate::model::{
 
 /// How many destinations are looked at at once when objects were renewed.
 const SLICE: usize = 4096;
+
+/// After a table was read because of a lost answer, this passes before it is for another.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Wishes against facts, of one network namespace.
 #[derive(Debug)]
@@ -38,6 +41,39 @@ pub struct Planner {
 struct Table {
     kernel: KernelTable,
     mirror: Mirror,
+    /// When it was last doubted because of a lost answer, and when it is to be once more.
+    doubted: Option<Instant>,
+    doubt_due: Option<Instant>,
+}
+
+impl Table {
+    fn new(id: TableId, kernel: KernelTable) -> Self {
+        Self { kernel, mirror: Mirror::new(id), doubted: None, doubt_due: None }
+    }
+
+    /// Nobody knows what became of an operation: the table is to be read, once a second at most.
+    fn handle_lost_answer(&mut self, now: Instant) {
+        let due = self.doubted.and_then(|last| last.checked_add(PAUSE)).filter(|due| *due > now);
+        match due {
+            Some(due) => self.doubt_due = Some(due),
+            None => {
+                self.doubted = Some(now);
+                self.doubt_due = None;
+                self.mirror.doubt();
+            }
+        }
+    }
+
+    fn handle_deadline(&mut self, now: Instant, objects: &mut Objects) {
+        if self.doubt_due.is_some_and(|due| due <= now) {
+            self.handle_lost_answer(now);
+        }
+        self.mirror.handle_deadline(now, objects);
+    }
+
+    fn poll_deadline(&self) -> Option<Instant> {
+        self.doubt_due.into_iter().chain(self.mirror.poll_deadline()).min()
+    }
 }
 
 /// What has to be read because the kernel may have something else than was thought.
@@ -52,10 +88,8 @@ pub enum Doubt {
 impl Planner {
     /// Nothing wished, and nothing read yet.
     pub fn new(support: Support, tables: impl IntoIterator<Item = (TableId, KernelTable)>) -> Self {
-        let tables: BTreeMap<TableId, Table> = tables
-            .into_iter()
-            .map(|(id, kernel)| (id, Table { kernel, mirror: Mirror::new(id) }))
-            .collect();
+        let tables: BTreeMap<TableId, Table> =
+            tables.into_iter().map(|(id, kernel)| (id, Table::new(id, kernel))).collect();
         let by_kernel = tables.iter().map(|(id, table)| ((table.kernel, id.family), *id)).collect();
         Self {
             objects: Objects::new(support),
@@ -124,7 +158,7 @@ impl Planner {
         let after = ids.iter().filter(|id| Some(**id) > last);
         let before = ids.iter().filter(|id| Some(**id) <= last);
         for id in after.chain(before) {
-            let Some(Table { kernel, mirror }) = self.tables.get_mut(id) else { continue };
+            let Some(Table { kernel, mirror, .. }) = self.tables.get_mut(id) else { continue };
             let objects = &mut self.objects;
             while ops.len() < count {
                 match mirror.poll_op(objects) {
@@ -153,9 +187,14 @@ impl Planner {
                     if matches!(refused, Some(libc::EINVAL | libc::ENOENT)) {
                         self.objects.doubt_once(now); // its object may be gone
                     }
+                    let is_passing = result.as_ref().is_err_and(Refusal::is_passing);
                     self.change(id, *to, |mirror, objects| {
                         mirror.handle_result(*to, result, now, objects)
                     });
+                    // What was done all the same is not to be taken away in order to be done again.
+                    if is_passing && let Some(table) = self.tables.get_mut(&id) {
+                        table.handle_lost_answer(now);
+                    }
                 }
             }
         }
@@ -290,7 +329,7 @@ impl Planner {
 
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub fn poll_deadline(&self) -> Option<Instant> {
-        let tables = self.tables.values().filter_map(|table| table.mirror.poll_deadline());
+        let tables = self.tables.values().filter_map(Table::poll_deadline);
         tables.chain(self.objects.poll_deadline()).min()
     }
 
@@ -298,7 +337,7 @@ impl Planner {
     pub fn handle_deadline(&mut self, now: Instant) {
         self.objects.handle_deadline(now);
         for table in self.tables.values_mut() {
-            table.mirror.handle_deadline(now, &mut self.objects);
+            table.handle_deadline(now, &mut self.objects);
         }
         self.carry();
     }

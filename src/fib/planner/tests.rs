@@ -1,6 +1,7 @@
 //! The planner against a kernel of its own that keeps Linux's rules of objects and routes: an object
 //! goes with its link, a group with its last member, a route with its object, and nobody is told.
 
+mod answers;
 mod objects;
 
 use std::num::NonZeroU32;
@@ -605,7 +606,7 @@ impl Storm {
     }
 
     fn wait(&mut self) {
-        self.now += std::time::Duration::from_secs(61);
+        self.now += Duration::from_secs(61);
         self.planner.handle_deadline(self.now);
     }
 

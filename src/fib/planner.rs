@@ -4,10 +4,12 @@
 //! its turn. What the kernel has is read before anything is written, and again whenever it may be
 //! something else than was thought.
 
+mod table;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -20,11 +22,10 @@ use crate::model::{
     ObjectId, Prefix, TableId, Target, Wish,
 };
 
+use table::Table;
+
 /// How many destinations are looked at at once when objects were renewed.
 const SLICE: usize = 4096;
-
-/// After a table was read because of a lost answer, this passes before it is for another.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Wishes against facts, of one network namespace.
 #[derive(Debug)]
@@ -35,45 +36,6 @@ pub struct Planner {
     by_kernel: BTreeMap<(KernelTable, Family), TableId>,
     last_served: Option<TableId>,
     settled: VecDeque<(TableId, Prefix, Settled)>,
-}
-
-#[derive(Debug)]
-struct Table {
-    kernel: KernelTable,
-    mirror: Mirror,
-    /// When it was last doubted because of a lost answer, and when it is to be once more.
-    doubted: Option<Instant>,
-    doubt_due: Option<Instant>,
-}
-
-impl Table {
-    fn new(id: TableId, kernel: KernelTable) -> Self {
-        Self { kernel, mirror: Mirror::new(id), doubted: None, doubt_due: None }
-    }
-
-    /// Nobody knows what became of an operation: the table is to be read, once a second at most.
-    fn handle_lost_answer(&mut self, now: Instant) {
-        let due = self.doubted.and_then(|last| last.checked_add(PAUSE)).filter(|due| *due > now);
-        match due {
-            Some(due) => self.doubt_due = Some(due),
-            None => {
-                self.doubted = Some(now);
-                self.doubt_due = None;
-                self.mirror.doubt();
-            }
-        }
-    }
-
-    fn handle_deadline(&mut self, now: Instant, objects: &mut Objects) {
-        if self.doubt_due.is_some_and(|due| due <= now) {
-            self.handle_lost_answer(now);
-        }
-        self.mirror.handle_deadline(now, objects);
-    }
-
-    fn poll_deadline(&self) -> Option<Instant> {
-        self.doubt_due.into_iter().chain(self.mirror.poll_deadline()).min()
-    }
 }
 
 /// What has to be read because the kernel may have something else than was thought.

@@ -606,7 +606,7 @@ impl Storm {
     }
 
     fn wait(&mut self) {
-        self.now += Duration::from_secs(61);
+        self.now += std::time::Duration::from_secs(61);
         self.planner.handle_deadline(self.now);
     }
 

@@ -8,6 +8,8 @@
 mod links;
 #[path = "fib/peers.rs"]
 mod peers;
+#[path = "fib/replacing.rs"]
+mod replacing;
 #[path = "service/scene.rs"]
 mod scene;
 #[path = "fib/stage.rs"]

@@ -14,6 +14,8 @@ mod links;
 mod peers;
 #[path = "fib/replacing.rs"]
 mod replacing;
+#[path = "fib/restart.rs"]
+mod restart;
 #[path = "service/scene.rs"]
 mod scene;
 #[path = "fib/stage.rs"]

@@ -1,8 +1,8 @@
 //! Electing again where next hops lead elsewhere now, in slices.
 //!
 //! The kernel hears of such a change by [`super::groups`], once for all routes that share it; what is
-//! left is to find out for each of them who is best now, and to tell those who follow it. The first
-//! slice is done at once, so for most changes nothing is left over. What a reader would get wrong:
+//! left is to find out for each of them who is best now, and to tell those who follow it. Few routes
+//! are done at once, so for most changes nothing is left over. What a reader would get wrong:
 //! between the slices any other command may touch these routes, so an election trusts nothing that
 //! was noted before it but looks at the next hops itself.
 
@@ -49,17 +49,34 @@ impl Rib {
     pub(super) fn elect_users_of(&mut self, sets: &[Slot]) {
         for set in sets {
             self.groups.touch(*set);
-            self.reelections.add(*set, false);
         }
-        self.reelect(SLICE);
+        self.reelect_now_or_later(sets, false);
     }
 
     /// The owner says something else of its next hops in these sets.
     pub(super) fn note_users_of(&mut self, sets: &[Slot]) {
+        self.reelect_now_or_later(sets, true);
+    }
+
+    /// At once for sets with few routes, whatever waits: who changed them looks at the outcome next.
+    /// Never what others left over, or a thousand small commands would each do a slice of that.
+    fn reelect_now_or_later(&mut self, sets: &[Slot], edited: bool) {
+        let nothing_waits = !self.has_reelections();
+        let mut left = SLICE;
         for set in sets {
-            self.reelections.add(*set, true);
+            let users = self.users_of(*set, None, left.saturating_add(1));
+            if users.len() > left {
+                self.reelections.add(*set, edited);
+                continue;
+            }
+            left = left.saturating_sub(users.len());
+            for slot in users {
+                self.reelect_for(slot, edited);
+            }
         }
-        self.reelect(SLICE);
+        if nothing_waits {
+            self.reelect(left);
+        }
     }
 
     /// Whether [`Rib::reelect`] has something to do.

@@ -78,6 +78,11 @@ fn where_more_routes_use_a_link_than_fit_a_slice_the_rest_is_elected_later() {
     test.register("bgp", Family::Ipv4).unwrap();
     test.add(&format!("bgp: {last} via @3 pref 200")).unwrap();
     assert_eq!(test.best(last), "rip");
+    // And does none of what is left, however many there are.
+    for n in 0..8 {
+        test.add(&format!("bgp: 192.168.{n}.0/24 via @3")).unwrap();
+    }
+    assert_eq!(test.best("10.7.206.0/24"), "static");
     while test.rib.reelect(100) == Progress::Unfinished {}
     assert_eq!(test.best("10.7.206.0/24"), "rip");
 }

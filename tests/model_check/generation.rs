@@ -172,11 +172,11 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(family, prefix, which)| C::RemoveStatic { family, prefix, which }),
         1 => (n(), any::<bool>())
             .prop_map(|(route, persistent)| C::MakeStatic { route, persistent }),
-        2 => Just(C::SettleStatics),
+        4 => Just(C::SettleStatics),
         1 => (any::<bool>(), n())
             .prop_map(|(narrow, level)| C::Reconfigure { narrow, level }),
-        4 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
-        1 => n().prop_map(|interface| C::LinkGone { interface }),
+        6 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
+        3 => n().prop_map(|interface| C::LinkGone { interface }),
         4 => (n(), family(), n()).prop_map(|(interface, family, there)| {
             C::Address { interface, family, there: there % 3 > 0 }
         }),

@@ -61,14 +61,19 @@ fn offer<'a>(route: &StaticRoute, inline: &'a [InlineNextHop]) -> Offer<'a> {
 }
 
 impl Pair {
-    /// Some of them name an interface that there is not.
+    /// Some of them name an interface that there is not, one that may come if there is such.
     pub(crate) fn add_static(&mut self, family: Family, command: &OfferCommand) {
         let table = self.table(family);
         let Via::Inline(all) = &command.via else { return };
+        let mut gone = (1..=world::INTERFACES).map(|number| InterfaceIndex(number.into()));
+        let gone = gone.find(|index| !self.naive.up.contains_key(index)).unwrap_or(MISSING);
         let via = all.iter().map(|(number, weight)| {
             let key = world::gateway(family, *number);
-            let missing = key.interface.0 == 9 || weight % 8 == 7;
-            let interface = if missing { MISSING } else { key.interface };
+            let interface = match key.interface {
+                InterfaceIndex(9) => MISSING,
+                _ if weight % 8 == 7 => gone,
+                there => there,
+            };
             let weight = Weight::new((weight % 4).into()).ok();
             StaticNextHop { address: key.address, interface: name(interface), weight }
         });

@@ -4,10 +4,18 @@
 //! Everything is tried with next-hop objects and without, for IPv4 and IPv6. Needs root (or
 //! `unshare -r`), `ip` and `dbus-daemon`.
 
+#[path = "fib/doubt.rs"]
+mod doubt;
+#[path = "fib/faults.rs"]
+mod faults;
 #[path = "fib/links.rs"]
 mod links;
 #[path = "fib/peers.rs"]
 mod peers;
+#[path = "fib/replacing.rs"]
+mod replacing;
+#[path = "fib/restart.rs"]
+mod restart;
 #[path = "service/scene.rs"]
 mod scene;
 #[path = "fib/stage.rs"]

@@ -1,16 +1,12 @@
 //! What happened to other routing daemons, and is not to happen here.
 
-use std::{
-    collections::BTreeSet,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use rtmd::kernel::{PortId, RouteEvent, RouteWatch};
+use rtmd::kernel::{PortId, RouteWatch};
 
 use crate::{
     scene::{CONFIG, Scene, fib, ip_at_once, is_best, offer},
-    stage::{CASES, becomes, flood, flush, in_both_ways},
+    stage::{CASES, Heard, becomes, flood, flush, heard, in_both_ways},
     support::{Client, PrivateBus, details, eventually},
     world::{ip, ours, with_links},
 };
@@ -100,6 +96,107 @@ fn lost_events_are_made_up_for_and_end_nothing_as_they_end_zebra() {
     });
 }
 
+/// BIRD's scan takes time, and what happens meanwhile is lost to it.
+#[test]
+fn what_happens_while_the_table_is_read_is_not_missed_as_by_bird() {
+    in_both_ways(async |scene| {
+        let (clients, expected) = many_routes(scene).await;
+        for round in 0..3 {
+            scene.service.signal("STOP");
+            flood();
+            scene.service.signal("CONT");
+            let mut commands = String::new();
+            for number in (round..60).step_by(3) {
+                commands.push_str(&format!("route del 100.64.{number}.0/24 metric 82\n"));
+                commands.push_str(&format!("route del 2001:db8:f{number:03}::/48 metric 82\n"));
+            }
+            ip_at_once(&commands);
+            becomes(scene, "the overrun, and what came right after it", &expected).await;
+        }
+        leave(clients).await;
+    });
+}
+
+/// BIRD looks through all routes every minute, which took a third of a processor with 25 000 of them.
+#[test]
+fn a_table_at_rest_takes_no_time_unlike_in_bird() {
+    in_both_ways(async |scene| {
+        let (clients, _) = many_routes(scene).await;
+        scene.nothing_pending().await;
+        let processor_time = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", scene.service.pid()));
+            let stat = stat.unwrap();
+            let words: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+            // utime and stime of proc_pid_stat(5), in hundredths of a second.
+            words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
+        };
+        let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+        let before = processor_time();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let took = processor_time() - before;
+        assert!(took <= 10, "{took} hundredths of a second in two seconds");
+        assert_eq!(heard(watch).await, Heard::default());
+        leave(clients).await;
+    });
+}
+
+/// In holo the second of two owners with the same distance takes the route of the first away.
+#[test]
+fn of_two_owners_with_the_same_preference_one_stays_when_the_other_leaves_unlike_in_holo() {
+    in_both_ways(async |scene| {
+        for case in CASES {
+            let first = scene.client(case.family, 14).await;
+            case.offer(&first, case.north, 200).await;
+            case.becomes(scene, "the first offer", case.north).await;
+            let second = scene.client(case.family, 13).await;
+            case.offer(&second, case.west, 200).await;
+            let routes = first.table.get_routes(case.to).await.unwrap();
+            assert_eq!(routes.iter().filter(|route| route.preference == 200).count(), 2);
+            leave(vec![first]).await;
+            case.becomes(scene, "the first leaves", case.west).await;
+            let third = scene.client(case.family, 14).await;
+            case.offer(&third, case.north, 200).await;
+            leave(vec![second]).await;
+            case.becomes(scene, "the second leaves", case.north).await;
+            leave(vec![third]).await;
+        }
+    });
+}
+
+/// holo resolves a next hop once and for all, and by one route only.
+#[test]
+fn a_next_hop_behind_other_routes_is_resolved_again_when_one_of_them_changes_unlike_in_holo() {
+    in_both_ways(async |scene| {
+        let ways = [
+            [("100.64.0.0/16", "100.64.0.1"), ("100.65.0.0/16", "100.65.0.1")],
+            [
+                ("2001:db8:f000::/48", "2001:db8:f000::1"),
+                ("2001:db8:f001::/48", "2001:db8:f001::1"),
+            ],
+        ];
+        for (case, [near, far]) in CASES.into_iter().zip(ways) {
+            let client = scene.client(case.family, 14).await;
+            let other = scene.client(case.family, 13).await;
+            let add = async |to: &str, what: &str| {
+                client.entity.add_route(to, &offer(what, 20, 0), 0).await.unwrap()
+            };
+            case.offer(&other, &format!("via {}", far.1), 20).await;
+            add(far.0, &format!("via {}", near.1)).await;
+            for what in [case.north, case.west, case.both, case.north] {
+                let (id, _) = add(near.0, what).await;
+                let all = [near.0, far.0, case.to].map(|to| ours(to, what, 254));
+                let expected = scene.foreign.iter().cloned().chain(all).collect();
+                becomes(scene, "the nearest has changed", &expected).await;
+                if what == case.both {
+                    client.entity.delete_route(id).await.unwrap();
+                    becomes(scene, "the nearest is gone", &scene.foreign).await;
+                }
+            }
+            leave(vec![client, other]).await;
+        }
+    });
+}
+
 /// Calico wrote routes with several next hops anew each time, because it read them back differently.
 #[test]
 fn reading_all_again_where_nothing_changed_writes_nothing_unlike_in_calico() {
@@ -114,12 +211,12 @@ fn reading_all_again_where_nothing_changed_writes_nothing_unlike_in_calico() {
         })
         .await;
         becomes(scene, "the overrun", &expected).await;
-        assert_eq!(changes_of_ours(watch).await, 0);
+        assert_eq!(heard(watch).await, Heard::default());
 
         let watch = RouteWatch::start(PortId(u32::MAX)).unwrap();
         leave(clients).await;
         scene.nothing_pending().await;
-        assert!(changes_of_ours(watch).await >= 120, "it hears of what rtmd writes");
+        assert_eq!(heard(watch).await.gone, 120, "it hears of what rtmd writes");
     });
 }
 
@@ -151,29 +248,6 @@ async fn many_routes(scene: &Scene) -> (Vec<Client>, BTreeSet<String>) {
 async fn leave(clients: Vec<Client>) {
     for client in clients {
         client.entity.deregister(&details([])).await.unwrap();
-    }
-}
-
-/// How many changes of routes and next-hop objects of ours a watch has heard of, its own writer's too.
-async fn changes_of_ours(mut watch: RouteWatch) -> usize {
-    // The last it hears of.
-    ip("route add 198.18.77.77/32 dev south proto static metric 7");
-    ip("route del 198.18.77.77/32 dev south proto static metric 7");
-    let mut count = 0;
-    loop {
-        let event = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
-        match event.expect("an event").unwrap() {
-            RouteEvent::RouteGone { route, .. } if route.to.to_string() == "198.18.77.77/32" => {
-                return count;
-            }
-            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone { route, .. } => {
-                count += usize::from(route.protocol == 82);
-            }
-            RouteEvent::ObjectSet(object) | RouteEvent::ObjectGone(object) => {
-                count += usize::from(object.protocol == 82);
-            }
-            RouteEvent::Overrun => panic!("too many events"),
-        }
     }
 }
 
@@ -225,72 +299,4 @@ fn routes_without_next_hops_outlive_the_loopback_device_which_zebra_had_to_learn
             }
         }
     });
-}
-
-#[test]
-fn a_fight_over_a_route_is_reported_and_ends_in_repair_when_the_other_stops() {
-    in_both_ways(async |scene| {
-        for case in CASES {
-            let rivals = case.rivals(scene, case.north, case.west).await;
-            case.becomes(scene, "the offer", case.north).await;
-            let enemy = Enemy::start(&format!("{} route del {} metric 82", case.option(), case.to));
-            let mut told = false;
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_secs(4) {
-                let routes = rivals.first.table.get_routes(case.to).await.unwrap();
-                let best = routes.iter().find(|route| is_best(route)).unwrap();
-                let error: Option<&str> =
-                    best.more.get("fib-error").and_then(|error| error.try_into().ok());
-                told |= fib(best) == "failed"
-                    && error == Some("another program keeps changing this route")
-                    && scene.manager.fib_state().await.unwrap() == "degraded";
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            assert!(told, "the fight is not told");
-            let lost = enemy.stop();
-            // Five at once, then one a second.
-            assert!((6..=12).contains(&lost), "{lost} repairs in four seconds");
-            eventually("the state is synced", async || {
-                scene.manager.fib_state().await.unwrap() == "synced"
-            })
-            .await;
-            case.becomes(scene, "the fight is over", case.north).await;
-            let routes = rivals.first.table.get_routes(case.to).await.unwrap();
-            assert!(routes.iter().all(|route| !route.more.contains_key("fib-error")));
-            rivals.leave().await;
-        }
-    });
-}
-
-/// A program that does something again and again.
-struct Enemy {
-    child: Child,
-    done: tempfile::NamedTempFile,
-}
-
-impl Enemy {
-    fn start(command: &str) -> Self {
-        let done = tempfile::NamedTempFile::new().unwrap();
-        let script = format!("while :; do ip {command} 2>/dev/null && echo; sleep 0.01; done");
-        let child = Command::new("sh")
-            .args(["-c", &script])
-            .stdout(Stdio::from(done.reopen().unwrap()))
-            .spawn()
-            .unwrap();
-        Self { child, done }
-    }
-
-    /// How often it had success.
-    fn stop(mut self) -> usize {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        std::fs::read_to_string(self.done.path()).unwrap().lines().count()
-    }
-}
-
-impl Drop for Enemy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

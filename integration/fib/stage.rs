@@ -4,10 +4,18 @@
 use std::{
     collections::BTreeSet,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use rtmd::model::Family;
+use rtmd::{
+    kernel::{RouteEvent, RouteWatch},
+    model::Family,
+};
 use rustix::{
     net::sockopt::set_socket_recv_buffer_size_force,
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
@@ -16,7 +24,7 @@ use rustix::{
 use crate::{
     scene::{self, Scene, ip_at_once, offer},
     support::{Client, details},
-    world::{all_routes, ours},
+    world::{all_routes, ip, ours},
 };
 
 /// The kernel has to be right again after this at the latest, whatever happened.
@@ -139,7 +147,7 @@ fn has_exactly(expected: &BTreeSet<String>) -> bool {
 fn wrong(scene: &Scene, when: &str, expected: &BTreeSet<String>) -> ! {
     let said = scene.bus.rtmctl(&["routes"]).stdout;
     let said = String::from_utf8_lossy(&said);
-    let objects = crate::world::ip("nexthop show");
+    let objects = ip("nexthop show");
     let found = all_routes();
     let difference = scene::difference(&found.iter().cloned().collect(), expected);
     let twice = found.len() - found.iter().collect::<BTreeSet<_>>().len();
@@ -157,9 +165,18 @@ pub(crate) fn in_both_ways(test: impl AsyncFnOnce(&Scene) + Clone + Send + 'stat
 
 /// Runs a test where rtmd is ready and uses next-hop objects, or does not.
 pub(crate) fn in_one_way(objects: bool, test: impl AsyncFnOnce(&Scene) + Send + 'static) {
+    launched(&[], objects, test);
+}
+
+/// The same, by a program with arguments that runs rtmd.
+pub(crate) fn launched(
+    wrapper: &'static [&'static str],
+    objects: bool,
+    test: impl AsyncFnOnce(&Scene) + Send + 'static,
+) {
     println!("next-hop-objects = {objects}");
     let config = format!("[fib]\nnext-hop-objects = {objects}\n\n{}", scene::CONFIG);
-    scene::configured(config, || {}, test);
+    scene::launched(wrapper, config, || {}, test);
 }
 
 impl Rivals {
@@ -226,11 +243,44 @@ pub(crate) fn make_room_for_events(scene: &Scene, bytes: usize) -> std::io::Resu
     Ok(())
 }
 
+/// What a watch has heard of routes and next-hop objects of ours, what its own writer did too.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Heard {
+    /// Routes that were added or replaced.
+    pub(crate) set: usize,
+    /// Routes that went.
+    pub(crate) gone: usize,
+    /// Changes of next-hop objects.
+    pub(crate) objects: usize,
+}
+
+/// What it has heard up to now.
+pub(crate) async fn heard(mut watch: RouteWatch) -> Heard {
+    // The last it hears of.
+    ip("route add 198.18.77.77/32 dev south proto static metric 7");
+    ip("route del 198.18.77.77/32 dev south proto static metric 7");
+    let mut heard = Heard::default();
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+        match event.expect("an event").unwrap() {
+            RouteEvent::RouteGone { route, .. } if route.to.to_string() == "198.18.77.77/32" => {
+                return heard;
+            }
+            RouteEvent::RouteSet { route, .. } => heard.set += usize::from(route.protocol == 82),
+            RouteEvent::RouteGone { route, .. } => heard.gone += usize::from(route.protocol == 82),
+            RouteEvent::ObjectSet(object) | RouteEvent::ObjectGone(object) => {
+                heard.objects += usize::from(object.protocol == 82);
+            }
+            RouteEvent::Overrun => panic!("too many events"),
+        }
+    }
+}
+
 /// So many next-hop objects of others that telling of them all takes several messages.
 const CROWD: usize = 1500;
 
 /// Makes them, or takes them away.
-pub(crate) fn crowd(verb: &str) {
+fn crowd(verb: &str) {
     let command = |id: usize| match verb {
         "add" => format!("nexthop add id {id} dev south proto static\n"),
         _ => format!("nexthop del id {id}\n"),
@@ -238,11 +288,47 @@ pub(crate) fn crowd(verb: &str) {
     ip_at_once(&(1..=CROWD).map(command).collect::<String>());
 }
 
-/// Changes others' objects as long as a dump takes, so that it is interrupted.
-pub(crate) fn interrupt() {
-    let change = |round: usize| {
-        let id = 1 + round % CROWD;
-        format!("nexthop del id {id}\nnexthop add id {id} dev south proto static\n")
-    };
-    ip_at_once(&(0..3 * CROWD).map(change).collect::<String>());
+/// Somebody who changes routes and next-hop objects of others all the time, in the tables that rtmd reads.
+pub(crate) struct Meddler {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Meddler {
+    pub(crate) fn start() -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        crowd("add");
+        let thread = std::thread::spawn(move || {
+            let mut rounds = 0;
+            while !ends.load(Ordering::Relaxed) {
+                // A few at a time, so that it ends soon.
+                let commands: String =
+                    (0..300).map(|number| meddle(300 * rounds + number)).collect();
+                ip_at_once(&commands);
+                rounds += 1;
+            }
+            crowd("del");
+            rounds
+        });
+        Self { is_over, thread }
+    }
+
+    /// Takes all of it away, and answers with how often something was changed.
+    pub(crate) fn stop(self) -> usize {
+        self.is_over.store(true, Ordering::Relaxed);
+        300 * self.thread.join().unwrap()
+    }
+}
+
+fn meddle(number: usize) -> String {
+    let id = 1 + number % CROWD;
+    let (high, low) = (number / 256 % 256, number % 256);
+    format!(
+        "nexthop del id {id}\nnexthop add id {id} dev south proto static\n\
+         route add 198.19.{high}.{low}/32 dev south proto static metric 7\n\
+         route add 2001:db8:9:{number:x}::/64 dev south proto static metric 7\n\
+         route del 198.19.{high}.{low}/32 dev south proto static metric 7\n\
+         route del 2001:db8:9:{number:x}::/64 dev south proto static metric 7\n"
+    )
 }

@@ -1,14 +1,16 @@
 //! Other programs that change what is ours.
 
 use std::{
-    process::{Command, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use crate::{
+    scene::{fib, is_best},
     stage::{CASES, Case, flush, in_both_ways, in_one_way},
+    support::eventually,
     world::ip,
 };
 
@@ -148,4 +150,72 @@ fn what_others_do_to_our_routes_is_undone_at_once_and_not_at_a_next_scan_as_in_b
         }
         println!("the slowest repair took {slowest:?}");
     });
+}
+
+#[test]
+fn a_fight_over_a_route_is_reported_and_ends_in_repair_when_the_other_stops() {
+    in_both_ways(async |scene| {
+        for case in CASES {
+            let rivals = case.rivals(scene, case.north, case.west).await;
+            case.becomes(scene, "the offer", case.north).await;
+            let enemy = Enemy::start(&format!("{} route del {} metric 82", case.option(), case.to));
+            let mut told = false;
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(4) {
+                let routes = rivals.first.table.get_routes(case.to).await.unwrap();
+                let best = routes.iter().find(|route| is_best(route)).unwrap();
+                let error: Option<&str> =
+                    best.more.get("fib-error").and_then(|error| error.try_into().ok());
+                told |= fib(best) == "failed"
+                    && error == Some("another program keeps changing this route")
+                    && scene.manager.fib_state().await.unwrap() == "degraded";
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(told, "the fight is not told");
+            let lost = enemy.stop();
+            // Five at once, then one a second.
+            assert!((6..=12).contains(&lost), "{lost} repairs in four seconds");
+            eventually("the state is synced", async || {
+                scene.manager.fib_state().await.unwrap() == "synced"
+            })
+            .await;
+            case.becomes(scene, "the fight is over", case.north).await;
+            let routes = rivals.first.table.get_routes(case.to).await.unwrap();
+            assert!(routes.iter().all(|route| !route.more.contains_key("fib-error")));
+            rivals.leave().await;
+        }
+    });
+}
+
+/// A program that does something again and again.
+struct Enemy {
+    child: Child,
+    done: tempfile::NamedTempFile,
+}
+
+impl Enemy {
+    fn start(command: &str) -> Self {
+        let done = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("while :; do ip {command} 2>/dev/null && echo; sleep 0.01; done");
+        let child = Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::from(done.reopen().unwrap()))
+            .spawn()
+            .unwrap();
+        Self { child, done }
+    }
+
+    /// How often it had success.
+    fn stop(mut self) -> usize {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::fs::read_to_string(self.done.path()).unwrap().lines().count()
+    }
+}
+
+impl Drop for Enemy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

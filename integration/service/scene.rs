@@ -67,6 +67,16 @@ pub(crate) fn configured(
     prepare: impl FnOnce() + Send + 'static,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
+    launched(&[], config, prepare, test);
+}
+
+/// As [`configured`], by a program with arguments that runs rtmd.
+pub(crate) fn launched(
+    wrapper: &'static [&'static str],
+    config: String,
+    prepare: impl FnOnce() + Send + 'static,
+    test: impl AsyncFnOnce(&Scene) + Send + 'static,
+) {
     with_links(move || {
         for command in [
             "link add north type veth peer name north-peer",
@@ -93,7 +103,9 @@ pub(crate) fn configured(
         prepare();
         let bus = PrivateBus::start();
         let manager = UnixDatagram::bind(bus.path("notify")).unwrap();
-        let service = bus.spawn(&config, "first");
+        let mut launch = bus.launch(&config, "first");
+        launch.wrapper = wrapper.to_vec();
+        let service = launch.start();
         await_ready(manager, &service);
         // At this very moment.
         assert!(routes() == foreign, "ready, and not in step: {:#?}", routes());

@@ -229,7 +229,7 @@ impl State {
 
 /// Whether a refused installation leaves open if there is a route of ours.
 fn is_doubtful(refusal: &Refusal) -> bool {
-    matches!(refusal.errno, libc::EEXIST | libc::ENOBUFS)
+    refusal.errno == libc::EEXIST || refusal.is_passing()
 }
 
 /// Whether a route of this family says by itself that it leads by one of these links.

@@ -411,15 +411,15 @@ impl Objects {
             legs::Step::Nothing => None,
             legs::Step::Create => {
                 let id = self.next_id()?;
-                self.legs.begin(leg);
+                self.legs.begin(leg, false);
                 Some((id, ObjectOp::Add(leg.into())))
             }
             legs::Step::Rewrite(id) => {
-                self.legs.begin(leg);
+                self.legs.begin(leg, false);
                 Some((id, ObjectOp::Replace(leg.into())))
             }
             legs::Step::Delete(id) => {
-                self.legs.begin(leg);
+                self.legs.begin(leg, true);
                 Some((id, ObjectOp::Delete))
             }
         }

@@ -4,6 +4,8 @@
 //! its turn. What the kernel has is read before anything is written, and again whenever it may be
 //! something else than was thought.
 
+mod table;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -20,6 +22,8 @@ use crate::model::{
     ObjectId, Prefix, TableId, Target, Wish,
 };
 
+use table::Table;
+
 /// How many destinations are looked at at once when objects were renewed.
 const SLICE: usize = 4096;
 
@@ -34,12 +38,6 @@ pub struct Planner {
     settled: VecDeque<(TableId, Prefix, Settled)>,
 }
 
-#[derive(Debug)]
-struct Table {
-    kernel: KernelTable,
-    mirror: Mirror,
-}
-
 /// What has to be read because the kernel may have something else than was thought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Doubt {
@@ -52,10 +50,8 @@ pub enum Doubt {
 impl Planner {
     /// Nothing wished, and nothing read yet.
     pub fn new(support: Support, tables: impl IntoIterator<Item = (TableId, KernelTable)>) -> Self {
-        let tables: BTreeMap<TableId, Table> = tables
-            .into_iter()
-            .map(|(id, kernel)| (id, Table { kernel, mirror: Mirror::new(id) }))
-            .collect();
+        let tables: BTreeMap<TableId, Table> =
+            tables.into_iter().map(|(id, kernel)| (id, Table::new(id, kernel))).collect();
         let by_kernel = tables.iter().map(|(id, table)| ((table.kernel, id.family), *id)).collect();
         Self {
             objects: Objects::new(support),
@@ -124,7 +120,7 @@ impl Planner {
         let after = ids.iter().filter(|id| Some(**id) > last);
         let before = ids.iter().filter(|id| Some(**id) <= last);
         for id in after.chain(before) {
-            let Some(Table { kernel, mirror }) = self.tables.get_mut(id) else { continue };
+            let Some(Table { kernel, mirror, .. }) = self.tables.get_mut(id) else { continue };
             let objects = &mut self.objects;
             while ops.len() < count {
                 match mirror.poll_op(objects) {
@@ -153,9 +149,14 @@ impl Planner {
                     if matches!(refused, Some(libc::EINVAL | libc::ENOENT)) {
                         self.objects.doubt_once(now); // its object may be gone
                     }
+                    let is_passing = result.as_ref().is_err_and(Refusal::is_passing);
                     self.change(id, *to, |mirror, objects| {
                         mirror.handle_result(*to, result, now, objects)
                     });
+                    // What was done all the same is not to be taken away in order to be done again.
+                    if is_passing && let Some(table) = self.tables.get_mut(&id) {
+                        table.handle_lost_answer(now);
+                    }
                 }
             }
         }
@@ -290,7 +291,7 @@ impl Planner {
 
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub fn poll_deadline(&self) -> Option<Instant> {
-        let tables = self.tables.values().filter_map(|table| table.mirror.poll_deadline());
+        let tables = self.tables.values().filter_map(Table::poll_deadline);
         tables.chain(self.objects.poll_deadline()).min()
     }
 
@@ -298,7 +299,7 @@ impl Planner {
     pub fn handle_deadline(&mut self, now: Instant) {
         self.objects.handle_deadline(now);
         for table in self.tables.values_mut() {
-            table.mirror.handle_deadline(now, &mut self.objects);
+            table.handle_deadline(now, &mut self.objects);
         }
         self.carry();
     }

@@ -41,9 +41,23 @@ pub(crate) enum Command {
         entity: u8,
         route: u8,
     },
+    /// What comes is about the one instance or the other.
+    Turn {
+        second: bool,
+    },
+    /// A link that was gone is there again, without addresses.
     Link {
         interface: u8,
         up: bool,
+    },
+    LinkGone {
+        interface: u8,
+    },
+    /// A link gets its address of a family, or loses it.
+    Address {
+        interface: u8,
+        family: Family,
+        there: bool,
     },
     /// Time passes, and so many deadlines are carried out.
     Pass {

@@ -151,6 +151,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
     let entities = prop_oneof![
         6 => (n(), family(), n(), terms())
             .prop_map(|(who, family, instance, terms)| C::Register { who, family, instance, terms }),
+        1 => any::<bool>().prop_map(|second| C::Turn { second }),
         1 => n().prop_map(|entity| C::Deregister { entity }),
         1 => n().prop_map(|who| C::ClientGone { who }),
         4 => (n(), 0..4u8).prop_map(|(which, count)| C::Withdraw { which, count }),
@@ -171,10 +172,14 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(family, prefix, which)| C::RemoveStatic { family, prefix, which }),
         1 => (n(), any::<bool>())
             .prop_map(|(route, persistent)| C::MakeStatic { route, persistent }),
-        1 => Just(C::SettleStatics),
+        4 => Just(C::SettleStatics),
         1 => (any::<bool>(), n())
             .prop_map(|(narrow, level)| C::Reconfigure { narrow, level }),
-        3 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
+        6 => (n(), n()).prop_map(|(interface, up)| C::Link { interface, up: up % 3 > 0 }),
+        3 => n().prop_map(|interface| C::LinkGone { interface }),
+        4 => (n(), family(), n()).prop_map(|(interface, family, there)| {
+            C::Address { interface, family, there: there % 3 > 0 }
+        }),
         8 => (0..4u8, n()).prop_map(|(milliseconds, count)| C::Pass { milliseconds, count }),
         4 => Just(C::Ask),
         3 => (n(), any::<bool>()).prop_map(|(question, keep)| C::Answer { question, keep }),

@@ -64,6 +64,8 @@ pub(crate) struct Pair {
     asked: Vec<Question>,
     cursors: Vec<reading::Cursor>,
     hop_cursors: Vec<hop_walks::HopCursor>,
+    /// Whose tables commands are about.
+    instance: u16,
 }
 
 /// The result, if the rules say that there is one.
@@ -87,6 +89,7 @@ impl Pair {
             rib: world::rib(setting),
             naive: Naive {
                 up: up.collect(),
+                networks: world::networks(),
                 setting,
                 limits: world::policy().limits,
                 ..Naive::default()
@@ -101,6 +104,7 @@ impl Pair {
             asked: Vec::new(),
             cursors: Vec::new(),
             hop_cursors: Vec::new(),
+            instance: 0,
         }
     }
 
@@ -109,11 +113,14 @@ impl Pair {
     }
 
     fn table(&self, family: Family) -> TableId {
-        TableId::new(0, family).unwrap()
+        TableId::new(self.instance.into(), family).unwrap()
     }
 
-    fn tables(&self) -> [TableId; 2] {
-        Family::ALL.map(|family| self.table(family))
+    fn tables(&self) -> impl Iterator<Item = TableId> + use<> {
+        let of = |instance: u16| {
+            Family::ALL.map(|family| TableId::new(instance.into(), family).unwrap())
+        };
+        world::INSTANCES.into_iter().flat_map(of)
     }
 
     /// One that is registered; with a high number one that was.
@@ -188,7 +195,10 @@ impl Pair {
                 let (owner, route) = self.owner_and_route(*entity, *route)?;
                 self.delete(owner, route);
             }
+            C::Turn { second } => self.instance = world::INSTANCES[usize::from(*second)],
             C::Link { interface, up } => self.link(*interface, *up),
+            C::LinkGone { interface } => self.link_gone(*interface),
+            C::Address { interface, family, there } => self.address(*interface, *family, *there),
             C::Pass { milliseconds, count } => self.pass(*milliseconds, usize::from(*count)),
             C::Ask => self.ask(),
             C::Answer { question, keep } => self.answer(*question, *keep),

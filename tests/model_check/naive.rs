@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtmd::model::{
-    EntityId, Forwarding, InterfaceIndex, ListId, NextHopId, NextHopKey, Prefix, Protocol, RouteId,
-    TableId,
+    EntityId, Family, Forwarding, InterfaceIndex, ListId, NextHopId, NextHopKey, Prefix, Protocol,
+    RouteId, TableId,
 };
 
 use rtmd::rib::Limits;
@@ -30,7 +30,10 @@ pub(crate) struct Naive {
     /// Routes in hold-down, and the views that hold each.
     pub(crate) held: Vec<(NaiveRoute, u32)>,
     pub(crate) hops: Vec<NaiveHop>,
+    /// The links there are.
     pub(crate) up: BTreeMap<InterfaceIndex, bool>,
+    /// The families that each has an address of.
+    pub(crate) networks: BTreeSet<(InterfaceIndex, Family)>,
     pub(crate) setting: Setting,
     pub(crate) limits: Limits,
     /// Tables that are kept out of the kernel for now.

@@ -2,7 +2,7 @@
 
 use rtmd::{
     model::{
-        ChangeFlags, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopFlags, NextHopId,
+        ChangeFlags, EntityId, ErrorKind, Family, InterfaceIndex, Metric, NextHopFlags, NextHopId,
         NextHopKey, Preference, Protocol, RouteFlags, RouteId, Span, TableId, ViewSet, Weight,
     },
     rib::{Amendment, InlineNextHop, NextHopOffer, Offer, OfferedNextHops},
@@ -330,6 +330,35 @@ impl Pair {
         self.rib.handle_link(index, &format!("up{index}"), up);
         self.naive.step(None, |naive| {
             naive.up.insert(index, up);
+        });
+    }
+
+    /// With its addresses.
+    pub(crate) fn link_gone(&mut self, number: u8) {
+        let index = InterfaceIndex(u32::from(number % world::INTERFACES) + 1);
+        self.rib.handle_link_gone(index);
+        self.naive.step(None, |naive| {
+            naive.up.remove(&index);
+            naive.networks.retain(|(of, _)| *of != index);
+        });
+    }
+
+    /// A link that is gone has none.
+    pub(crate) fn address(&mut self, number: u8, family: Family, there: bool) {
+        let index = InterfaceIndex(u32::from(number % world::INTERFACES) + 1);
+        if !self.naive.up.contains_key(&index) {
+            return;
+        }
+        let network = world::network(index, family);
+        match there {
+            true => self.rib.handle_address(index, network.address(), network),
+            false => self.rib.handle_address_gone(index, network.address(), network),
+        }
+        self.naive.step(None, |naive| {
+            match there {
+                true => naive.networks.insert((index, family)),
+                false => naive.networks.remove(&(index, family)),
+            };
         });
     }
 }

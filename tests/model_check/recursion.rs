@@ -62,10 +62,20 @@ impl Naive {
     fn target(&self, hop: &NaiveHop) -> Option<Target> {
         let address = hop.key.address.filter(|_| !hop.deleted)?;
         let is_remote = hop.flags & 1 == 1;
-        let connected = world::interface_of(address).is_some_and(|index| self.up[&index]);
+        let connected = self.interface_of(address).is_some_and(|index| self.is_up(index));
         let instance = self.table_of(hop)?;
         let table = TableId { family: Family::of(address), ..instance };
         (is_remote || hop.key.interface.0 == 0 && !connected).then_some((table, address))
+    }
+
+    /// The link that has a network with the address.
+    fn interface_of(&self, address: IpAddr) -> Option<InterfaceIndex> {
+        let index = world::interface_of(address)?;
+        self.networks.contains(&(index, Family::of(address))).then_some(index)
+    }
+
+    fn is_up(&self, index: InterfaceIndex) -> bool {
+        self.up.get(&index).is_some_and(|up| *up)
     }
 
     fn table_of(&self, hop: &NaiveHop) -> Option<TableId> {
@@ -75,10 +85,10 @@ impl Naive {
 
     fn by_links(&self, hop: &NaiveHop) -> Lead {
         let interface = match hop.key.interface.0 {
-            0 => hop.key.address.and_then(world::interface_of),
+            0 => hop.key.address.and_then(|address| self.interface_of(address)),
             _ => Some(hop.key.interface),
         };
-        let interface = interface.filter(|index| !hop.deleted && self.up[index]);
+        let interface = interface.filter(|index| !hop.deleted && self.is_up(*index));
         let (gateway, weight) = (hop.key.address, Weight::ONE);
         let hops = interface.map(|interface| Hop { gateway, interface, weight });
         Lead { hops: hops.into_iter().collect(), ..Lead::default() }

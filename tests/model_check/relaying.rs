@@ -85,6 +85,10 @@ fn command() -> impl Strategy<Value = Command> {
         5 => (0..6u8, hop).prop_map(|(entity, hop)| C::AddNextHop { entity, hop }),
         2 => (0..6u8, n()).prop_map(|(entity, next_hop)| C::DeleteNextHop { entity, next_hop }),
         4 => (n(), any::<bool>()).prop_map(|(interface, up)| C::Link { interface, up }),
+        1 => n().prop_map(|interface| C::LinkGone { interface }),
+        3 => (n(), any::<bool>(), any::<bool>()).prop_map(|(interface, ipv6, there)| {
+            C::Address { interface, family: Family::ALL[usize::from(ipv6)], there }
+        }),
         1 => n().prop_map(|protocol| C::Reapply { protocol }),
         1 => (n(), n()).prop_map(|(protocol, level)| C::SetLevel { protocol, level }),
         1 => n().prop_map(|count| C::TakeEffects { count }),

@@ -36,14 +36,44 @@ fn name(interface: InterfaceIndex) -> Option<String> {
     (interface.0 != 0).then(|| format!("up{interface}"))
 }
 
+fn inline(route: &StaticRoute) -> Vec<InlineNextHop> {
+    let index = |name: &String| name.strip_prefix("up").unwrap().parse().unwrap();
+    let key = |hop: &StaticNextHop| NextHopKey {
+        address: hop.address,
+        interface: InterfaceIndex(hop.interface.as_ref().map_or(0, index)),
+    };
+    route.via.iter().map(|hop| (key(hop), hop.weight)).collect()
+}
+
+fn offer<'a>(route: &StaticRoute, inline: &'a [InlineNextHop]) -> Offer<'a> {
+    Offer {
+        to: route.key.to,
+        neighbour: None,
+        preference: route.key.preference,
+        metric: route.key.metric,
+        flags: route.flags,
+        views: route.views,
+        next_hops: OfferedNextHops::Inline(inline),
+        ttl: Span::FOREVER,
+        private: &[],
+        list: None,
+    }
+}
+
 impl Pair {
-    /// Some of them name an interface that there is not.
+    /// Some of them name an interface that there is not, one that may come if there is such.
     pub(crate) fn add_static(&mut self, family: Family, command: &OfferCommand) {
         let table = self.table(family);
         let Via::Inline(all) = &command.via else { return };
+        let mut gone = (1..=world::INTERFACES).map(|number| InterfaceIndex(number.into()));
+        let gone = gone.find(|index| !self.naive.up.contains_key(index)).unwrap_or(MISSING);
         let via = all.iter().map(|(number, weight)| {
             let key = world::gateway(family, *number);
-            let interface = if key.interface.0 == 9 { MISSING } else { key.interface };
+            let interface = match key.interface {
+                InterfaceIndex(9) => MISSING,
+                _ if weight % 8 == 7 => gone,
+                there => there,
+            };
             let weight = Weight::new((weight % 4).into()).ok();
             StaticNextHop { address: key.address, interface: name(interface), weight }
         });
@@ -67,7 +97,12 @@ impl Pair {
     pub(crate) fn make_static(&mut self, id: RouteId, persistent: bool) {
         let Some(naive) = self.naive.route(id).cloned() else { return };
         let table = naive.place.0;
-        let copy = self.rib.static_copy(table, id, persistent).unwrap();
+        let copy = self.rib.static_copy(table, id, persistent);
+        let hops = naive.next_hops.iter().map(|id| self.naive.hop(*id));
+        let mut names = hops.filter(|hop| !hop.deleted).map(|hop| hop.key.interface);
+        let gone = names.any(|it| it.0 != 0 && !self.naive.up.contains_key(&it));
+        let refusals = if gone { vec![ErrorKind::InvalidParameter] } else { vec![] };
+        let Some(copy) = accepted(copy, &refusals) else { return };
         let hops = naive.next_hops.iter().map(|id| self.naive.hop(*id));
         let via = hops.filter(|hop| !hop.deleted).map(|hop| StaticNextHop {
             address: hop.key.address,
@@ -92,37 +127,16 @@ impl Pair {
     }
 
     fn put_static(&mut self, table: TableId, route: StaticRoute) {
-        let StaticKey { to, protocol, preference, metric } = route.key;
+        let StaticKey { to, protocol, .. } = route.key;
         let key = EntityKey { table, protocol, protocol_instance: u32::MAX };
         let place =
             self.naive.statics.iter().position(|s| (s.table, s.route.key) == (table, route.key));
         let known = place.and_then(|place| self.naive.statics[place].id);
         let known = known.map(|id| self.naive.route(id).unwrap().clone());
-        let index = |name: &String| name.strip_prefix("up").unwrap().parse().unwrap();
-        let inline: Vec<InlineNextHop> = route
-            .via
-            .iter()
-            .map(|hop| {
-                let interface = hop.interface.as_ref().map_or(0, index);
-                (
-                    NextHopKey { address: hop.address, interface: InterfaceIndex(interface) },
-                    hop.weight,
-                )
-            })
-            .collect();
-        let waits = inline.iter().any(|(key, _)| key.interface == MISSING);
-        let offer = Offer {
-            to,
-            neighbour: None,
-            preference,
-            metric,
-            flags: route.flags,
-            views: route.views,
-            next_hops: OfferedNextHops::Inline(&inline),
-            ttl: Span::FOREVER,
-            private: &[],
-            list: None,
-        };
+        let inline = inline(&route);
+        let missing = self.missing(&inline);
+        let waits = !missing.is_empty();
+        let offer = offer(&route, &inline);
         let result = self.rib.add_static_route(table, route.clone(), self.now());
         // The service registers with the first of its routes, whether others have a place or not.
         let owner = self.rib.entities().find(|entity| entity.key == key).map(|entity| entity.id);
@@ -147,9 +161,9 @@ impl Pair {
         }
         let owner = self.naive.entities.iter().find(|entity| entity.key == key).unwrap().id;
         // A missing interface is like one that is there, for all else that can be wrong.
-        self.naive.up.insert(MISSING, false);
+        self.naive.up.extend(missing.iter().map(|index| (*index, false)));
         let mut refusals = self.naive.refuse_offer(owner, &offer, (2, known.is_none()));
-        self.naive.up.remove(&MISSING);
+        self.naive.up.retain(|index, _| !missing.contains(index));
         if !StaticKey::PROTOCOLS.contains(&protocol) || to.family() != table.family {
             refusals.push(ErrorKind::InvalidParameter);
         }
@@ -181,9 +195,27 @@ impl Pair {
             self.naive.statics.push(NaiveStatic { table, route, id: None });
             return;
         }
+        self.stand(table, route, owner, known.as_ref());
+    }
+
+    /// A static route got into its table.
+    fn stand(
+        &mut self,
+        table: TableId,
+        route: StaticRoute,
+        owner: EntityId,
+        known: Option<&NaiveRoute>,
+    ) {
+        let StaticKey { to, protocol, preference, metric } = route.key;
+        let settled = settled_preference(&self.naive, protocol, preference);
         let candidates = self.rib.routes(table, to).unwrap();
-        let fresh = candidates.iter().find(|view| self.naive.route(view.id).is_none());
-        let id = known.as_ref().map_or_else(|| fresh.unwrap().id, |known| known.id);
+        let fresh = candidates.iter().find(|view| {
+            let rank = view.route.rank;
+            let is_alike =
+                (view.route.owner, rank.preference.0, rank.metric) == (owner, settled, metric);
+            is_alike && self.naive.route(view.id).is_none()
+        });
+        let id = known.map_or_else(|| fresh.unwrap().id, |known| known.id);
         self.known_routes.push(id);
         let template = NaiveRoute {
             id,
@@ -191,7 +223,7 @@ impl Pair {
             protocol,
             place: (table, to),
             neighbour: None,
-            preference: settled_preference(&self.naive, protocol, preference),
+            preference: settled,
             wanted: preference.0,
             metric: metric.0,
             since: 0,
@@ -204,8 +236,8 @@ impl Pair {
             list: None,
             user: u32::MAX,
         };
-        let named = Named { ids: Vec::new(), inline, by_id: false };
-        let _: bool = self.put(owner, known.as_ref(), template, &named);
+        let named = Named { ids: Vec::new(), inline: inline(&route), by_id: false };
+        let _: bool = self.put(owner, known, template, &named);
         self.naive.statics.push(NaiveStatic { table, route, id: Some(id) });
     }
 
@@ -251,9 +283,30 @@ impl Pair {
         }
     }
 
-    /// Those that wait go on waiting: the interface does not come.
+    /// Those that wait get into their tables if their interfaces are there and nothing else is in the way.
     pub(crate) fn settle_statics(&mut self) {
         self.rib.settle_static_routes(self.now());
+        let waiting = self.naive.statics.iter().filter(|known| known.id.is_none());
+        let mut waiting: Vec<_> = waiting.map(|it| (it.table, it.route.clone())).collect();
+        waiting.sort_by_key(|(table, route)| (*table, route.key));
+        for (table, route) in waiting {
+            let protocol = route.key.protocol;
+            let key = EntityKey { table, protocol, protocol_instance: u32::MAX };
+            let owner = self.naive.entities.iter().find(|entity| entity.key == key).unwrap().id;
+            let inline = inline(&route);
+            let refusals = self.naive.refuse_offer(owner, &offer(&route, &inline), (2, true));
+            if self.missing(&inline).is_empty() && refusals.is_empty() {
+                let is_it = |it: &NaiveStatic| (it.table, it.route.key) == (table, route.key);
+                self.naive.statics.retain(|it| !is_it(it));
+                self.stand(table, route, owner, None);
+            }
+        }
+    }
+
+    /// The interfaces that are not there.
+    fn missing(&self, inline: &[InlineNextHop]) -> Vec<InterfaceIndex> {
+        let named = inline.iter().map(|(key, _)| key.interface).filter(|index| index.0 != 0);
+        named.filter(|index| !self.naive.up.contains_key(index)).collect()
     }
 
     pub(crate) fn check_statics(&self) {

@@ -1,15 +1,22 @@
 //! The small world both sides live in: few prefixes, few gateways, tight limits, so that things
 //! collide.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use rtmd::{
-    model::{Caller, Family, InstanceId, InterfaceIndex, NextHopKey, Prefix, Protocol, ViewSet},
+    model::{
+        Caller, Family, InstanceId, InterfaceIndex, KernelTable, NextHopKey, Prefix, Protocol,
+        ViewSet,
+    },
     rib::{Instance, InstanceSettings, Limits, Policy, Rib, ViaDefault, Viability},
 };
 
 pub(crate) const CLIENTS: u8 = 3;
 pub(crate) const INTERFACES: u8 = 3;
+pub(crate) const INSTANCES: [u16; 2] = [0, 1];
 pub(crate) const PREFIXES: u8 = 5;
 pub(crate) const PROTOCOLS: [Protocol; 3] = [Protocol::STATIC, Protocol::BGP, Protocol::RIP];
 
@@ -63,17 +70,20 @@ impl Setting {
 
     pub(crate) fn policy(self) -> Policy {
         let mut policy = policy();
-        policy.instances.insert(InstanceId(0), Instance::Ready(self.instance()));
+        for number in INSTANCES {
+            policy.instances.insert(InstanceId(number), Instance::Ready(self.instance(number)));
+        }
         policy
     }
 
-    fn instance(self) -> InstanceSettings {
+    fn instance(self, number: u16) -> InstanceSettings {
         let Self { via_default, ignores_viability, .. } = self;
         let views = Family::ALL.map(|family| (family, ViewSet(self.views(family))));
         InstanceSettings {
             families: views.into(),
             viability: if ignores_viability { Viability::Ignored } else { Viability::First },
             via_default: if via_default { ViaDefault::Allowed } else { ViaDefault::Refused },
+            kernel_table: Some(KernelTable(1000 + u32::from(number))),
             ..InstanceSettings::default()
         }
     }
@@ -85,14 +95,29 @@ pub(crate) fn rib(setting: Setting) -> Rib {
     for number in 1..=INTERFACES {
         let index = InterfaceIndex(number.into());
         rib.handle_link(index, &format!("up{number}"), true);
-        for network in [format!("192.0.{number}.0/24"), format!("2001:db8:{number}::/48")] {
-            let network: Prefix = network.parse().unwrap();
+        for family in Family::ALL {
+            let network = network(index, family);
             rib.handle_address(index, network.address(), network);
         }
     }
     rib.handle_links_complete();
     let _ = rib.poll_link_news();
     rib
+}
+
+/// What an interface has an address of.
+pub(crate) fn network(index: InterfaceIndex, family: Family) -> Prefix {
+    let network = match family {
+        Family::Ipv4 => format!("192.0.{index}.0/24"),
+        Family::Ipv6 => format!("2001:db8:{index}::/48"),
+    };
+    network.parse().unwrap()
+}
+
+/// All that there are at first.
+pub(crate) fn networks() -> BTreeSet<(InterfaceIndex, Family)> {
+    let interfaces = (1..=INTERFACES).map(|number| InterfaceIndex(number.into()));
+    interfaces.flat_map(|index| Family::ALL.map(|family| (index, family))).collect()
 }
 
 /// The interface whose network has the address.

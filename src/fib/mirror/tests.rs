@@ -416,12 +416,14 @@ fn a_replacement_without_an_answer_is_still_uninstalled_when_withdrawn() {
 
 #[test]
 fn an_installation_without_an_answer_is_still_uninstalled_when_withdrawn() {
-    let mut case = Case::after_dump([]);
-    case.want("10.0.0.0/8", "via 1");
-    case.op();
-    case.refused("10.0.0.0/8", libc::ENOBUFS);
-    assert_eq!(case.withdraw("10.0.0.0/8"), None);
-    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    for errno in [libc::ENOBUFS, libc::ENOMEM, libc::EAGAIN, libc::EINTR] {
+        let mut case = Case::after_dump([]);
+        case.want("10.0.0.0/8", "via 1");
+        case.op();
+        case.refused("10.0.0.0/8", errno);
+        assert_eq!(case.withdraw("10.0.0.0/8"), None);
+        assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    }
 }
 
 #[test]

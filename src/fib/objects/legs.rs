@@ -30,6 +30,8 @@ pub(super) enum Step {
 struct Entry {
     id: Option<ObjectId>,
     in_flight: bool,
+    /// Whether what is in flight takes it away.
+    ends: bool,
     /// Whether the kernel may have dropped by itself what is in flight.
     dropped: bool,
     tampered: bool,
@@ -100,9 +102,10 @@ impl Legs {
         self.entries.get(&leg)?.refusal.as_ref()
     }
 
-    /// Whether it is neither there nor refused: something has to be done, or is being done.
+    /// Whether it is neither there nor refused, or not for much longer: something has to be done, or is
+    /// being done.
     pub(super) fn is_open(&self, leg: Leg) -> bool {
-        self.entries.get(&leg).is_some_and(|it| it.id.is_none() && it.refusal.is_none())
+        self.entries.get(&leg).is_some_and(|it| it.ends || it.id.is_none() && it.refusal.is_none())
     }
 
     pub(super) fn is_in_flight(&self, leg: Leg) -> bool {
@@ -133,9 +136,11 @@ impl Legs {
         }
     }
 
-    pub(super) fn begin(&mut self, leg: Leg) {
+    /// The kernel is asked to make it or to write it anew, or to take it away.
+    pub(super) fn begin(&mut self, leg: Leg, ends: bool) {
         if let Some(entry) = self.entries.get_mut(&leg) {
             entry.in_flight = true;
+            entry.ends = ends;
             entry.dropped = false;
             entry.refusal = None;
         }
@@ -145,6 +150,7 @@ impl Legs {
     pub(super) fn end(&mut self, leg: Leg) -> bool {
         self.entries.get_mut(&leg).is_some_and(|entry| {
             entry.in_flight = false;
+            entry.ends = false;
             std::mem::take(&mut entry.dropped)
         })
     }

@@ -1,6 +1,7 @@
 //! The planner against a kernel of its own that keeps Linux's rules of objects and routes: an object
 //! goes with its link, a group with its last member, a route with its object, and nobody is told.
 
+mod answers;
 mod objects;
 
 use std::num::NonZeroU32;

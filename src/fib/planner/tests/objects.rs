@@ -100,3 +100,30 @@ fn a_number_that_is_none_of_ours_is_left_alone() {
     assert_eq!(storm.kernel.objects.into_keys().collect::<Vec<_>>(), [strangers]);
     assert!(count > 0 && storm.planner.objects() == 0);
 }
+
+#[test]
+fn a_leg_that_is_being_taken_away_is_made_anew_for_another_group_and_not_named_by_it() {
+    let mut storm = at_rest();
+    storm.run(Event::Leave(0));
+    loop {
+        storm.run(Event::Send(1));
+        let op = storm.in_flight.front().expect("the leg is taken away in the end");
+        if let FibOp::Object { id, op: ObjectOp::Delete } = op
+            && matches!(storm.kernel.objects[id], NextHopObject::Hop { .. })
+        {
+            break;
+        }
+        storm.run(Event::CarryOut(Mishap::Nothing));
+        storm.run(Event::Answer);
+    }
+    storm.run(Event::Group(1, vec![0], None));
+    storm.run(Event::Want(0, Some(1)));
+    storm.run(Event::Send(100));
+    while let Some(op) = storm.in_flight.pop_front() {
+        let result = storm.kernel.carry_out(&op, Mishap::Nothing);
+        assert_eq!(result, Ok(()), "{op:?}");
+        storm.planner.handle_result(&op, result, storm.now);
+        storm.run(Event::Send(100));
+    }
+    storm.check();
+}

@@ -1,0 +1,225 @@
+//! A service that is killed, and started again where its routes still are.
+//!
+//! It keeps no record of what clients had offered. So what the kernel has of an earlier life goes as soon as
+//! the table has been read, unless it is a static route or a client was quicker; what such a one offers
+//! as it was is not touched.
+
+use std::{
+    collections::BTreeSet,
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
+
+use rtmd::kernel::{PortId, RouteWatch};
+
+use crate::{
+    scene::{CONFIG, await_ready, offer},
+    stage::{CASES, Case, Heard, heard},
+    support::{Client, PrivateBus, Service, details, eventually, found},
+    world::{ip, ours, routes, with_links},
+};
+
+/// Routes of each family.
+const MANY: usize = 1000;
+
+/// Static ones of each family.
+const STATIC: usize = 10;
+
+/// A bus, and the one rtmd on it, again and again.
+struct Stage {
+    bus: PrivateBus,
+    config: String,
+    strangers: BTreeSet<String>,
+}
+
+/// Runs a test with next-hop objects and without.
+fn in_both_ways(test: impl AsyncFnOnce(&Stage) + Clone + Send + 'static) {
+    for objects in [true, false] {
+        println!("next-hop-objects = {objects}");
+        let test = test.clone();
+        with_links(move || {
+            for command in [
+                "link add north type veth peer name north-peer",
+                "link add south type veth peer name south-peer",
+                "addr add 10.99.0.1/24 dev north",
+                "addr add 2001:db8:c::1/64 dev north nodad",
+                "link set north-peer up",
+                "link set south-peer up",
+                "link set north up",
+                "link set south up",
+                "route add 100.64.0.0/24 dev south proto static metric 83",
+                "route add 198.18.0.0/24 dev south proto bird metric 82",
+                "-6 route add 2001:db8:f000::/48 dev south proto zebra metric 81",
+                "nexthop add id 7 dev south proto static",
+            ] {
+                ip(command);
+            }
+            let config = format!("[fib]\nnext-hop-objects = {objects}\n\n{CONFIG}");
+            let stage = Stage { bus: PrivateBus::start(), config, strangers: routes() };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(test(&stage));
+            assert!(stage.strangers.is_subset(&routes()), "others' routes were touched");
+            assert!(ip("nexthop show id 7").contains("dev south"));
+        });
+    }
+}
+
+impl Stage {
+    fn listen(&self) -> UnixDatagram {
+        let path = self.bus.path("notify");
+        let _ = std::fs::remove_file(&path);
+        UnixDatagram::bind(path).unwrap()
+    }
+
+    /// Starts it, and waits until it is in step.
+    fn start(&self) -> Service {
+        let manager = self.listen();
+        let service = self.bus.spawn(&self.config, "only");
+        await_ready(manager, &service);
+        service
+    }
+
+    /// Offers the first so many routes of each family, as ever.
+    async fn offer(&self, count: usize) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for case in CASES {
+            let client = Client::register(&self.bus, case.family, 14).await;
+            for (kind, what) in kinds(&case).into_iter().enumerate() {
+                let to: Vec<String> =
+                    (kind..count).step_by(4).map(|number| to(&case, number)).collect();
+                let to: Vec<&str> = to.iter().map(String::as_str).collect();
+                let answer = client.entity.add_prefixes(&to, &offer(what, 20, 0), 0).await;
+                assert_eq!(answer.unwrap().1, []);
+            }
+            clients.push(client);
+        }
+        clients
+    }
+
+    /// What the kernel is to have when the first so many of each family are offered.
+    fn expected(&self, count: usize) -> BTreeSet<String> {
+        let mut expected = self.strangers.clone();
+        for case in CASES {
+            let kinds = kinds(&case);
+            let all = (0..count).map(|number| ours(&to(&case, number), kinds[number % 4], 254));
+            expected.extend(all);
+        }
+        expected
+    }
+}
+
+fn kinds(case: &Case) -> [&'static str; 4] {
+    [case.north, case.both, case.west, "blackhole"]
+}
+
+fn to(case: &Case, number: usize) -> String {
+    match case.is_ipv6() {
+        false => format!("100.{}.{}.0/24", 64 + number / 256, number % 256),
+        true => format!("2001:db8:f{number:03x}::/48"),
+    }
+}
+
+async fn becomes(when: &str, expected: &BTreeSet<String>) {
+    let since = Instant::now();
+    loop {
+        let found = routes();
+        if found == *expected {
+            return;
+        }
+        let waits = since.elapsed() < Duration::from_secs(5);
+        assert!(waits, "{when}: {}", crate::scene::difference(&found, expected));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn after_a_kill_all_routes_are_there_until_the_next_start_and_then_those_that_nobody_keeps_go() {
+    in_both_ways(async |stage| {
+        let mut service = stage.start();
+        let clients = stage.offer(MANY).await;
+        let mut expected = stage.expected(MANY);
+        becomes("the offer", &expected).await;
+        let mut statics = BTreeSet::new();
+        for case in CASES {
+            for number in 0..STATIC {
+                let to = to(&case, 2 * MANY + number);
+                let what = kinds(&case)[number % 4];
+                let route = offer(what, 20, 0);
+                clients[0].manager.add_static_route(0, &to, &route, true).await.unwrap();
+                statics.insert(ours(&to, what, 254));
+            }
+        }
+        expected.extend(statics.clone());
+        becomes("the static routes", &expected).await;
+
+        service.kill();
+        drop(clients);
+        assert_eq!(routes(), expected);
+
+        let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+        let mut service = stage.start();
+        let kept: BTreeSet<String> = stage.strangers.union(&statics).cloned().collect();
+        assert_eq!(routes(), kept, "ready, and not in step");
+        let changes = heard(watch).await;
+        assert_eq!(changes.gone, 2 * MANY, "static routes were taken away");
+        // Two owners had objects of their own that do the same; one of each two is enough now.
+        let most = if changes.objects > 0 { statics.len() } else { 0 };
+        assert!(changes.set <= most, "{changes:?}");
+
+        let watch = RouteWatch::start(PortId(u32::MAX)).unwrap();
+        let clients = stage.offer(MANY).await;
+        becomes("the second offer", &expected).await;
+        let changes = heard(watch).await;
+        assert_eq!((changes.set, changes.gone), (2 * MANY, 0));
+
+        // As systemd would do it.
+        service.terminate();
+        assert!(service.end().success());
+        drop(clients);
+        assert_eq!(routes(), expected);
+    });
+}
+
+/// BIRD and zebra take a route for lost when its daemon starts again; here only what differs is written.
+#[test]
+fn what_clients_offer_again_before_the_table_has_been_read_stays_without_a_moments_gap() {
+    const AGAIN: usize = MANY - 100;
+    in_both_ways(async |stage| {
+        if !found("strace") {
+            return;
+        }
+        let mut service = stage.start();
+        let clients = stage.offer(MANY).await;
+        becomes("the offer", &stage.expected(MANY)).await;
+        service.kill();
+        drop(clients);
+
+        // The first question of each thread takes time, and each dump has one of its own.
+        let manager = stage.listen();
+        let mut launch = stage.bus.launch(&stage.config, "only");
+        let slowly = "--inject=sendto:delay_enter=1000000:when=1";
+        let told = ["-e", "trace=sendto", "-o", "/dev/null"];
+        launch.wrapper = [&["strace", "-D", "-f", "-qq", slowly][..], &told].concat();
+        let service = launch.start();
+        eventually("it is on the bus, or may not be traced", async || {
+            let there = stage.bus.busctl(&["status", "org.rtmd1"]).status.success();
+            there || service.log().contains("strace:")
+        })
+        .await;
+        if service.log().contains("strace:") {
+            println!("skip: {}", service.log().trim());
+            return;
+        }
+        let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+        let clients = stage.offer(AGAIN).await;
+        assert_eq!(routes(), stage.expected(MANY), "it was read before all was offered again");
+        await_ready(manager, &service);
+        assert_eq!(routes(), stage.expected(AGAIN), "ready, and not in step");
+        let changes = heard(watch).await;
+        assert_eq!(changes, Heard { set: 0, gone: 2 * (MANY - AGAIN), objects: 0 });
+        for client in clients {
+            client.entity.deregister(&details([])).await.unwrap();
+        }
+        becomes("all have left", &stage.strangers).await;
+    });
+}

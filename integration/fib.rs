@@ -8,6 +8,8 @@
 mod doubt;
 #[path = "fib/faults.rs"]
 mod faults;
+#[path = "fib/kill.rs"]
+mod kill;
 #[path = "fib/links.rs"]
 mod links;
 #[path = "fib/peers.rs"]

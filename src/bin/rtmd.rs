@@ -76,9 +76,8 @@ async fn main() -> ExitCode {
 }
 
 fn follow_journal(directory: &Path, machine: &str, number: &str) -> ExitCode {
-    // Nobody waits for it, and the next service makes its own. Where neither is to be had it is only late.
+    // Nobody waits for it. Where that is not to be had it is only in the way of others.
     let _ = rustix::process::nice(10);
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let followed = number.parse().map_err(|_| format!("{number} is no number of an image"));
     let followed = followed.and_then(|number| {
         journal::follow(directory, machine, number).map_err(|fault| fault.to_string())
@@ -98,6 +97,7 @@ fn end_with_the_first_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
+        journal::note_panic();
         std::process::abort();
     }));
 }

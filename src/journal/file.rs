@@ -63,9 +63,9 @@ pub enum Fault {
     /// Some of the files that belong together are not there.
     #[error("a log is missing")]
     Gone,
-    /// The service ended each time while it read it.
-    #[error("{0} starts in a row ended while it was read")]
-    Deadly(usize),
+    /// The service panicked when it read it.
+    #[error("the last start that read it ended in a panic")]
+    Deadly,
 }
 
 /// Which of the files one is; the next one's is greater by one.

@@ -22,9 +22,10 @@ pub mod ledger;
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -35,13 +36,16 @@ use ledger::Ledger;
 pub use file::Fault;
 
 /// A log is not replaced before it has so many bytes.
-const WORTH_REPLACING: u64 = 8 << 20;
+const WORTH_REPLACING: u64 = 2 << 20;
+
+/// The file that says that reading the others ended in a panic.
+const DEADLY: &str = "deadly";
 
 /// How long to wait before a journal that could not be written is begun anew.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a start may end before the journal was read, until that is taken for the journal's fault.
-const ATTEMPTS: usize = 16;
+/// Where a start notes that it reads the journal, in case it panics of it.
+static READING: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Where commands are kept.
 #[derive(Debug)]
@@ -49,6 +53,9 @@ pub struct Journal {
     directory: PathBuf,
     machine: String,
     state: State,
+    /// Greater than those of all files that this process made: one of an older process may be finished
+    /// late, and must not be taken for the newest.
+    next: Number,
     /// Length of the logs at which the next image is made, in bytes.
     worth_replacing: u64,
     /// Makes the next image: a program, which gets the directory, the machine and a number as arguments.
@@ -88,14 +95,13 @@ impl Journal {
         follower: Vec<OsString>,
     ) -> io::Result<(Self, Option<Ledger>)> {
         make_private(directory)?;
-        let attempts = directory.join("attempts");
-        let begun = fs::read(&attempts).map_or(0, |marks| marks.len());
-        let found = if begun >= ATTEMPTS {
-            Err(Fault::Deadly(begun))
+        let found = if directory.join(DEADLY).exists() {
+            Err(Fault::Deadly)
         } else {
-            fs::write(&attempts, vec![b'|'; begun + 1])?;
+            *reading() = Some(directory.to_owned());
             follower::recover(directory, machine, None)
         };
+        *reading() = None;
         let found = found.or_else(|fault| {
             let aside = put_aside(directory)?;
             tracing::error!(
@@ -104,16 +110,12 @@ impl Journal {
             );
             io::Result::Ok(None)
         })?;
-        if let Err(error) = fs::remove_file(&attempts)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
         let mut journal = Self {
             directory: directory.to_owned(),
             machine: machine.to_owned(),
             // Begun with the first notes.
             state: State::Lost(Instant::now()),
+            next: Number::FIRST,
             worth_replacing: WORTH_REPLACING,
             follower,
         };
@@ -199,7 +201,8 @@ impl Journal {
     /// Writes an image of all there is: where nothing was found at the start, and after a failure.
     fn begin_anew(&mut self, ledger: &Ledger) {
         let begin = || {
-            let number = file::newest(&self.directory)?.map_or(Number::FIRST, Number::next);
+            let newest = file::newest(&self.directory)?.map_or(Number::FIRST, Number::next);
+            let number = newest.max(self.next);
             // The log first: an image whose log is missing is complete all the same.
             let log = Log::create(&self.directory, number)?;
             let image = file::write_image(&self.directory, number, &self.machine, ledger)?;
@@ -220,16 +223,32 @@ impl Journal {
              register and offer again; trying again in {PAUSE:?}"
         );
         // A follower that is still at it must leave nothing that looks whole.
-        if let State::Writing(Writing { follower: Some(mut follower), .. }) =
-            std::mem::replace(&mut self.state, State::Lost(Instant::now() + PAUSE))
-        {
-            let _ = follower.kill();
-            let _ = follower.wait();
+        let lost = State::Lost(Instant::now() + PAUSE);
+        if let State::Writing(Writing { log, follower, .. }) = mem::replace(&mut self.state, lost) {
+            self.next = log.number().next();
+            if let Some(mut follower) = follower {
+                let _ = follower.kill();
+                let _ = follower.wait();
+            }
         }
         if let Err(error) = file::remove_all(&self.directory) {
             tracing::error!(%error, "what is left of the journal in {directory} cannot be removed");
         }
     }
+}
+
+/// To be called when the process panics: if that happened while a journal was read, the next start puts it
+/// aside instead of ending in the same way.
+pub fn note_panic() {
+    // Whoever panicked may hold it.
+    let directory = READING.try_lock().ok().and_then(|mut reading| reading.take());
+    if let Some(directory) = directory {
+        let _ = fs::write(directory.join(DEADLY), "");
+    }
+}
+
+fn reading() -> MutexGuard<'static, Option<PathBuf>> {
+    READING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes the image with this number, of what was written before the log with it: the other process's part.

@@ -7,7 +7,7 @@ export KEEP
 .DEFAULT_GOAL := help
 # Each of these uses the whole machine, and installing comes before building.
 .NOTPARALLEL:
-.PHONY: help build demo test bench bench-fib failover verify fmt reference deps clean
+.PHONY: help build demo test bench bench-fib bench-restart failover verify fmt reference deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ bench: ## Measure the whole way of a route, and what following a table costs (ro
 bench-fib: ## Measure how fast the kernel is kept in step, beside what it can take (root, some minutes)
 	cargo build --locked --quiet --release --examples
 	cargo bench --locked --quiet --bench fib
+
+bench-restart: ## Measure what the journal costs, and how fast a restart is (root, a minute)
+	cargo build --locked --quiet --release --examples
+	cargo bench --locked --quiet --bench restart
 
 failover: ## Measure how long packets go astray when a way fails, beside BIRD (root, some minutes)
 	cargo build --locked --quiet --release --examples

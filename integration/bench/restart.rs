@@ -1,0 +1,276 @@
+//! What a journal costs and what it is good for: `make bench-restart` (root; a minute).
+//!
+//! In a network namespace of its own, with a table like the Internet's that three programs offer a third
+//! of each:
+//!
+//! * **commands**: the same routes offered to the RIB in this process, with the journal and without, which
+//!   says what noting costs each of them, with nothing else around;
+//! * **size**: bytes of the journal for each route, just loaded and after a restart made an image of it;
+//! * **restart**: `kill -9`, and from the next process's start until it is on the bus, and until the kernel
+//!   is in step; with how many writes to the kernel (none).
+
+use std::{
+    fs,
+    os::unix::net::UnixDatagram,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use nix::sched::{CloneFlags, unshare};
+use rtmd::{
+    journal::{Journal, ledger::Ledger},
+    kernel::{PortId, RouteEvent, RouteWatch},
+    model::{
+        Caller, ChangeFlags, EntityKey, Family, InstanceId, InterfaceIndex, Metric, NextHopKey,
+        Now, Preference, Prefix, Protocol, RouteFlags, Span, TableId, View,
+    },
+    rib::{
+        Instance, InstanceSettings, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure,
+        Terms,
+    },
+    shared::SharedRib,
+};
+use serde_json::json;
+
+mod arguments;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod table;
+mod times;
+
+use arguments::arguments;
+use support::{Client, PrivateBus, Service, resident, route};
+use times::Times;
+
+/// Measure the journal
+#[derive(Parser)]
+struct Settings {
+    /// Routes in the table
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    routes: usize,
+    /// How often to do it all
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Print the figures for programs
+    #[arg(long)]
+    json: bool,
+}
+
+const CONFIG: &str = "";
+const OWNERS: [u32; 3] = [14, 13, 9];
+
+#[derive(Default)]
+struct Figures {
+    without: Times,
+    with: Times,
+    loaded: Times,
+    imaged: Times,
+    on_the_bus: Times,
+    in_step: Times,
+    writes: usize,
+    memory: Times,
+}
+
+fn main() {
+    let settings = Settings::parse_from(arguments());
+    if let Err(error) = thread::spawn(move || run(&settings)).join() {
+        std::panic::resume_unwind(error);
+    }
+}
+
+fn run(settings: &Settings) {
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+        println!("skip: no network namespace to be had ({error}), run as root");
+        return;
+    }
+    for command in [
+        "link set lo up",
+        "link add west type veth peer name east",
+        "addr add 192.0.2.1/24 dev west",
+        "link set west up",
+        "link set east up",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        assert!(std::process::Command::new("ip").args(&words).status().unwrap().success());
+    }
+    let prefixes = table::like_the_internets(settings.routes);
+    let mut figures = Figures::default();
+    for round in 1..=settings.rounds {
+        eprint!("\rround {round} of {}  ", settings.rounds);
+        figures.without.push(offer(&prefixes, None));
+        let scratch = tempfile::tempdir().unwrap();
+        figures.with.push(offer(&prefixes, Some(scratch.path())));
+        restart(&prefixes, &mut figures);
+    }
+    eprint!("\r                \r");
+    report(settings, &figures);
+}
+
+/// Offers all to a RIB; seconds.
+fn offer(prefixes: &[String], journal: Option<&Path>) -> f64 {
+    let instance = Instance::Ready(InstanceSettings::default());
+    let policy = Policy { instances: [(InstanceId(0), instance)].into(), ..Policy::default() };
+    let rib = Rib::new(policy);
+    let rib = match journal {
+        Some(scratch) => {
+            let follower = vec![env!("CARGO_BIN_EXE_rtmd").into(), "--follow-journal".into()];
+            let (journal, _) = Journal::open(&scratch.join("journal"), "bench", follower).unwrap();
+            SharedRib::kept(Ledger::new(rib, 1), journal)
+        }
+        None => SharedRib::new(rib),
+    };
+    let table = TableId::new(0, Family::Ipv4).unwrap();
+    let key = EntityKey { table, protocol: Protocol(14), protocol_instance: 0 };
+    let (label, terms) = (String::new(), Terms::default());
+    let registration = Registration { key, label, tenure: Tenure::Connection, terms };
+    let caller = Caller { bus_name: ":1.1".to_owned(), uid: 0 };
+    let owner = rib.with(|rib| rib.register(registration, caller, Now::at(1))).unwrap().id;
+    let address = Some("192.0.2.2".parse().unwrap());
+    let via = [(NextHopKey { address, interface: InterfaceIndex(0) }, None)];
+    let prefixes: Vec<Prefix> = prefixes.iter().map(|to| to.parse().unwrap()).collect();
+    let began = Instant::now();
+    // As calls of many routes are carried out.
+    for slice in prefixes.chunks(rtmd::shared::SLICE) {
+        rib.with(|rib| {
+            for to in slice {
+                let offer = Offer {
+                    to: *to,
+                    neighbour: None,
+                    preference: Preference(0),
+                    metric: Metric(0),
+                    flags: RouteFlags(0),
+                    views: View::UNICAST.only(),
+                    next_hops: OfferedNextHops::Inline(via[..].into()),
+                    ttl: Span::FOREVER,
+                    private: &[],
+                    list: None,
+                };
+                rib.add_route(owner, &offer, ChangeFlags(0), rtmd::clock::now()).unwrap();
+            }
+        });
+    }
+    began.elapsed().as_secs_f64()
+}
+
+fn restart(prefixes: &[String], figures: &mut Figures) {
+    let bus = PrivateBus::start();
+    let manager = listen(&bus);
+    let mut service = bus.spawn(CONFIG, "first");
+    await_ready(&manager, &service);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let owners: Vec<Client> = runtime.block_on(async {
+        let mut owners = Vec::new();
+        for (share, protocol) in prefixes.chunks(prefixes.len().div_ceil(OWNERS.len())).zip(OWNERS)
+        {
+            let client = Client::register(&bus, Family::Ipv4, protocol).await;
+            let route = route("192.0.2.2", []);
+            for call in share.chunks(32_768) {
+                let call: Vec<&str> = call.iter().map(String::as_str).collect();
+                let (_, errors) = client.entity.add_prefixes(&call, &route, 0).await.unwrap();
+                assert_eq!(errors, []);
+            }
+            owners.push(client);
+        }
+        while owners[0].table.fib_installed().await.unwrap() < prefixes.len() as u64 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        owners
+    });
+    let journal = bus.launch(CONFIG, "first").runtime_directory.join("journal");
+    figures.loaded.push(size(&journal) / prefixes.len() as f64);
+
+    service.kill();
+    let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+    let began = Instant::now();
+    service = bus.spawn(CONFIG, "first");
+    let there = Arc::new(owners);
+    runtime.block_on(async {
+        while there[0].manager.epoch().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    figures.on_the_bus.push(began.elapsed().as_secs_f64());
+    await_ready(&manager, &service);
+    figures.in_step.push(began.elapsed().as_secs_f64());
+    figures.memory.push(resident(service.pid()) as f64 / prefixes.len() as f64);
+    figures.writes += runtime.block_on(writes(watch));
+    // One change has the next image made, if it is due.
+    runtime.block_on(async { there[0].add("203.0.113.0/24", "192.0.2.2").await.unwrap() });
+    thread::sleep(Duration::from_secs(10));
+    runtime.block_on(async { there[0].add("203.0.113.0/24", "192.0.2.2").await.unwrap() });
+    figures.imaged.push(size(&journal) / prefixes.len() as f64);
+}
+
+/// How often our routes were written or removed so far.
+async fn writes(mut watch: RouteWatch) -> usize {
+    let mut count = 0;
+    while let Ok(event) = tokio::time::timeout(Duration::from_millis(500), watch.next()).await {
+        match event.unwrap() {
+            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone { route, .. } => {
+                count += usize::from(route.protocol == 82);
+            }
+            RouteEvent::Overrun => panic!("too many events to count"),
+            RouteEvent::ObjectSet(_) | RouteEvent::ObjectGone(_) => count += 1,
+        }
+    }
+    count
+}
+
+fn size(journal: &Path) -> f64 {
+    let files = fs::read_dir(journal).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
+    files.map(|metadata| metadata.len() as f64).sum()
+}
+
+fn listen(bus: &PrivateBus) -> UnixDatagram {
+    let socket = UnixDatagram::bind(bus.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    socket
+}
+
+fn await_ready(manager: &UnixDatagram, service: &Service) {
+    let mut said = [0; 1024];
+    loop {
+        let length = manager.recv(&mut said).unwrap_or_else(|error| {
+            panic!("rtmd does not get ready ({error}):\n{}", service.log())
+        });
+        if said[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+            return;
+        }
+    }
+}
+
+fn report(settings: &Settings, figures: &Figures) {
+    let Figures { without, with, loaded, imaged, on_the_bus, in_step, writes, memory } = figures;
+    let rows = [
+        ("commands-without-s", without, "offering all to the RIB, without a journal, s"),
+        ("commands-with-s", with, "the same with one, s"),
+        ("loaded-bytes-a-route", loaded, "the journal when all are loaded, bytes a route"),
+        ("image-bytes-a-route", imaged, "the journal with an image of that, bytes a route"),
+        ("on-the-bus-s", on_the_bus, "from the next start until calls are answered, s"),
+        ("in-step-s", in_step, "until the kernel is in step, s"),
+        ("memory-bytes-a-route", memory, "resident then, bytes a route"),
+    ];
+    if settings.json {
+        let mut all = serde_json::Map::new();
+        all.insert("routes".into(), settings.routes.into());
+        all.insert("writes".into(), (*writes).into());
+        all.extend(rows.map(|(name, times, _)| (name.to_owned(), json!(times.values()))));
+        println!("{}", serde_json::Value::from(all));
+        return;
+    }
+    println!(
+        "{} routes of {} owners, {} rounds: median (least to most)",
+        settings.routes,
+        OWNERS.len(),
+        settings.rounds
+    );
+    for (_, times, what) in rows {
+        let [least, median, most] = [0.0, 0.5, 1.0].map(|share| times.quantile(share));
+        println!("{what:<55} {median:>8.2} ({least:.2} to {most:.2})");
+    }
+    println!("{:<55} {:>8.2}", "with the journal / without", with.median() / without.median());
+    println!("{:<55} {writes:>8}", "writes to the kernel at the restarts");
+}

@@ -273,6 +273,11 @@ impl Rib {
         }
         let is_remote = next_hop.flags.contains(NextHopFlags::REMOTE);
         let settings = self.policy.table(next_hop.table).ok()?;
+        if let Some(address) = next_hop.key.address
+            && self.links.is_own(settings, next_hop.key)
+        {
+            return Some(format!("{address} is an address of this machine"));
+        }
         let course = self.links.course(settings, next_hop.key, next_hop.flags);
         Some(match (course, next_hop.through) {
             (Course::LookUp(_), Some((table, to))) => self.dead_end(next_hop, table, to),

@@ -100,7 +100,8 @@ pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
     if settings.nexthop_compat_mode == Some(true) {
         advice.push(
             "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
-             million routes, set it to 0 (systemd/rtmd.sysctl.conf does)"
+             million routes, set it to 0 (systemd/rtmd.sysctl.conf does), unless programs that do \
+             not know next-hop objects have to read our routes: to those it hides where they lead"
                 .to_owned(),
         );
     }

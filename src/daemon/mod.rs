@@ -124,25 +124,22 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let foreigners = Foreigners::new(&rib, signature);
 
     let epoch = new_epoch();
-    let facts = Facts {
-        epoch,
-        fib_protocol: signature.protocol.get(),
-        fib_metric: signature.metric.get(),
-        advice: fib::advice(&rib),
-    };
+    let facts =
+        Facts { epoch, fib_protocol: signature.protocol.get(), fib_metric: signature.metric.get() };
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
     rib.with(|rib| {
         for (table, route) in routes {
             rib.restore_static_route(table, route, clock::now());
         }
     });
-    let (file, known) = (options.config.clone(), rib.clone());
+    let (file, known, of) = (options.config.clone(), rib.clone(), rib.clone());
     let administration = Administration {
         read_configuration: Box::new(move || {
             let config = load(&file, |name| known.with(|rib| rib.vrf_table(name)));
             read_again(config, &file, signature, with_objects)
         }),
         keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
+        advice: Box::new(move || fib::advice(&of)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
     service.take_name().await?;

@@ -82,24 +82,15 @@ impl RouteFlags {
     /// (`RTM_ROUTE_FLAGS_FORWARDING`).
     pub const FORWARDING: Self = Self(0x000F);
 
-    /// The flags, if all bits are among RTMv2's 16 and they ask for one way of not forwarding at most.
+    /// The flags, if all bits are among RTMv2's 16.
     ///
     /// # Errors
-    /// `InvalidParameter` for a higher bit, or for several ways.
+    /// `InvalidParameter` for a higher bit.
     pub fn new(bits: u32) -> Result<Self, Error> {
-        let flags = u16::try_from(bits).map(Self).map_err(|_| {
+        u16::try_from(bits).map(Self).map_err(|_| {
             ErrorKind::InvalidParameter
                 .because(format_args!("route flags {bits:#x} have more than 16 bits"))
-        })?;
-        let asked = Special::ALL.into_iter().filter(|special| flags.intersects(special.flag()));
-        let words: Vec<&str> = asked.map(Special::word).collect();
-        if words.len() > 1 {
-            return Err(ErrorKind::InvalidParameter.because(format_args!(
-                "route flags {bits:#x} ask for {} at once, a route is one of them at most",
-                words.join(" and ")
-            )));
-        }
-        Ok(flags)
+        })
     }
 
     /// Whether any flag of `other` is set.

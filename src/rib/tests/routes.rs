@@ -105,16 +105,6 @@ fn bad_offers_are_refused_with_the_reason_and_change_nothing() {
         ("static: 10.0.0.0/8 via 192.0.2.1 views 0", ErrorKind::InvalidParameter, "one view"),
         ("static: 10.0.0.0/8 via 192.0.2.1 views 4", ErrorKind::NotSupported, "0x4"),
         ("static: 10.0.0.0/8 via 192.0.2.1 flags 65536", ErrorKind::InvalidParameter, "16 bits"),
-        (
-            "static: 10.0.0.0/8 flags 3",
-            ErrorKind::InvalidParameter,
-            "blackhole and prohibit at once",
-        ),
-        (
-            "static: 10.0.0.0/8 flags 15",
-            ErrorKind::InvalidParameter,
-            "blackhole and unreachable and",
-        ),
         ("static: 10.0.0.0/8 via 192.0.2.1@99", ErrorKind::InvalidParameter, "no such interface"),
         ("static: 10.0.0.0/8 via @0", ErrorKind::InvalidParameter, "an interface is needed"),
         ("static: 10.0.0.0/8 via 224.0.0.1", ErrorKind::InvalidParameter, "no router"),

@@ -92,11 +92,9 @@ fn routes_by_objects_become_plain_whether_the_kernel_spells_them_out_or_not() {
     let objects = sample("ip-nexthop-show.txt");
     let spelled_out = sample("ip-route-show-nhid-compat.txt");
     let best = sample("rtmctl-routes-best.txt");
-    for input in [
-        objects.clone() + &sample("ip-route-show-nhid.txt"),
-        objects + &spelled_out,
-        spelled_out,
-    ] {
+    for input in
+        [objects.clone() + &sample("ip-route-show-nhid.txt"), objects + &spelled_out, spelled_out]
+    {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(input.as_bytes()).unwrap();
         file.rewind().unwrap();

@@ -350,7 +350,9 @@ impl Rib {
             (self.links.networks, self.links.own) = (PrefixMap::new(), BTreeMap::new());
             let links = self.links.by_index.iter();
             let told: Vec<_> = links
-                .flat_map(|(index, link)| link.addresses.iter().map(|(at, net)| (*index, *at, *net)))
+                .flat_map(|(index, link)| {
+                    link.addresses.iter().map(|(at, net)| (*index, *at, *net))
+                })
                 .collect();
             for (index, address, network) in told {
                 self.links.connect(index, address, network);

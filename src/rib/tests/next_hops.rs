@@ -161,7 +161,11 @@ fn a_remote_next_hop_with_an_address_of_the_machine_leads_nowhere() {
     assert!(test.effects().iter().all(|line| !line.contains("via")));
     let link = InterfaceIndex(1);
     test.add("ospf: 192.0.2.0/32 via 198.51.100.1").unwrap();
-    test.rib.handle_address_gone(link, "192.0.2.0".parse().unwrap(), "192.0.2.0/24".parse().unwrap());
+    test.rib.handle_address_gone(
+        link,
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/24".parse().unwrap(),
+    );
     assert!(test.rib.next_hop_in(table(Family::Ipv4), id).is_ok());
     assert!(test.effects().contains(&"10.0.0.0/8 via 198.51.100.1 dev 2".to_owned()));
 }

@@ -51,7 +51,7 @@ pub(super) async fn keep(
     };
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
     let support = if with_objects { support() } else { Support::None };
-    let keeper = Keeper {
+    let mut keeper = Keeper {
         rib,
         signature,
         planner: Planner::new(support, tables),
@@ -64,6 +64,7 @@ pub(super) async fn keep(
     };
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
     foreigners.known().await;
+    keeper.take_all_effects().await;
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -368,6 +369,15 @@ impl Keeper<'_> {
     fn tampered(&mut self, route: &DumpedRoute, what: Tampering) {
         tracing::debug!(table = %route.table, to = %route.to, ?what, "our route was changed");
         self.planner.handle_tampering(route.table, route.to, what, Instant::now());
+    }
+
+    /// Takes what is wished for at the start, of which there may be a million: what is not wished for
+    /// is taken for left over.
+    async fn take_all_effects(&mut self) {
+        while self.rib.with(|rib| rib.has_effects()) {
+            self.take_effects();
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes some effects from the RIB into the planner.

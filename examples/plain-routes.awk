@@ -1,5 +1,9 @@
-# Routes by next-hop objects as if they had none: `ip -o -N route show proto 82 | awk -f plain-routes.awk`
-# prints what `rtmctl routes --best` does.
+# Routes by next-hop objects as if they had none:
+#
+#     { ip -N nexthop show proto 82; ip -o -N route show proto 82; } | awk -f plain-routes.awk
+#
+# prints what `rtmctl routes --best` does. With net.ipv4.nexthop_compat_mode=0 the kernel says of a route
+# only which object it has; with 1 the routes say enough, and the first command can be left out.
 #
 # rtmd lets routes refer to objects (`nhid`). Their weights are scaled up, and a last next hop of weight 1
 # beside a heavy one is a spare: it gets no packets until the others are gone.
@@ -18,6 +22,38 @@ function scoped(line) {
     if (line !~ /:/ && line !~ / via / && line ~ / dev /)
         sub(/ dev [^ ]+/, "& scope 253", line)
     return line
+}
+
+# The way of an object, or the parts of its group, each with a weight behind a comma unless that is 1.
+/^id / {
+    if ($3 == "group") {
+        group[$2] = $4
+    } else {
+        text = $0
+        sub(/^id [0-9]+ /, "", text)
+        sub(/ scope [0-9]+/, "", text)
+        sub(/ proto [0-9]+/, "", text)
+        object[$2] = text
+    }
+    next
+}
+
+# As the kernel would tell it otherwise.
+function spelled_out(line, id,    parts, count, part, leg, text) {
+    count = split(group[id], parts, "/")
+    for (part = 1; part <= count; part++) {
+        split(parts[part], leg, ",")
+        text = object[leg[1]]
+        if (line !~ /:/ && text ~ /via [^ ]*:/)
+            sub(/via /, "via inet6 ", text)
+        line = line "\\\tnexthop " text " weight " (leg[2] == "" ? 1 : leg[2])
+    }
+    return line
+}
+
+/ nhid / && !/ (via|dev) / {
+    match($0, / nhid [0-9]+/)
+    $0 = spelled_out($0, substr($0, RSTART + 6, RLENGTH - 6))
 }
 
 !/ nhid / {

@@ -174,8 +174,8 @@ try() {
     grep -q "^$((ipv4 + ipv6)) routes offered .* 0 refused; the kernel is in step after [0-9.]* s\$" \
         "$state/register.log" || fail 'not all went well'
     for family in -4 -6; do
-        ip -o -N $family route show proto 82 | awk -f "$project/examples/plain-routes.awk" |
-            sort >"$state/kernel$family"
+        { ip -N nexthop show proto 82; ip -o -N $family route show proto 82; } |
+            awk -f "$project/examples/plain-routes.awk" | sort >"$state/kernel$family"
         rtmctl $family routes --best | sort >"$state/$2$family"
         cmp "$state/kernel$family" "$state/$2$family" || fail "ip and rtmctl differ ($family)"
         echo "   ip $family route and rtmctl $family routes --best show the same" \

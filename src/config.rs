@@ -7,12 +7,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     num::{NonZeroU8, NonZeroU32},
     path::Path,
 };
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 
 use crate::{
     model::{Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol, ViewSet},
@@ -55,7 +58,7 @@ struct File {
     fib: Fib,
     preferences: BTreeMap<String, u32>,
     limits: Limits,
-    instance: Vec<toml::Table>,
+    instance: Sections,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +91,35 @@ struct InstanceSection {
     resolve_via_default: bool,
     #[serde(default)]
     import: BTreeMap<String, toml::Value>,
+}
+
+/// The instances as they are written.
+#[derive(Default)]
+struct Sections(Vec<toml::Table>);
+
+impl<'de> Deserialize<'de> for Sections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EachWithAnId;
+        impl<'de> Visitor<'de> for EachWithAnId {
+            type Value = Sections;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "instances, which are written [[instance]] with an id, and only below that \
+                     [instance.import]",
+                )
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Sections, A::Error> {
+                let mut sections = Vec::new();
+                while let Some(section) = all.next_element()? {
+                    sections.push(section);
+                }
+                Ok(Sections(sections))
+            }
+        }
+        deserializer.deserialize_any(EachWithAnId)
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -145,7 +177,7 @@ impl Config {
             return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
         }
         let policy = Policy {
-            instances: instances(file.instance, vrf_table)?,
+            instances: instances(file.instance.0, vrf_table)?,
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
         };
@@ -228,14 +260,33 @@ fn instances(
     Ok(instances)
 }
 
+/// Reads a section, or says which key of it cannot be read.
+fn read_instance(section: toml::Table) -> Result<InstanceSection, String> {
+    let error = match section.clone().try_into() {
+        Ok(section) => return Ok(section),
+        Err(error) => error,
+    };
+    let id = section.get("id").cloned();
+    let is_at_fault = |key: &str, value: &toml::Value| {
+        let mut alone: toml::Table =
+            id.clone().map(|id| ("id".to_owned(), id)).into_iter().collect();
+        alone.insert(key.to_owned(), value.clone());
+        alone.try_into::<InstanceSection>().is_err()
+    };
+    let fault = section.iter().find(|(key, value)| is_at_fault(key, value));
+    Err(match fault {
+        Some((key, _)) => format!("{key}: {}", error.message()),
+        None => error.message().to_owned(),
+    })
+}
+
 /// The settings in a section, or what makes no sense in it.
 fn instance(
     section: toml::Table,
     kernel_tables: &mut BTreeSet<u32>,
     vrf_table: VrfTable<'_>,
 ) -> Result<InstanceSettings, String> {
-    let section: InstanceSection =
-        section.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let section = read_instance(section)?;
     let mut families = BTreeMap::new();
     for name in &section.families {
         let family: Family = name.parse().map_err(|error: crate::model::Error| error.message)?;
@@ -335,7 +386,7 @@ fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
     Ok(views)
 }
 
-fn impossible(what: impl std::fmt::Display) -> ConfigError {
+fn impossible(what: impl fmt::Display) -> ConfigError {
     ConfigError::Impossible(what.to_string())
 }
 
@@ -400,6 +451,17 @@ mod tests {
     }
 
     #[test]
+    fn how_an_instance_is_written_is_told() {
+        for text in ["\n[instance.import]\nzebra = 5\n", "\n[instance]\nid = 0\n"] {
+            let fault = fault(text);
+            assert!(
+                fault.contains("line 2") && fault.contains("[[instance]] with an id"),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
     fn impossible_values_are_named() {
         assert_eq!(fault("[fib]\nprotocol = 2"), "fib.protocol 2 is not from 5 to 255");
         assert_eq!(fault("[preferences]\nnosuch = 2"), "preferences.nosuch is no protocol");
@@ -446,7 +508,9 @@ mod tests {
             fault("fib = false\nimport = { static = 0 }"),
             "import.static is 0, not \"ignore\", \"observe\", \"import\" or a preference from 1"
         );
-        assert_eq!(fault("fib = 3"), "invalid type: integer `3`, expected a boolean");
+        assert_eq!(fault("fib = 3"), "fib: invalid type: integer `3`, expected a boolean");
+        let no_list = fault("fib = false\ninterfaces = \"ua\"");
+        assert_eq!(no_list, "interfaces: invalid type: string \"ua\", expected a sequence");
     }
 
     #[test]

@@ -1,8 +1,13 @@
-//! The filters that turn what BIRD and `ip` show into lines for `rtmctl register`.
+//! The filters that turn what BIRD and `ip` show into lines for `rtmctl register`, and what `ip` shows
+//! of rtmd's routes into what `rtmctl routes --best` does.
 //!
-//! The samples are what BIRD 2.0.12 and iproute2 6.1 printed for the same routes.
+//! The samples are what BIRD 2.0.12, iproute2 6.1 (Linux 6.18) and rtmctl printed for the same routes.
 
-use std::{fs::File, process::Command};
+use std::{
+    fs::File,
+    io::{Seek as _, Write as _},
+    process::Command,
+};
 
 /// What a program makes of a sample.
 fn filtered(program: &str, arguments: &[&str], sample: &str) -> Vec<String> {
@@ -79,4 +84,22 @@ fn the_kernels_list_says_the_same_as_birds() {
     bird.sort_unstable();
     kernel.sort_unstable();
     assert_eq!(bird, kernel);
+}
+
+#[test]
+fn routes_by_objects_become_plain_whether_the_kernel_spells_them_out_or_not() {
+    let sample = |name: &str| std::fs::read_to_string(format!("tests/data/{name}")).unwrap();
+    let objects = sample("ip-nexthop-show.txt");
+    let spelled_out = sample("ip-route-show-nhid-compat.txt");
+    let best = sample("rtmctl-routes-best.txt");
+    for input in
+        [objects.clone() + &sample("ip-route-show-nhid.txt"), objects + &spelled_out, spelled_out]
+    {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        let mut awk = Command::new("awk");
+        let output = awk.args(["-f", "examples/plain-routes.awk"]).stdin(file).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), best, "{input}");
+    }
 }

@@ -185,6 +185,63 @@ fn an_imported_route_wins_and_loses_by_the_preference_that_policy_gives_it() {
     );
 }
 
+#[test]
+fn where_the_kernel_goes_by_anothers_route_that_is_said_until_it_goes() {
+    configured(
+        CONFIG.to_owned(),
+        || {},
+        async |scene| {
+            for (case, gateway) in CASES.iter().zip(["10.98.0.7", "2001:db8:d::7"]) {
+                let (bgp, ospf) = offer_both(scene, case, case.to).await;
+                expect_ours(scene, case.to, Some(case.west)).await;
+                let told = async |key: &str| {
+                    let (_, _, fib) = bgp.table.explain(case.to).await.unwrap();
+                    fib.get(key).map_or_else(String::new, |it| it.clone().try_into().unwrap())
+                };
+                assert_eq!(told("wish").await, case.west, "links have names");
+                assert_eq!(
+                    (told("goes-by").await, told("reason").await),
+                    (String::new(), "the kernel has it".into())
+                );
+                let route = format!("{} via {gateway} dev south proto static metric 10", case.to);
+                ip(&format!("route add {route}"));
+                let sentence =
+                    "the kernel goes by static's route, whose metric 10 is smaller than 82";
+                eventually("it is said", async || told("goes-by").await == sentence).await;
+                assert_eq!(told("reason").await, format!("the kernel has it, but {sentence}"));
+                let address = case.to.split('/').next().unwrap();
+                let shown = scene.bus.rtmctl(&["lookup", address]);
+                let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+                assert!(shown.lines().any(|line| line.trim() == sentence), "{shown}");
+                let exact = scene.bus.rtmctl(&["routes", "--exact", case.to]);
+                let exact = String::from_utf8_lossy(&exact.stdout).into_owned();
+                assert!(exact.contains("static") && !exact.contains("4294967295"), "{exact}");
+                ip(&format!("route del {route}"));
+                eventually("it is gone", async || told("goes-by").await.is_empty()).await;
+                for client in [bgp, ospf] {
+                    client.entity.deregister(&Default::default()).await.unwrap();
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn what_could_be_set_better_is_read_when_it_is_asked_for() {
+    configured(
+        CONFIG.to_owned(),
+        || {},
+        async |scene| {
+            for (value, is_advised) in [("1", true), ("0", false), ("1", true)] {
+                std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", value).unwrap();
+                let advice = scene.manager.advice().await.unwrap();
+                let named = advice.iter().any(|it| it.contains("nexthop_compat_mode"));
+                assert_eq!(named, is_advised, "{advice:?}");
+            }
+        },
+    );
+}
+
 /// Waits until the kernel has somebody's new route to a destination, and none of ours.
 async fn expect_ours_beside(scene: &Scene, to: &str, theirs: &str) {
     eventually(&format!("only {theirs}"), async || {

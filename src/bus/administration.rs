@@ -28,6 +28,8 @@ pub struct Administration {
     pub read_configuration: Box<dyn Fn() -> Result<Policy> + Send + Sync>,
     /// Keeps these static routes, and no others, for the next start.
     pub keep_static_routes: KeepStaticRoutes,
+    /// What could be set better now, a sentence each.
+    pub advice: Box<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 impl fmt::Debug for Administration {

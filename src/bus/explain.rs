@@ -4,16 +4,32 @@ use super::{
     convert::{detail, next_hop_info, times},
     wire::Details,
 };
-use crate::rib::{Candidate, ExplainedNextHop, Explanation};
+use crate::rib::{Candidate, ExplainedNextHop, Explanation, Rib};
 
-/// Prefix, candidates, the kernel's side.
-pub(super) fn explanation(found: &Explanation<'_>) -> (String, Vec<Details>, Details) {
+/// Prefix, candidates, the kernel's side, where our routes have this metric.
+pub(super) fn explanation(
+    rib: &Rib,
+    found: &Explanation<'_>,
+    fib_metric: u32,
+) -> (String, Vec<Details>, Details) {
     let candidates = (1u32..).zip(&found.candidates).map(|(place, of)| candidate(place, of));
     let mut fib = Details::new();
     detail(&mut fib, "state", found.fib.name());
-    detail(&mut fib, "reason", found.fib_reason.as_ref());
+    match found.others_first.filter(|(_, metric)| found.wish.is_some() && metric.0 < fib_metric) {
+        Some((protocol, metric)) => {
+            let sentence = format!(
+                "the kernel goes by {protocol}'s route, whose metric {} is smaller than {fib_metric}",
+                metric.0
+            );
+            detail(&mut fib, "reason", format!("{}, but {sentence}", found.fib_reason));
+            detail(&mut fib, "goes-by", sentence);
+        }
+        None => detail(&mut fib, "reason", found.fib_reason.as_ref()),
+    }
     detail(&mut fib, "kernel-table", found.kernel_table.map_or(0, |table| table.0));
-    detail(&mut fib, "wish", found.wish.as_ref().map_or_else(String::new, |wish| wish.to_string()));
+    let name = |index| rib.interface_name(index).map_or_else(|| index.to_string(), str::to_owned);
+    let wish = found.wish.as_ref().map_or_else(String::new, |wish| wish.told(name));
+    detail(&mut fib, "wish", wish);
     if let Some(words) = found.fib_error {
         detail(&mut fib, "error", words);
     }

@@ -272,11 +272,11 @@ impl Manager {
         self.0.fib_state().name().to_owned()
     }
 
-    /// What an administrator could set better, as the service found it when it started, a sentence
-    /// each; empty when all is well.
-    #[zbus(property(emits_changed_signal = "const"))]
+    /// What an administrator could set better, as it is when it is asked for, a sentence each; empty
+    /// when all is well.
+    #[zbus(property(emits_changed_signal = "false"))]
     fn advice(&self) -> Vec<String> {
-        self.0.facts.advice.clone()
+        (self.0.administration.advice)()
     }
 
     /// The limits in force, by name, and the protocol and metric that mark the service's routes in

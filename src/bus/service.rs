@@ -35,8 +35,6 @@ pub struct Facts {
     pub fib_protocol: u8,
     /// The metric of its routes in the kernel.
     pub fib_metric: u32,
-    /// What an administrator could set better, a sentence each.
-    pub advice: Vec<String>,
 }
 
 /// Whether the kernel holds what it should.

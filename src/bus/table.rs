@@ -155,14 +155,19 @@ impl Table {
     /// told; "next-hops-untold" t says how many more a candidate has.
     ///
     /// "fib" tells the kernel's side: "wish" s (empty for nothing), "state" s, "reason" s, "error" s
-    /// (the kernel's words if it refused), "kernel-table" u. Errors: NotFound, InvalidParameter.
+    /// (the kernel's words if it refused), "kernel-table" u and, where the kernel goes by a route of
+    /// others to the same destination because its metric is smaller, "goes-by" s with a sentence that
+    /// says so. Errors: NotFound, InvalidParameter.
     #[zbus(out_args("prefix", "candidates", "fib"))]
     fn explain(&self, prefix_or_address: &str) -> Result<(String, Vec<Details>, Details)> {
         let (prefix, how) = match prefix_or_address.parse().map(Prefix::host) {
             Ok(address) => (address, LookUp::MostSpecific),
             Err(_) => (prefix_or_address.parse()?, LookUp::Exact),
         };
-        self.context.rib.with(|rib| Ok(explanation(&rib.explain(self.id, prefix, how)?)))
+        let metric = self.context.facts.fib_metric;
+        self.context
+            .rib
+            .with(|rib| Ok(explanation(rib, &rib.explain(self.id, prefix, how)?, metric)))
     }
 
     /// Tells everything about a route; what is private only to its owner. Errors: InvalidHandle.

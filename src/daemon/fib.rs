@@ -30,7 +30,8 @@ const SLICE: usize = 512;
 /// With this many operations waiting, further effects wait in the RIB.
 const ENOUGH: usize = 4096;
 
-/// Work that is done sooner is not announced: a single route is in the kernel in microseconds.
+/// Work that is done sooner is not announced: a single route is in the kernel in microseconds. Neither
+/// is a refusal that is over sooner: of what leads by a link whose loss is told a moment later.
 const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
@@ -100,7 +101,8 @@ pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
     if settings.nexthop_compat_mode == Some(true) {
         advice.push(
             "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
-             million routes, set it to 0 (systemd/rtmd.sysctl.conf does)"
+             million routes, set it to 0 (systemd/rtmd.sysctl.conf does), unless programs that do \
+             not know next-hop objects have to read our routes: to those it hides where they lead"
                 .to_owned(),
         );
     }
@@ -170,8 +172,8 @@ impl Reading {
 struct Announced {
     ready: bool,
     state: FibState,
-    /// Since when there is work that the world does not know of.
-    busy_since: Option<Instant>,
+    /// Since when there is work, or a refusal, that the world does not know of.
+    since: Option<Instant>,
 }
 
 impl Keeper<'_> {
@@ -189,6 +191,7 @@ impl Keeper<'_> {
             let wants_more = self.pending() < ENOUGH;
             let deadline = self.planner.poll_deadline();
             let announcement = self.announced.due(self.state());
+            let complaint = self.complaints.poll_deadline();
             tokio::select! {
                 biased;
                 outcome = outcomes.recv() => {
@@ -221,6 +224,9 @@ impl Keeper<'_> {
                     may_have_work = true;
                 }
                 () = super::until(announcement), if announcement.is_some() => self.announce(state),
+                () = super::until(complaint), if complaint.is_some() => {
+                    self.complaints.tell(Instant::now());
+                }
             }
         }
     }
@@ -417,11 +423,13 @@ impl Keeper<'_> {
     /// Tells the RIB what came to rest, and how many destinations are how far.
     fn report(&mut self) {
         let (planner, complaints) = (&mut self.planner, &mut self.complaints);
+        let now = Instant::now();
         self.rib.with(|rib| {
             while let Some((id, to, Settled { status, error })) = planner.poll_settled() {
                 let words = error.as_ref().map(ToString::to_string);
-                if let Some(why) = &words {
-                    complaints.refused(id, to, why);
+                match &words {
+                    Some(why) => complaints.refused(id, to, why, now),
+                    None => complaints.settled(id, to),
                 }
                 rib.handle_fib(id, to, status, words);
             }
@@ -432,7 +440,7 @@ impl Keeper<'_> {
                 rib.handle_fib_counts(id, counts);
             }
         });
-        complaints.tell(Instant::now());
+        complaints.tell(now);
     }
 
     /// Tells the world where the kernel stands.
@@ -455,22 +463,22 @@ impl Keeper<'_> {
 impl Default for Announced {
     fn default() -> Self {
         // What the service says of itself from the beginning.
-        Self { ready: false, state: FibState::Syncing, busy_since: None }
+        Self { ready: false, state: FibState::Syncing, since: None }
     }
 }
 
 impl Announced {
     /// When to announce this state, if it is not the one announced.
     fn due(&mut self, state: FibState) -> Option<Instant> {
-        if state != FibState::Syncing {
-            self.busy_since = None;
+        if state == self.state || state == FibState::Synced {
+            self.since = None;
         }
         match state {
             _ if state == self.state => None,
-            FibState::Syncing => {
-                Some(*self.busy_since.get_or_insert_with(Instant::now) + WORTH_ANNOUNCING)
+            FibState::Syncing | FibState::Degraded => {
+                Some(*self.since.get_or_insert_with(Instant::now) + WORTH_ANNOUNCING)
             }
-            FibState::Synced | FibState::Degraded => Some(Instant::now()),
+            FibState::Synced => Some(Instant::now()),
         }
     }
 }

@@ -151,12 +151,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
     let foreigners = Foreigners::new(&rib, signature);
 
-    let facts = Facts {
-        epoch,
-        fib_protocol: signature.protocol.get(),
-        fib_metric: signature.metric.get(),
-        advice: fib::advice(&rib),
-    };
+    let facts =
+        Facts { epoch, fib_protocol: signature.protocol.get(), fib_metric: signature.metric.get() };
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
     if is_new {
         rib.with(|rib| {
@@ -165,13 +161,14 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             }
         });
     }
-    let (file, known) = (options.config.clone(), rib.clone());
+    let (file, known, of) = (options.config.clone(), rib.clone(), rib.clone());
     let administration = Administration {
         read_configuration: Box::new(move || {
             let config = load(&file, |name| known.with(|rib| rib.vrf_table(name)));
             read_again(config, &file, signature, with_objects)
         }),
         keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
+        advice: Box::new(move || fib::advice(&of)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
     service.take_name().await?;

@@ -128,8 +128,8 @@ pub(super) struct Objects {
     /// What a group in flight is to become.
     tried: HashMap<ObjectId, KernelGroup>,
     retries: Retries<Item>,
-    /// What is in the retries.
-    waiting: HashSet<Item>,
+    /// What is in the retries, by when.
+    waiting: HashMap<Item, Instant>,
     last_id: u32,
     events: Vec<GroupEvent>,
     /// What the kernel refuses of groups, to be shown.
@@ -171,7 +171,7 @@ impl Objects {
             in_flight: HashMap::new(),
             tried: HashMap::new(),
             retries: Retries::default(),
-            waiting: HashSet::new(),
+            waiting: HashMap::new(),
             last_id: FIRST_ID - 1,
             events: Vec::new(),
             faults: Vec::new(),
@@ -188,6 +188,7 @@ impl Objects {
         forwarding: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
     ) {
+        self.give_up(Item::Group(id));
         let group = self.groups.entry(id).or_default();
         group.family = Some(family);
         group.forwarding = forwarding.map(shape::as_the_kernel_tells);
@@ -202,6 +203,7 @@ impl Objects {
     /// No destination is in the group any more.
     pub(super) fn handle_group_gone(&mut self, id: GroupId) {
         let Some(group) = self.groups.remove(&id) else { return };
+        self.give_up(Item::Group(id));
         for leg in group.legs {
             self.legs.unwant(leg, id);
             self.push(Item::Leg(leg));
@@ -351,6 +353,13 @@ impl Objects {
         self.push(item);
     }
 
+    /// What was refused is not wished any more, or is another thing.
+    fn give_up(&mut self, item: Item) {
+        if let Some(due) = self.waiting.remove(&item) {
+            self.retries.cancel(item, due);
+        }
+    }
+
     /// Whether what the kernel has is certain.
     pub(super) fn is_known(&self) -> bool {
         matches!(self.reading, Reading::Done)
@@ -408,7 +417,12 @@ impl Objects {
 
     fn plan_leg(&mut self, leg: Leg) -> Option<(ObjectId, ObjectOp)> {
         match self.legs.step(leg) {
-            legs::Step::Nothing => None,
+            legs::Step::Nothing => {
+                if !self.legs.has(leg) {
+                    self.give_up(Item::Leg(leg));
+                }
+                None
+            }
             legs::Step::Create => {
                 let id = self.next_id()?;
                 self.legs.begin(leg, false);

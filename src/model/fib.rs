@@ -161,6 +161,24 @@ impl From<Special> for Forwarding {
 }
 
 impl Forwarding {
+    /// Reads like `ip route`, with interfaces under these names.
+    pub fn told(&self, name: impl Fn(InterfaceIndex) -> String) -> String {
+        let hop = |hop: &Hop| {
+            let via = hop.gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
+            let weight = match self.hops().len() {
+                1 => String::new(),
+                _ => format!(" weight {}", hop.weight.get()),
+            };
+            format!("{via}dev {}{weight}", name(hop.interface))
+        };
+        match self {
+            Self::Blackhole => "blackhole".to_owned(),
+            Self::Unreachable => "unreachable".to_owned(),
+            Self::Prohibit => "prohibit".to_owned(),
+            Self::Unicast(hops) => hops.iter().map(hop).collect::<Vec<_>>().join(" "),
+        }
+    }
+
     /// The ways that packets are sent by; none where they are not.
     pub fn hops(&self) -> &[Hop] {
         match self {
@@ -205,25 +223,6 @@ impl fmt::Display for ObjectId {
 /// Reads like `ip route`, with the interface as a number.
 impl fmt::Display for Forwarding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blackhole => f.write_str("blackhole"),
-            Self::Unreachable => f.write_str("unreachable"),
-            Self::Prohibit => f.write_str("prohibit"),
-            Self::Unicast(hops) => {
-                for (index, hop) in hops.iter().enumerate() {
-                    if index > 0 {
-                        f.write_str(" ")?;
-                    }
-                    if let Some(gateway) = hop.gateway {
-                        write!(f, "via {gateway} ")?;
-                    }
-                    write!(f, "dev {}", hop.interface)?;
-                    if hops.len() > 1 {
-                        write!(f, " weight {}", hop.weight.get())?;
-                    }
-                }
-                Ok(())
-            }
-        }
+        f.write_str(&self.told(|index| index.to_string()))
     }
 }

@@ -162,7 +162,8 @@ impl FromStr for Prefix {
         };
         let (address, length) = text.split_once('/').ok_or_else(malformed)?;
         let address: IpAddr = address.parse().map_err(|_| malformed())?;
-        if length.len() > 3 || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        let leads_with_zero = length.len() > 1 && length.starts_with('0');
+        if length.len() > 3 || leads_with_zero || !length.bytes().all(|it| it.is_ascii_digit()) {
             return Err(malformed());
         }
         // 256 to 999 do not fit the type: any value past the family's maximum gets the same answer.
@@ -238,6 +239,8 @@ mod tests {
             "10.0.0.0/",
             "10.0.0.0/-1",
             "10.0.0.0/ 8",
+            "10.0.0.0/08",
+            "0.0.0.0/00",
             "10/8",
             "::/0x1",
             "a/1",

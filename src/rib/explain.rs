@@ -17,8 +17,9 @@ use super::{
     table::{Best, LookUp, RouteView},
 };
 use crate::model::{
-    Family, FibStatus, Forwarding, InterfaceIndex, KernelProtocol, KernelTable, NextHopFlags,
-    NextHopId, Prefix, Result, RouteFlags, RouteId, RouteState, TableId, View, ViewSet,
+    Family, FibStatus, Forwarding, InterfaceIndex, KernelProtocol, KernelTable, Metric,
+    NextHopFlags, NextHopId, Prefix, Result, RouteFlags, RouteId, RouteState, TableId, View,
+    ViewSet,
 };
 
 /// A destination, explained.
@@ -39,6 +40,9 @@ pub struct Explanation<'a> {
     pub fib_error: Option<&'a str>,
     /// What that means, as a sentence.
     pub fib_reason: Cow<'static, str>,
+    /// Of the routes that others have to it in the kernel, the one that the kernel itself would go by:
+    /// with the smallest metric, whatever the preferences are.
+    pub others_first: Option<(KernelProtocol, Metric)>,
 }
 
 /// A route among the others, or one that is withdrawn and held.
@@ -134,6 +138,7 @@ impl Rib {
             kernel_table: settings.kernel_table,
             wish: self.forwarding(table, prefix).filter(|_| settings.kernel_table.is_some()),
             fib,
+            others_first: self.foreign_first(table, prefix),
             fib_reason: match self.best_foreign(table, prefix) {
                 Some(protocol) if settings.kernel_table.is_some() => Cow::Owned(format!(
                     "the kernel's own route by {protocol} is best, and is left to its owner"
@@ -161,6 +166,28 @@ impl Rib {
     pub(super) fn best_foreign(&self, table: TableId, prefix: Prefix) -> Option<KernelProtocol> {
         let best = self.destination(table, prefix)?.best(View::UNICAST, &self.routes)?;
         self.foreign.protocol_of(self.routes.get(best)?)
+    }
+
+    fn foreign_first(&self, table: TableId, prefix: Prefix) -> Option<(KernelProtocol, Metric)> {
+        let routes = self.destination(table, prefix)?.routes().iter();
+        let routes = routes.filter_map(|slot| self.routes.get(*slot));
+        let foreign = routes.filter_map(|it| Some((self.foreign.protocol_of(it)?, it.rank.metric)));
+        foreign.min_by_key(|(_, metric)| *metric)
+    }
+
+    /// Where nothing else covers a prefix: whose route does that is only observed, in words.
+    pub(super) fn tell_observed(&self, table: TableId, to: Prefix, shortest: u8) -> String {
+        let around = self.tables.get(&table).into_iter();
+        let around = around.flat_map(|table| table.destinations.cover(&to));
+        let routes = around
+            .filter(|(at, _)| at.length() >= shortest)
+            .flat_map(|(_, destination)| destination.routes())
+            .filter_map(|slot| self.routes.get(*slot))
+            .filter(|route| route.views.is_empty());
+        match routes.filter_map(|route| self.foreign.protocol_of(route)).last() {
+            Some(protocol) => format!(" (only an observed route of {protocol} leads there)"),
+            None => String::new(),
+        }
     }
 
     fn why_it_is_no_rival(&self, view: &RouteView<'_>) -> String {
@@ -273,6 +300,11 @@ impl Rib {
         }
         let is_remote = next_hop.flags.contains(NextHopFlags::REMOTE);
         let settings = self.policy.table(next_hop.table).ok()?;
+        if let Some(address) = next_hop.key.address
+            && self.links.is_own(settings, next_hop.key)
+        {
+            return Some(format!("{address} is an address of this machine"));
+        }
         let course = self.links.course(settings, next_hop.key, next_hop.flags);
         Some(match (course, next_hop.through) {
             (Course::LookUp(_), Some((table, to))) => self.dead_end(next_hop, table, to),
@@ -285,11 +317,13 @@ impl Rib {
                     true => " but the default, which does not count here (resolve-via-default)",
                     false => "",
                 };
+                let shortest = u8::from(self.via_default(table) == ViaDefault::Refused);
+                let observed = self.tell_observed(table, Prefix::host(address), shortest);
                 match is_remote {
-                    true => format!("no route leads to {address}{but}"),
+                    true => format!("no route leads to {address}{but}{observed}"),
                     false => format!(
                         "no interface {}that is up has a network with {address}, and no route \
-                         leads there{but}",
+                         leads there{but}{observed}",
                         self.whose_interfaces(settings)
                     ),
                 }

@@ -30,6 +30,8 @@ pub(super) struct Links {
     incoming: Option<BTreeMap<InterfaceIndex, Link>>,
     /// The connected networks, each with its links and how many addresses each has in it.
     networks: PrefixMap<BTreeMap<InterfaceIndex, usize>>,
+    /// The machine's own addresses, likewise: some links have one in several networks.
+    own: BTreeMap<IpAddr, BTreeMap<InterfaceIndex, usize>>,
     /// The kernel tables of VRFs.
     vrfs: BTreeSet<KernelTable>,
 }
@@ -74,6 +76,7 @@ impl Default for Links {
             by_index: BTreeMap::new(),
             incoming: Some(BTreeMap::new()),
             networks: PrefixMap::new(),
+            own: BTreeMap::new(),
             vrfs: BTreeSet::new(),
         }
     }
@@ -108,6 +111,9 @@ impl Links {
         key: NextHopKey,
         flags: NextHopFlags,
     ) -> Course {
+        if self.is_own(settings, key) {
+            return Course::Nowhere;
+        }
         let interface = match (key.address, key.interface) {
             (Some(address), _) if flags.contains(NextHopFlags::REMOTE) => {
                 return Course::LookUp(address);
@@ -139,10 +145,28 @@ impl Links {
     /// Whether addresses of an instance are those of an interface's networks: the same ones may mean
     /// another thing in each VRF.
     fn is_of(&self, settings: &InstanceSettings, index: InterfaceIndex) -> bool {
+        self.vrf_of(index) == settings.kernel_table.filter(|table| self.is_vrf(*table))
+    }
+
+    /// The VRF that an interface is in.
+    fn vrf_of(&self, index: InterfaceIndex) -> Option<KernelTable> {
         let place = |index| self.by_index.get(&index).map(|link: &Link| link.place);
-        let master = place(index).and_then(|it| it.master).and_then(place);
-        let vrf = master.and_then(|it| it.is_vrf);
-        vrf == settings.kernel_table.filter(|table| self.is_vrf(*table))
+        place(index).and_then(|it| it.master).and_then(place).and_then(|it| it.is_vrf)
+    }
+
+    /// Whether the address of a next hop is one of this machine, where it would be looked for.
+    ///
+    /// A link that is down counts: Linux keeps the address of one that only lost its carrier, and makes
+    /// of an IPv4 route by it one without a gateway.
+    pub(super) fn is_own(&self, settings: &InstanceSettings, key: NextHopKey) -> bool {
+        let Some(address) = key.address else { return false };
+        let Some(links) = self.own.get(&address) else { return false };
+        match (address, key.interface) {
+            // Each link has its own of these.
+            (IpAddr::V6(v6), index) if v6.is_unicast_link_local() => links.contains_key(&index),
+            (_, InterfaceIndex(0)) => links.keys().any(|index| self.is_of(settings, *index)),
+            (_, named) => links.keys().any(|index| self.vrf_of(*index) == self.vrf_of(named)),
+        }
     }
 
     /// Whether it is the table of a VRF.
@@ -169,29 +193,45 @@ impl Links {
     }
 
     fn networks_of(&self, index: InterfaceIndex) -> Vec<Prefix> {
-        let link = self.by_index.get(&index);
-        link.into_iter().flat_map(|link| &link.addresses).map(|(_, network)| *network).collect()
+        self.by_index.get(&index).map(Link::networks).unwrap_or_default()
     }
 
-    fn connect(&mut self, index: InterfaceIndex, network: Prefix) {
+    fn connect(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
         *self.networks.entry(network).or_default().entry(index).or_default() += 1;
+        *self.own.entry(address).or_default().entry(index).or_default() += 1;
     }
 
-    fn disconnect(&mut self, index: InterfaceIndex, network: Prefix) {
-        let Some(links) = self.networks.get_mut(&network) else { return };
-        if let Some(count) = links.get_mut(&index) {
-            *count -= 1;
-            if *count == 0 {
-                links.remove(&index);
+    fn disconnect(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
+        if let Some(links) = self.own.get_mut(&address) {
+            release(links, index);
+            if links.is_empty() {
+                self.own.remove(&address);
             }
         }
+        let Some(links) = self.networks.get_mut(&network) else { return };
+        release(links, index);
         if links.is_empty() {
             self.networks.remove(&network);
         }
     }
 }
 
+/// One fewer of a link.
+fn release(links: &mut BTreeMap<InterfaceIndex, usize>, index: InterfaceIndex) {
+    if let Some(count) = links.get_mut(&index) {
+        *count -= 1;
+        if *count == 0 {
+            links.remove(&index);
+        }
+    }
+}
+
 impl Link {
+    /// The networks around next hops that it may matter to: those it has, and its own addresses.
+    fn networks(&self) -> Vec<Prefix> {
+        self.addresses.iter().flat_map(|(address, net)| [*net, Prefix::host(*address)]).collect()
+    }
+
     fn has_address(&self, family: Family) -> bool {
         self.addresses.iter().any(|(address, _)| Family::of(*address) == family)
     }
@@ -257,11 +297,10 @@ impl Rib {
             self.link_news.lose(index);
             self.link_news.down.insert(index);
             if self.links.is_settled() {
-                let networks: Vec<Prefix> = link.addresses.iter().map(|(_, net)| *net).collect();
-                for network in &networks {
-                    self.links.disconnect(index, *network);
+                for (address, network) in &link.addresses {
+                    self.links.disconnect(index, *address, *network);
                 }
-                self.handle_link_changed(index, &networks);
+                self.handle_link_changed(index, &link.networks());
             }
             if link.place.is_vrf.is_some() {
                 self.resolve_all_again();
@@ -275,8 +314,8 @@ impl Rib {
         if link.addresses.insert((address, network)) {
             self.link_news.gained = true;
             if self.links.is_settled() {
-                self.links.connect(index, network);
-                self.handle_network_changed(network);
+                self.links.connect(index, address, network);
+                self.handle_network_changed(address, network);
             }
         }
     }
@@ -290,8 +329,8 @@ impl Rib {
                 self.link_news.lost.insert((index, family));
             }
             if self.links.is_settled() {
-                self.links.disconnect(index, network);
-                self.handle_network_changed(network);
+                self.links.disconnect(index, address, network);
+                self.handle_network_changed(address, network);
             }
         }
     }
@@ -310,12 +349,15 @@ impl Rib {
                 self.link_news.missed = true;
             }
             self.link_news.gained = true;
-            self.links.networks = PrefixMap::new();
-            let told: Vec<InterfaceIndex> = self.links.by_index.keys().copied().collect();
-            for index in told {
-                for network in self.links.networks_of(index) {
-                    self.links.connect(index, network);
-                }
+            (self.links.networks, self.links.own) = (PrefixMap::new(), BTreeMap::new());
+            let links = self.links.by_index.iter();
+            let told: Vec<_> = links
+                .flat_map(|(index, link)| {
+                    link.addresses.iter().map(|(at, net)| (*index, *at, *net))
+                })
+                .collect();
+            for (index, address, network) in told {
+                self.links.connect(index, address, network);
             }
             self.resolve_all_again();
         }
@@ -343,10 +385,13 @@ impl Rib {
         self.resolve_again(&concerned.into_iter().collect::<Vec<_>>());
     }
 
-    /// A link has or had this network.
-    fn handle_network_changed(&mut self, network: Prefix) {
-        let concerned: Vec<NextHopId> = self.next_hops.places.in_network(network).collect();
-        self.resolve_with_networks(&concerned, &[network]);
+    /// A link has or had this address, and by it this network.
+    fn handle_network_changed(&mut self, address: IpAddr, network: Prefix) {
+        let places = &self.next_hops.places;
+        let around = [network, Prefix::host(address)];
+        let concerned: BTreeSet<NextHopId> =
+            around.into_iter().flat_map(|network| places.in_network(network)).collect();
+        self.resolve_with_networks(&concerned.into_iter().collect::<Vec<_>>(), &[network]);
     }
 
     /// As [`Rib::resolve_again`], where the kernel's own routes to these networks may have begun or

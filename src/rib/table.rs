@@ -228,7 +228,12 @@ impl Rib {
                 LookUp::MostSpecific => "covers",
                 LookUp::LessSpecific => "is less specific than",
             };
-            ErrorKind::NotFound.because(format_args!("no route {what} {prefix} in these views"))
+            let observed = match how {
+                LookUp::MostSpecific => self.tell_observed(table, prefix, 0),
+                LookUp::Exact | LookUp::LessSpecific => String::new(),
+            };
+            ErrorKind::NotFound
+                .because(format_args!("no route {what} {prefix} in these views{observed}"))
         })?;
         Ok(self.describe(table, found, best, views))
     }

@@ -57,11 +57,14 @@ pub(crate) enum Command {
     Entities,
     /// List routes
     Routes(routes::Arguments),
-    /// Show the unicast routes to an address, in order of rank; packets follow the marked one if it is installed
+    /// Show the unicast routes to an address, in order of rank. If the marked one is installed packets
+    /// follow it, unless others have a route to the same destination with a smaller metric in the kernel,
+    /// which is told then
     Lookup(Target),
     /// Say of each route to a destination why it won or lost, where it leads, and what the kernel has
     Explain(Target),
-    /// Register, and offer the routes read from standard input for as long as this runs
+    /// Register, and offer the routes read from standard input for as long as this runs, also after the
+    /// end of its input
     #[command(after_long_help = register::LINES_HELP)]
     Register(register::Arguments),
 }

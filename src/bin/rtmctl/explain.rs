@@ -7,6 +7,7 @@ use crate::{
     cli::{self, Target},
     context::{Context, Exit, Problem, number, text},
     output::{BEST, HEAD},
+    route_view::tell_preference,
 };
 
 /// Prints each candidate with why it won or lost and where its next hops lead, then the kernel's side.
@@ -24,7 +25,7 @@ pub(crate) async fn run(
     let (prefix, candidates, fib) = table.explain(&asked).await?;
     if context.scope.json {
         let candidates: Vec<Value> = candidates.iter().map(candidate_json).collect();
-        let fib = object(&fib, &["kernel-table"], &["state", "reason", "wish", "error"]);
+        let fib = object(&fib, &["kernel-table"], &["state", "reason", "wish", "error", "goes-by"]);
         let all = json!({"prefix": prefix, "candidates": candidates, "fib": fib});
         context.out.json(&all)?;
         return Ok(Exit::Done);
@@ -36,6 +37,7 @@ pub(crate) async fn run(
             .map(|key| text(candidate, key).unwrap_or_default());
         let [rank, preference, metric, best] = ["rank", "preference", "metric", "best-in-views"]
             .map(|key| number(candidate, key).unwrap_or_default());
+        let preference = tell_preference(preference);
         let style = if best & 1 == 1 { BEST } else { anstyle::Style::new() };
         out.line(format_args!(
             "  {style}{rank}. {label} ({protocol}), preference {preference}, metric {metric}{style:#}"

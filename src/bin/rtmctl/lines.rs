@@ -84,6 +84,10 @@ impl Offer {
             word = words.value(word, "a prefix")?;
         }
         let destination = word;
+        if destination != "default" && destination.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            let word = quoted(destination);
+            return Err(format!("{word} is no prefix, nor blackhole, unreachable or prohibit"));
+        }
         let mut plain = Hop::default();
         let mut several: Vec<Hop> = Vec::new();
         let (mut metric, mut preference, mut views) = (None, None, None);
@@ -344,6 +348,10 @@ mod tests {
             ("add", "a prefix is missing after add"),
             ("add blackhole", "a prefix is missing after blackhole"),
             ("add 10.0.0.0/8", "no way given to \"10.0.0.0/8\": via or dev is missing"),
+            (
+                "add throw 10.0.0.0/8",
+                "\"throw\" is no prefix, nor blackhole, unreachable or prohibit",
+            ),
             ("add 10.0.0.0/8 via", "an address is missing after via"),
             ("add 10.0.0.0/8 via eth0", "\"eth0\" is not an address"),
             ("add 10.0.0.0/8 via ::1 via ::2", "via is given twice"),

@@ -6,7 +6,8 @@ use rtmd::model::view::{View, ViewSet};
 
 use crate::{
     cli::{self, Target},
-    context::{Context, Exit, Problem},
+    context::{self, Context, Exit, Problem},
+    output::printable,
     route_view::{Format, RoutePrinter},
 };
 
@@ -22,12 +23,16 @@ pub(crate) async fn run(
     let found = table.get_most_specific_destination(&text, BEST_PROTOCOL, unicast.0).await?;
     let routes = table.get_routes(&found.prefix).await?;
     let format = if context.scope.json { Format::Json } else { Format::Rows };
+    let (_, _, fib) = table.explain(&found.prefix).await?;
     let mut printer = RoutePrinter::new(context, target.family(), table, format).await?;
     printer.mark_best_in(unicast);
     for route in routes.iter().filter(|route| ViewSet(route.views).contains(View::UNICAST)) {
         printer.print(&mut context.out, route).await?;
     }
     printer.finish(&mut context.out)?;
+    if let Some(sentence) = context::text(&fib, "goes-by").filter(|_| !context.scope.json) {
+        context.out.line(format_args!("  {}", printable(sentence)))?;
+    }
     Ok(Exit::Done)
 }
 

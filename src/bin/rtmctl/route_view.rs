@@ -64,7 +64,7 @@ struct Row {
     /// A line for each next hop.
     ways: Vec<String>,
     owner: String,
-    preference: u32,
+    preference: String,
     metric: u32,
     fib: String,
     failed: bool,
@@ -219,6 +219,14 @@ fn kernel_way(route: &RouteInfo, next_hops: &[&NextHop], most: u32) -> Option<Ke
     (!hops.is_empty()).then_some(KernelWay::Hops(hops))
 }
 
+/// A preference; none for a route that takes no part in the choice.
+pub(crate) fn tell_preference(preference: u64) -> String {
+    match preference {
+        INFINITE => "-".to_owned(),
+        _ => preference.to_string(),
+    }
+}
+
 /// The label and the protocol, or which one of the protocol.
 pub(crate) fn owner_name(owner: &EntityInfo) -> String {
     let protocol = Protocol(owner.protocol);
@@ -267,7 +275,7 @@ impl Row {
             prefix: printable(&route.destination).into_owned(),
             ways: ways(route, next_hops),
             owner: owner.map_or_else(|| format!("entity {}", route.owner), owner_name),
-            preference: route.preference,
+            preference: tell_preference(route.preference.into()),
             metric: route.metric,
             fib: standing(route),
             failed: text(&route.more, "fib") == Some(FibStatus::Failed.name()),
@@ -429,6 +437,13 @@ mod tests {
         assert_eq!(standing(&route), "installed, expires in 1.5 s");
         route.more.insert("held-for".to_owned(), u32::MAX.into());
         assert_eq!(standing(&route), "withdrawn, held for ever");
+    }
+
+    #[test]
+    fn the_preference_of_what_is_only_observed_is_a_dash() {
+        let observed = RouteInfo { preference: u32::MAX, ..route("none") };
+        assert_eq!(Row::new(&observed, None, &[], false).preference, "-");
+        assert_eq!(Row::new(&route("none"), None, &[], false).preference, "1");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     /// Only the best unicast routes, written as `ip -N route show proto 82` writes them
     #[arg(long, conflicts_with_all = ["view"])]
     best: bool,
-    /// Of the prefixes, only this very one, and also what is in hold-down there
+    /// Of the prefixes, only this very one, and also what is only observed or in hold-down there
     #[arg(long, requires = "prefix", conflicts_with_all = ["longer", "shorter"])]
     exact: bool,
     /// Of the prefixes, only more specific ones
@@ -50,6 +50,8 @@ struct Wanted {
     best: bool,
     views: ViewSet,
     protocol: Option<Protocol>,
+    /// Also what is in no view, because it is only observed.
+    observed: bool,
     /// Not this prefix itself.
     without: Option<Prefix>,
 }
@@ -72,6 +74,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         best: arguments.best,
         views: arguments.view.unwrap_or(all),
         protocol: arguments.protocol,
+        observed: arguments.exact && arguments.view.is_none(),
         without: prefix.filter(|_| arguments.longer),
     };
     let tables = match prefix {
@@ -118,7 +121,8 @@ async fn print(
 ) -> Result<(), Problem> {
     for route in routes {
         let is_wanted = (!wanted.best || is_best_in(route, View::UNICAST))
-            && !ViewSet(route.views).intersection(wanted.views).is_empty()
+            && (!ViewSet(route.views).intersection(wanted.views).is_empty()
+                || wanted.observed && route.views == 0)
             && wanted.protocol.is_none_or(|protocol| printer.protocol_of(route) == Some(protocol))
             && wanted.without.is_none_or(|prefix| route.destination != prefix.to_string());
         if is_wanted {

@@ -78,6 +78,11 @@ impl Legs {
         self.entries.get(&leg).map(|it| it.wanted_by.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// Whether anything is to be done about it, or it is there.
+    pub(super) fn has(&self, leg: Leg) -> bool {
+        self.entries.contains_key(&leg)
+    }
+
     pub(super) fn id(&self, leg: Leg) -> Option<ObjectId> {
         self.entries.get(&leg)?.id
     }

@@ -132,8 +132,8 @@ impl Objects {
     }
 
     fn retry(&mut self, item: Item, refusals: u8, now: Instant) {
-        if self.waiting.insert(item) {
-            self.retries.schedule(item, refusals, now);
+        if !self.waiting.contains_key(&item) {
+            self.waiting.insert(item, self.retries.schedule(item, refusals, now));
         }
     }
 
@@ -336,7 +336,7 @@ impl Objects {
         // Whatever was waiting for certainty; what was refused waits on, or that would go on for ever.
         let groups: Vec<Item> = self.groups.keys().map(|id| Item::Group(*id)).collect();
         for group in groups {
-            if !self.waiting.contains(&group) {
+            if !self.waiting.contains_key(&group) {
                 self.push(group);
             }
         }

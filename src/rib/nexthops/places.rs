@@ -16,7 +16,8 @@ use crate::model::{Hop, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Pre
 pub(in crate::rib) struct Places {
     /// Those that name their link.
     by_link: BTreeMap<InterfaceIndex, BTreeSet<NextHopId>>,
-    /// Those whose link is the one with a network around their address, if there is one.
+    /// Those with an address: their link may be the one with a network around that, and they lead
+    /// nowhere where it is the machine's own.
     by_address: BTreeMap<IpAddr, BTreeSet<NextHopId>>,
     /// Addresses that are looked up among the destinations of a table now. Apart from the others, so
     /// that a table of a million routes has nothing to do with next hops on connected networks.
@@ -51,22 +52,20 @@ impl Found {
 
 impl Places {
     pub(super) fn insert(&mut self, id: NextHopId, key: NextHopKey, flags: NextHopFlags) {
-        match (key.interface, key.address) {
-            _ if flags.contains(NextHopFlags::REMOTE) => {}
-            (InterfaceIndex(0), Some(address)) => {
-                self.by_address.entry(address).or_default().insert(id);
-            }
-            (index, _) => {
-                self.by_link.entry(index).or_default().insert(id);
-            }
+        if let Some(address) = key.address {
+            self.by_address.entry(address).or_default().insert(id);
+        }
+        if names_link(key, flags) {
+            self.by_link.entry(key.interface).or_default().insert(id);
         }
     }
 
     pub(super) fn remove(&mut self, id: NextHopId, key: NextHopKey, flags: NextHopFlags) {
-        match (key.interface, key.address) {
-            _ if flags.contains(NextHopFlags::REMOTE) => {}
-            (InterfaceIndex(0), Some(address)) => take(&mut self.by_address, address, id),
-            (index, _) => take(&mut self.by_link, index, id),
+        if let Some(address) = key.address {
+            take(&mut self.by_address, address, id);
+        }
+        if names_link(key, flags) {
+            take(&mut self.by_link, key.interface, id);
         }
     }
 
@@ -75,7 +74,7 @@ impl Places {
         self.by_link.get(&link).into_iter().flatten().copied()
     }
 
-    /// Those whose link depends on which one has this network.
+    /// Those with an address in this network.
     pub(in crate::rib) fn in_network(&self, network: Prefix) -> impl Iterator<Item = NextHopId> {
         self.by_address.range(network.addresses()).flat_map(|(_, ids)| ids).copied()
     }
@@ -169,6 +168,12 @@ impl Places {
     ) -> impl Iterator<Item = (&IpAddr, &Target)> {
         self.targets.get(&table).into_iter().flat_map(move |all| all.range(addresses.clone()))
     }
+}
+
+/// Whether the link that it names says where it leads.
+fn names_link(key: NextHopKey, flags: NextHopFlags) -> bool {
+    !flags.contains(NextHopFlags::REMOTE)
+        && (key.address.is_none() || key.interface != InterfaceIndex(0))
 }
 
 fn take<K: Ord>(index: &mut BTreeMap<K, BTreeSet<NextHopId>>, key: K, id: NextHopId) {

@@ -106,6 +106,46 @@ fn what_is_told_again_is_the_same_route_and_no_change() {
 }
 
 #[test]
+fn where_only_an_observed_route_leads_that_is_said() {
+    let mut test = TestRib::with_entities(["bgp"]);
+    test.add("bgp: 172.16.0.0/12 via 10.1.1.1").unwrap();
+    let look_up = |test: &TestRib| {
+        let to = "10.1.1.1/32".parse().unwrap();
+        test.rib.explain(table(IPV4), to, LookUp::MostSpecific).unwrap_err().message
+    };
+    let fault = |test: &TestRib| {
+        let to = "172.16.0.0/12".parse().unwrap();
+        let explained = test.rib.explain(table(IPV4), to, LookUp::Exact).unwrap();
+        explained.candidates[0].next_hops[0].fault.clone().unwrap()
+    };
+    let only = " (only an observed route of dhcp leads there)";
+    assert!(!look_up(&test).contains("observed") && !fault(&test).contains("observed"));
+    tell(&mut test, &["0.0.0.0/0 by dhcp via 192.0.2.9 dev 1"]);
+    assert!(look_up(&test).ends_with(only), "{}", look_up(&test));
+    assert!(!fault(&test).contains("observed"), "a default would not count");
+    tell(&mut test, &["10.0.0.0/8 by dhcp via 192.0.2.9 dev 1"]);
+    assert!(fault(&test).ends_with(only), "{}", fault(&test));
+}
+
+#[test]
+fn the_one_with_the_smallest_metric_is_told_whether_it_is_imported_or_not() {
+    let mut test = importing("zebra", Import::Choose(Preference(0)));
+    let first = |test: &TestRib| {
+        let to = "10.0.0.0/8".parse().unwrap();
+        let explained = test.rib.explain(table(IPV4), to, LookUp::Exact).unwrap();
+        explained.others_first.map(|(protocol, metric)| (protocol.to_string(), metric.0))
+    };
+    test.add("bgp: 10.0.0.0/8 via 192.0.2.1").unwrap();
+    assert_eq!(first(&test), None);
+    let (zebra, fixed) =
+        ("10.0.0.0/8 by zebra dev 3 metric 20", "10.0.0.0/8 by static dev 3 metric 10");
+    tell(&mut test, &[zebra]);
+    assert_eq!(first(&test), Some(("zebra".to_owned(), 20)));
+    tell(&mut test, &[zebra, fixed]);
+    assert_eq!(first(&test), Some(("static".to_owned(), 10)));
+}
+
+#[test]
 fn one_that_is_observed_is_shown_in_no_view_and_never_best() {
     let mut test = TestRib::with_entities(["bgp"]);
     tell(&mut test, &["10.0.0.0/8 by dhcp via 192.0.2.9 dev 1 metric 100"]);

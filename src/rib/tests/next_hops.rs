@@ -1,5 +1,5 @@
 use super::super::{
-    NextHopOffer, NextHopView, Start,
+    LookUp, NextHopOffer, NextHopView, Start,
     testing::{TestRib, table},
 };
 use crate::model::{
@@ -110,6 +110,64 @@ fn without_an_interface_the_most_specific_connected_network_decides() {
         "192.0.2.0/25".parse().unwrap(),
     );
     assert_eq!(test.effects(), ["10.0.0.0/8 via 192.0.2.1 dev 1"]);
+}
+
+/// Why the best route to 10.0.0.0/8 leads nowhere, and then what becomes of it without the address.
+fn by_own_address(via: &str, link: u32, own: &str, network: &str) -> (String, Vec<String>) {
+    let mut test = TestRib::with_entities(["ospf"]);
+    test.add(&format!("ospf: 10.0.0.0/8 via {via}")).unwrap();
+    let before = test.effects();
+    let (link, own, network) =
+        (InterfaceIndex(link), own.parse().unwrap(), network.parse().unwrap());
+    test.rib.handle_address(link, own, network);
+    let to = "10.0.0.0/8".parse().unwrap();
+    let explained = test.rib.explain(table(Family::Ipv4), to, LookUp::Exact).unwrap();
+    let why = explained.candidates[0].next_hops[0].fault.clone().unwrap_or_default();
+    let with = test.effects();
+    test.rib.handle_address_gone(link, own, network);
+    let after = test.effects();
+    assert!(after == before || with.is_empty(), "{before:?} {with:?} {after:?}");
+    (why, with)
+}
+
+#[test]
+fn a_next_hop_with_an_address_of_the_machine_leads_nowhere() {
+    let nowhere = vec!["10.0.0.0/8 -".to_owned()];
+    let v4 = "192.0.2.1 is an address of this machine";
+    for (via, link, own, network, why) in [
+        ("192.0.2.1", 1, "192.0.2.1", "192.0.2.0/24", v4),
+        ("192.0.2.1@1", 1, "192.0.2.1", "192.0.2.0/24", v4),
+        ("192.0.2.1@1", 2, "192.0.2.1", "198.51.100.9/32", v4),
+        ("192.0.2.1", 3, "192.0.2.1", "198.51.100.9/32", v4),
+        ("fe80::1@3", 3, "fe80::1", "fe80::/64", "fe80::1 is an address of this machine"),
+    ] {
+        assert_eq!(
+            by_own_address(via, link, own, network),
+            (why.to_owned(), nowhere.clone()),
+            "{via} {link}"
+        );
+    }
+    let elsewhere = by_own_address("fe80::1@3", 2, "fe80::1", "fe80::/64");
+    assert_eq!(elsewhere, (String::new(), Vec::new()), "on another link it is a neighbour's");
+}
+
+#[test]
+fn a_remote_next_hop_with_an_address_of_the_machine_leads_nowhere() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    let ospf = test.entity("ospf");
+    let remote = NextHopOffer { flags: NextHopFlags::REMOTE, ..offer("192.0.2.0", 0, 1) };
+    let id = test.rib.add_next_hop(ospf, remote).unwrap().0;
+    test.add("ospf: 10.0.0.0/8 via 192.0.2.0").unwrap();
+    assert!(test.effects().iter().all(|line| !line.contains("via")));
+    let link = InterfaceIndex(1);
+    test.add("ospf: 192.0.2.0/32 via 198.51.100.1").unwrap();
+    test.rib.handle_address_gone(
+        link,
+        "192.0.2.0".parse().unwrap(),
+        "192.0.2.0/24".parse().unwrap(),
+    );
+    assert!(test.rib.next_hop_in(table(Family::Ipv4), id).is_ok());
+    assert!(test.effects().contains(&"10.0.0.0/8 via 198.51.100.1 dev 2".to_owned()));
 }
 
 #[test]

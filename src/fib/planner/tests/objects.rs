@@ -17,6 +17,50 @@ fn rewrite_first_hop(storm: &mut Storm) {
     assert_eq!(storm.news.len(), 1);
 }
 
+/// Everything that is to be done without waiting, where the kernel refuses what `refuses` says.
+fn go_on(storm: &mut Storm, refuses: impl Fn(&FibOp) -> bool) {
+    loop {
+        while let Some(op) = storm.in_flight.front() {
+            let mishap = if refuses(op) { Mishap::Refused } else { Mishap::Nothing };
+            storm.carry_out(mishap);
+            storm.answer();
+        }
+        storm.read();
+        storm.take_in(usize::MAX);
+        storm.in_flight.extend(storm.planner.poll_ops(3));
+        if storm.in_flight.is_empty() && storm.planner.poll_doubt().is_none() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn of_a_link_that_is_lost_nothing_is_refused_once_that_is_heard() {
+    let mut storm = at_rest();
+    let objects = storm.kernel.objects.clone();
+    storm.run(Event::Down(0));
+    for id in objects.into_keys() {
+        storm.planner.handle_object(id, None); // told before the link
+    }
+    go_on(&mut storm, |_| false);
+    assert!(storm.planner.has_refusals(), "it was asked for what the link has lost");
+    storm.hear_of_links();
+    go_on(&mut storm, |_| false);
+    assert!(!storm.planner.has_refusals());
+}
+
+#[test]
+fn a_destination_whose_only_leg_is_refused_is_told_of_at_once() {
+    let mut storm = Storm::new(Support::Resilient);
+    go_on(&mut storm, |_| false);
+    storm.run(Event::Group(0, vec![0], None));
+    storm.run(Event::Want(0, Some(0)));
+    go_on(&mut storm, |op| matches!(op, FibOp::Object { op: ObjectOp::Add(_), .. }));
+    let (_, to, settled) = storm.planner.poll_settled().expect("it is told of");
+    assert_eq!((to, settled.status), (nth_prefix(0), crate::model::FibStatus::Failed));
+    assert_eq!(settled.error.map(|refusal| refusal.errno), Some(libc::ENETUNREACH));
+}
+
 #[test]
 fn a_leg_that_cannot_be_made_again_what_it_was_is_taken_away_and_not_tried_for_ever() {
     let mut storm = at_rest();

@@ -10,6 +10,8 @@ mod doubt;
 mod faults;
 #[path = "fib/links.rs"]
 mod links;
+#[path = "fib/owners.rs"]
+mod owners;
 #[path = "fib/peers.rs"]
 mod peers;
 #[path = "fib/replacing.rs"]

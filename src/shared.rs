@@ -19,6 +19,7 @@ pub struct SharedRib(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     rib: Mutex<Rib>,
+    alarm: Notify,
     effects: Notify,
     news: Notify,
     sooner: Notify,
@@ -34,6 +35,7 @@ impl SharedRib {
     pub fn new(rib: Rib) -> Self {
         Self(Arc::new(Shared {
             rib: Mutex::new(rib),
+            alarm: Notify::new(),
             effects: Notify::new(),
             news: Notify::new(),
             sooner: Notify::new(),
@@ -46,6 +48,7 @@ impl SharedRib {
         let mut rib = self.0.rib.lock().unwrap_or_else(PoisonError::into_inner);
         let deadline = rib.next_deadline();
         let value = f(&mut rib);
+        let alarm = rib.has_group_news();
         let effects = rib.has_effects();
         let news = rib.has_wake_ups() || rib.has_questions() || rib.has_fib_results();
         let next = rib.next_deadline();
@@ -55,6 +58,7 @@ impl SharedRib {
         drop(rib);
         free(waste);
         for (due, who) in [
+            (alarm, &self.0.alarm),
             (effects, &self.0.effects),
             (news, &self.0.news),
             (sooner, &self.0.sooner),
@@ -75,7 +79,12 @@ impl SharedRib {
         }
     }
 
-    /// Waits until the kernel has to hear of something.
+    /// Waits until there is news of links or groups, which concerns many destinations at once.
+    pub async fn alarmed(&self) {
+        self.0.alarm.notified().await;
+    }
+
+    /// Waits until the kernel has to hear of a destination.
     pub async fn woken(&self) {
         self.0.effects.notified().await;
     }

@@ -185,11 +185,16 @@ impl Keeper<'_> {
         self.report();
         loop {
             self.begin_reading();
-            let wants_more = self.pending() < ENOUGH;
+            let wants_more = self.planner.backlog() < ENOUGH;
             let deadline = self.planner.poll_deadline();
             let announcement = self.announced.due(self.state());
             tokio::select! {
                 biased;
+                // One of these is worth any number of routes.
+                () = self.rib.alarmed() => {
+                    self.take_effects(0);
+                    may_have_work = true;
+                }
                 outcome = outcomes.recv() => {
                     self.take_in(outcome.ok_or_else(|| io::Error::other("the writer has ended"))?);
                     may_have_work = true;
@@ -208,7 +213,7 @@ impl Keeper<'_> {
                     }
                 }
                 () = self.rib.woken(), if wants_more => {
-                    self.take_effects();
+                    self.take_effects(SLICE);
                     may_have_work = true;
                 }
                 found = next_found(&mut self.reading), if self.reading.is_some() => {
@@ -222,10 +227,6 @@ impl Keeper<'_> {
                 () = super::until(announcement), if announcement.is_some() => self.announce(state),
             }
         }
-    }
-
-    fn pending(&self) -> usize {
-        self.planner.counts().map(|(_, counts)| counts.pending).sum()
     }
 
     fn state(&self) -> FibState {
@@ -364,21 +365,20 @@ impl Keeper<'_> {
         self.planner.handle_tampering(route.table, route.to, what, Instant::now());
     }
 
-    /// Takes some effects from the RIB into the planner.
-    fn take_effects(&mut self) {
+    /// Takes news of links and groups from the RIB into the planner, and so many effects.
+    fn take_effects(&mut self, count: usize) {
         let (news, groups, effects) = self.rib.with(|rib| {
-            (rib.poll_link_news(), rib.poll_groups(usize::MAX), rib.poll_effects(SLICE))
+            (rib.poll_link_news(), rib.poll_groups(usize::MAX), rib.poll_effects(count))
         });
         // First: what comes after may be about what came after the loss.
         self.planner.handle_lost(&news.lost, &news.down);
         if news.missed {
             self.planner.doubt_all();
         }
-        let mut gone = Vec::new();
         for GroupNews { id, family, forwarding, spare, is_used } in groups {
             match is_used {
                 true => self.planner.handle_group(id, family, forwarding, spare),
-                false => gone.push(id),
+                false => self.planner.handle_group_gone(id),
             }
         }
         if news.gained {
@@ -387,8 +387,6 @@ impl Keeper<'_> {
         for Effect { table, to, wish } in effects {
             self.planner.want(table, to, wish);
         }
-        // Last: destinations that were in it have been told where they are now, or soon will be.
-        gone.into_iter().for_each(|id| self.planner.handle_group_gone(id));
         self.report();
     }
 

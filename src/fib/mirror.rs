@@ -129,6 +129,7 @@ impl Mirror {
     ) -> Option<Settled> {
         self.update(to, objects, |work, state, objects| {
             let before = mem::replace(&mut state.wish, wish);
+            objects.handle_wish(before, wish);
             match state.stage {
                 Stage::InFlight { .. } => return None, // planned again when its result comes
                 Stage::Waiting { due } => {
@@ -483,6 +484,11 @@ impl Mirror {
         self.work.queue = VecDeque::new(); // a load of a million leaves 20 MB of room behind
         self.work.later = VecDeque::new();
         None
+    }
+
+    /// How many operations there are to hand out, or out and without a result.
+    pub(super) fn backlog(&self) -> usize {
+        self.work.queue.len() + self.work.in_flight
     }
 
     /// When to call [`Self::handle_deadline`], if anything waits.

@@ -84,10 +84,16 @@ enum Item {
     Stray(ObjectId),
 }
 
-/// A group of the RIB.
+/// A group of the RIB: kept as long as the RIB has it or a destination is wished to be in it, because
+/// the RIB tells of its end at once and of the destinations that have left it one by one.
 #[derive(Debug, Default)]
 struct Group {
+    /// None as long as the RIB has not told what it comes to.
     family: Option<Family>,
+    /// Whether the RIB has it.
+    is_held: bool,
+    /// Destinations that are wished to be in it.
+    wishes: usize,
     forwarding: Option<Arc<Forwarding>>,
     spare: Option<Hop>,
     /// The object of the kernel that routes are to refer to.
@@ -189,6 +195,7 @@ impl Objects {
         spare: Option<Hop>,
     ) {
         let group = self.groups.entry(id).or_default();
+        group.is_held = true;
         group.family = Some(family);
         group.forwarding = forwarding.map(shape::as_the_kernel_tells);
         group.spare = spare;
@@ -199,8 +206,32 @@ impl Objects {
         }
     }
 
-    /// No destination is in the group any more.
+    /// The RIB has the group no more: it ends with the last wish to be in it.
     pub(super) fn handle_group_gone(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.is_held = false;
+            self.end_if_unused(id);
+        }
+    }
+
+    /// A destination is wished to follow something else than before.
+    pub(super) fn handle_wish(&mut self, before: Option<Wish>, now: Option<Wish>) {
+        if let Some(Wish::Group(id)) = now {
+            self.groups.entry(id).or_default().wishes += 1;
+        }
+        if let Some(Wish::Group(id)) = before
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.wishes = group.wishes.saturating_sub(1);
+            self.end_if_unused(id);
+        }
+    }
+
+    fn end_if_unused(&mut self, id: GroupId) {
+        let is_unused = |group: &Group| !group.is_held && group.wishes == 0;
+        if !self.groups.get(&id).is_some_and(is_unused) {
+            return;
+        }
         let Some(group) = self.groups.remove(&id) else { return };
         for leg in group.legs {
             self.legs.unwant(leg, id);
@@ -221,6 +252,7 @@ impl Objects {
         };
         let Some(group) = self.groups.get(&id) else { return Wanted::NotYet };
         match (&group.forwarding, group.serving) {
+            (None, _) if group.family.is_none() => Wanted::NotYet,
             (None, _) => Wanted::Nothing,
             (Some(forwarding), _) if self.support == Support::None => {
                 Wanted::Target(Target::Plain(forwarding.clone()))

@@ -74,7 +74,7 @@ impl Planner {
         self.carry();
     }
 
-    /// No destination is wished to be in the group any more.
+    /// No destination is to be in the group any more. That it left may be told of each one later.
     pub fn handle_group_gone(&mut self, id: GroupId) {
         self.objects.handle_group_gone(id);
     }
@@ -312,6 +312,13 @@ impl Planner {
             let counts = table.mirror.counts();
             (*id, FibCounts { pending: counts.pending.max(unknown), ..counts })
         })
+    }
+
+    /// How many operations of routes there are to hand out, or out and without a result: as long as
+    /// there are many, further wishes had better wait where they take less room. What waits for anything
+    /// but the kernel's answers is not counted, or the wishes that it waits for could be among them.
+    pub fn backlog(&self) -> usize {
+        self.tables.values().map(|table| table.mirror.backlog()).sum()
     }
 
     /// How many next-hop objects the kernel has of ours.

@@ -73,11 +73,16 @@ impl Pair {
         routes.collect()
     }
 
+    /// Whether there is anything that the kernel has not heard of.
+    fn waits(&self) -> bool {
+        self.rib.has_effects() || self.rib.has_group_news()
+    }
+
     pub(crate) fn check(&mut self) {
         self.settle_readers();
         self.settle_hop_walks();
         self.check_followers();
-        if !self.rib.has_effects() {
+        if !self.waits() {
             assert_eq!(
                 self.forwarding(),
                 self.wishes(),
@@ -147,7 +152,7 @@ impl Pair {
             Expiry::Never | Expiry::Asked(_) => None,
         };
         assert_eq!(route.expires(), expires, "when route {id} expires");
-        if !self.rib.has_effects() && route.best_in.contains(View::UNICAST) {
+        if !self.waits() && route.best_in.contains(View::UNICAST) {
             let has = self.kernel.contains_key(&naive.place);
             assert_eq!(view.fib == FibStatus::Installed, has, "how far route {id} is");
         }

@@ -206,10 +206,13 @@ impl Keeper<'_> {
                 room = writer.room(), if may_have_work => {
                     let ops = self.planner.poll_ops(writer.most_messages());
                     self.report();
-                    if ops.is_empty() {
-                        may_have_work = false;
-                    } else {
+                    if !ops.is_empty() {
                         room?.send(ops);
+                    } else if self.planner.is_surveying() {
+                        drop(room);
+                        tokio::task::yield_now().await; // others have a turn between two slices
+                    } else {
+                        may_have_work = false;
                     }
                 }
                 () = self.rib.woken(), if wants_more => {

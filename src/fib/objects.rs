@@ -14,6 +14,7 @@
 //! * Nothing is written that refers to something whose creation has not been answered yet.
 
 mod legs;
+mod members;
 mod results;
 mod shape;
 
@@ -26,6 +27,7 @@ use std::{
 };
 
 use legs::{Leg, Legs};
+pub(super) use members::Members;
 use shape::{Resilience, Shape};
 
 use super::{FibOp, ObjectOp, Refusal, retry::Retries};
@@ -73,7 +75,9 @@ pub(super) enum GroupEvent {
     /// The kernel refuses it.
     Refused(GroupId),
     /// Routes that referred to what it was have to be written again.
-    Renewed,
+    Renewed(GroupId),
+    /// Routes are gone with an object that was nobody's any more.
+    Orphans,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -93,7 +97,7 @@ struct Group {
     /// Whether the RIB has it.
     is_held: bool,
     /// Destinations that are wished to be in it.
-    wishes: usize,
+    members: Members,
     forwarding: Option<Arc<Forwarding>>,
     spare: Option<Hop>,
     /// The object of the kernel that routes are to refer to.
@@ -196,12 +200,19 @@ impl Objects {
     ) {
         let group = self.groups.entry(id).or_default();
         group.is_held = true;
-        group.family = Some(family);
-        group.forwarding = forwarding.map(shape::as_the_kernel_tells);
+        let is_known = group.family.replace(family).is_some();
+        let forwarding = forwarding.map(shape::as_the_kernel_tells);
+        let is_renewed = is_known && group.forwarding != forwarding;
+        group.forwarding = forwarding;
         group.spare = spare;
         group.refusals = 0;
         match self.support {
-            Support::None => self.events.extend([GroupEvent::Ready(id), GroupEvent::Renewed]),
+            Support::None => {
+                self.events.push(GroupEvent::Ready(id));
+                if is_renewed {
+                    self.events.push(GroupEvent::Renewed(id));
+                }
+            }
             Support::Groups | Support::Resilient => self.push(Item::Group(id)),
         }
     }
@@ -215,20 +226,28 @@ impl Objects {
     }
 
     /// A destination is wished to follow something else than before.
-    pub(super) fn handle_wish(&mut self, before: Option<Wish>, now: Option<Wish>) {
+    pub(super) fn handle_wish(
+        &mut self,
+        at: (TableId, Prefix),
+        before: Option<Wish>,
+        now: Option<Wish>,
+    ) {
+        if before == now {
+            return;
+        }
         if let Some(Wish::Group(id)) = now {
-            self.groups.entry(id).or_default().wishes += 1;
+            self.groups.entry(id).or_default().members.join(at);
         }
         if let Some(Wish::Group(id)) = before
             && let Some(group) = self.groups.get_mut(&id)
         {
-            group.wishes = group.wishes.saturating_sub(1);
+            group.members.leave(at);
             self.end_if_unused(id);
         }
     }
 
     fn end_if_unused(&mut self, id: GroupId) {
-        let is_unused = |group: &Group| !group.is_held && group.wishes == 0;
+        let is_unused = |group: &Group| !group.is_held && group.members.is_empty();
         if !self.groups.get(&id).is_some_and(is_unused) {
             return;
         }
@@ -340,6 +359,11 @@ impl Objects {
                 self.push(Item::Stray(id));
             }
         }
+    }
+
+    /// Which destinations are wished to be in a group.
+    pub(super) fn members(&self, id: GroupId) -> Members {
+        self.groups.get(&id).map(|group| group.members.clone()).unwrap_or_default()
     }
 
     /// What destinations have to know.
@@ -518,7 +542,7 @@ impl Objects {
         {
             let KernelGroup { resilience, routes, .. } = *object;
             if std::mem::take(&mut group.missed) {
-                self.events.push(GroupEvent::Renewed);
+                self.events.push(GroupEvent::Renewed(id));
             }
             if !shape::is_equal(&object.members, &members) {
                 group.in_flight = true;
@@ -606,7 +630,7 @@ impl Objects {
         };
         let before = group.serving.replace(object).filter(|before| *before != object);
         if std::mem::take(&mut group.missed) || before.is_some() {
-            self.events.push(GroupEvent::Renewed);
+            self.events.push(GroupEvent::Renewed(id));
         }
         if let Some(before) = before {
             self.retire(before);
@@ -630,17 +654,20 @@ impl Objects {
         for member in object.members {
             self.leave(member.object, id);
         }
-        if let Some(of) = object.of
-            && let Some(group) = self.groups.get_mut(&of)
-        {
-            if group.serving == Some(id) {
-                group.serving = None;
-                if object.routes > 0 {
-                    self.events.push(GroupEvent::Renewed);
-                }
+        let group = object.of.and_then(|of| Some((of, self.groups.get_mut(&of)?)));
+        let Some((of, group)) = group else {
+            if object.routes > 0 {
+                self.events.push(GroupEvent::Orphans);
             }
-            self.push(Item::Group(of));
+            return;
+        };
+        if group.serving == Some(id) {
+            group.serving = None;
+            if object.routes > 0 {
+                self.events.push(GroupEvent::Renewed(of));
+            }
         }
+        self.push(Item::Group(of));
     }
 
     fn leave(&mut self, leg: ObjectId, group: ObjectId) {

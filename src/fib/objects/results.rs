@@ -360,13 +360,13 @@ impl Objects {
     }
 
     /// The routes of an object are gone with it.
-    fn lose_routes(&mut self, group: GroupId, id: ObjectId, routes: u32) {
-        if let Some(group) = self.groups.get_mut(&group)
+    fn lose_routes(&mut self, of: GroupId, id: ObjectId, routes: u32) {
+        if let Some(group) = self.groups.get_mut(&of)
             && group.serving == Some(id)
         {
             group.serving = None;
             if routes > 0 {
-                self.events.push(GroupEvent::Renewed);
+                self.events.push(GroupEvent::Renewed(of));
             }
         }
     }

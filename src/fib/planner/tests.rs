@@ -2,6 +2,7 @@
 //! goes with its link, a group with its last member, a route with its object, and nobody is told.
 
 mod answers;
+mod haste;
 mod objects;
 
 use std::num::NonZeroU32;
@@ -661,7 +662,8 @@ impl Storm {
                 let waiting = self.waiting.len();
                 self.take_wishes();
                 let ops = self.planner.poll_ops(3);
-                let idle = ops.is_empty() && self.waiting.len() == waiting;
+                let idle =
+                    ops.is_empty() && self.waiting.len() == waiting && !self.planner.is_surveying();
                 if idle && self.planner.poll_doubt().is_none() {
                     break;
                 }

@@ -20,7 +20,7 @@ use crate::{
         Writer,
     },
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
-    rib::{Effect, GroupNews},
+    rib::{Effect, Fate, GroupNews},
     shared::SharedRib,
 };
 
@@ -378,10 +378,12 @@ impl Keeper<'_> {
         if news.missed {
             self.planner.doubt_all();
         }
-        for GroupNews { id, family, forwarding, spare, is_used } in groups {
-            match is_used {
-                true => self.planner.handle_group(id, family, forwarding, spare),
-                false => self.planner.handle_group_gone(id),
+        for news in groups {
+            match news {
+                GroupNews::Changed(id, Fate { family, forwarding, spare }) => {
+                    self.planner.handle_group(id, family, forwarding, spare);
+                }
+                GroupNews::Gone(id) => self.planner.handle_group_gone(id),
             }
         }
         if news.gained {

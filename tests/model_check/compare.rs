@@ -6,7 +6,7 @@ use rtmd::{
     model::{
         FibCounts, FibStatus, Forwarding, Moment, Prefix, RouteState, TableId, View, ViewSet, Wish,
     },
-    rib::{Best, Effect, GroupNews, LookUp, Match, Start, WalkSettings},
+    rib::{Best, Effect, Fate, GroupNews, LookUp, Match, Start, WalkSettings},
 };
 
 use crate::{
@@ -40,8 +40,10 @@ impl Pair {
     }
 
     fn take_groups(&mut self, count: usize) {
-        for GroupNews { id, forwarding, spare, is_used, .. } in self.rib.poll_groups(count) {
-            let Some(forwarding) = forwarding.filter(|_| is_used) else {
+        for news in self.rib.poll_groups(count) {
+            let (GroupNews::Changed(id, _) | GroupNews::Gone(id)) = news;
+            let GroupNews::Changed(_, Fate { forwarding: Some(forwarding), spare, .. }) = news
+            else {
                 self.groups.remove(&id);
                 continue;
             };

@@ -13,19 +13,20 @@
 //!   known to be by the number alone.
 //! * Nothing is written that refers to something whose creation has not been answered yet.
 
+mod kernel;
 mod legs;
 mod members;
 mod results;
 mod shape;
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     num::NonZeroU32,
     sync::Arc,
     time::Instant,
 };
 
+use kernel::{KernelGroup, KernelGroups};
 use legs::{Leg, Legs};
 pub(super) use members::Members;
 use shape::{Resilience, Shape};
@@ -114,24 +115,13 @@ struct Group {
     blocked: BTreeSet<(TableId, Prefix)>,
 }
 
-/// A group object of the kernel.
-#[derive(Debug)]
-struct KernelGroup {
-    resilience: Resilience,
-    members: Vec<Member>,
-    /// Whose it is; none when it is only left until no route refers to it.
-    of: Option<GroupId>,
-    /// Routes that refer to it.
-    routes: u32,
-}
-
 /// The objects of one network namespace, wished and found.
 #[derive(Debug)]
 pub(super) struct Objects {
     support: Support,
     groups: HashMap<GroupId, Group>,
     legs: Legs,
-    kernel: HashMap<ObjectId, KernelGroup>,
+    kernel: KernelGroups,
     queue: VecDeque<Item>,
     queued: HashSet<Item>,
     in_flight: HashMap<ObjectId, Item>,
@@ -175,7 +165,7 @@ impl Objects {
             support,
             groups: HashMap::new(),
             legs: Legs::default(),
-            kernel: HashMap::new(),
+            kernel: KernelGroups::default(),
             queue: VecDeque::new(),
             queued: HashSet::new(),
             in_flight: HashMap::new(),
@@ -318,7 +308,7 @@ impl Objects {
 
     /// Whether the kernel has the object, and so the routes that were written to refer to it.
     pub(super) fn is_live(&self, id: ObjectId) -> bool {
-        self.kernel.contains_key(&id)
+        self.kernel.get(id).is_some()
     }
 
     /// Whether the kernel has the object of ours, or may have it in a moment.
@@ -328,7 +318,7 @@ impl Objects {
 
     /// Whether two groups have the same legs, their spares left out of account.
     pub(super) fn are_alike(&self, one: ObjectId, other: ObjectId) -> bool {
-        match (self.kernel.get(&one), self.kernel.get(&other)) {
+        match (self.kernel.get(one), self.kernel.get(other)) {
             (Some(one), Some(other)) => {
                 shape::is_equal(shape::in_use(&one.members), shape::in_use(&other.members))
             }
@@ -346,18 +336,13 @@ impl Objects {
 
     /// A route refers to the object now.
     pub(super) fn refer(&mut self, id: ObjectId) {
-        if let Some(object) = self.kernel.get_mut(&id) {
-            object.routes = object.routes.saturating_add(1);
-        }
+        self.kernel.refer(id);
     }
 
     /// A route does not refer to the object any more.
     pub(super) fn release(&mut self, id: ObjectId) {
-        if let Some(object) = self.kernel.get_mut(&id) {
-            object.routes = object.routes.saturating_sub(1);
-            if object.routes == 0 && object.of.is_none() {
-                self.push(Item::Stray(id));
-            }
+        if self.kernel.release(id) {
+            self.push(Item::Stray(id));
         }
     }
 
@@ -482,7 +467,7 @@ impl Objects {
     }
 
     fn plan_stray(&mut self, id: ObjectId) -> Option<(ObjectId, ObjectOp)> {
-        let unused = self.kernel.get(&id).is_none_or(|it| it.of.is_none() && it.routes == 0);
+        let unused = self.kernel.get(id).is_none_or(KernelGroup::is_useless);
         if !unused || self.legs.by_id(id).is_some() || self.in_flight.contains_key(&id) {
             return None;
         }
@@ -523,7 +508,7 @@ impl Objects {
         if members.is_empty() {
             // What is served by a spare goes on; what nobody wishes any more does not stay.
             let serving = self.groups.get(&id).and_then(|group| group.serving);
-            let still = serving.and_then(|object| self.kernel.get(&object)).is_some_and(|object| {
+            let still = serving.and_then(|object| self.kernel.get(object)).is_some_and(|object| {
                 object.members.iter().any(|member| {
                     self.legs.by_id(member.object).is_some_and(|leg| wanted.contains(&leg))
                 })
@@ -538,7 +523,7 @@ impl Objects {
         }
         group.refusal = refusal;
         if let Some(serving) = group.serving
-            && let Some(object) = self.kernel.get(&serving)
+            && let Some(object) = self.kernel.get(serving)
         {
             let KernelGroup { resilience, routes, .. } = *object;
             if std::mem::take(&mut group.missed) {
@@ -552,7 +537,7 @@ impl Objects {
                 return None;
             }
         }
-        if let Some(found) = self.adopt(id, &members, shape.resilience) {
+        if let Some(found) = self.kernel.adopt(id, &members, shape.resilience) {
             self.serve(id, found);
             return None;
         }
@@ -596,30 +581,9 @@ impl Objects {
     fn withdraw_object(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
         let group = self.groups.get_mut(&id)?;
         let serving = group.serving.take()?;
-        group.missed |= self.kernel.get(&serving).is_some_and(|object| object.routes > 0);
+        group.missed |= self.kernel.get(serving).is_some_and(|object| object.routes > 0);
         self.forget_group(serving);
         Some((serving, ObjectOp::Delete))
-    }
-
-    /// An object from before that is just like this and nobody's.
-    fn adopt(
-        &mut self,
-        id: GroupId,
-        members: &[Member],
-        resilience: Resilience,
-    ) -> Option<ObjectId> {
-        let is_it = |(_, object): &(&ObjectId, &mut KernelGroup)| {
-            object.of.is_none()
-                && object.resilience.can_hold(resilience)
-                && shape::is_equal(&object.members, members)
-        };
-        // Most used first: those routes need no writing. Among equals the oldest, as groups come back
-        // in the order in which they came.
-        let rank = |(id, object): &(&ObjectId, &mut KernelGroup)| (object.routes, Reverse(**id));
-        let found = self.kernel.iter_mut().filter(is_it).max_by_key(rank);
-        let (found, object) = found?;
-        object.of = Some(id);
-        Some(*found)
     }
 
     /// The object is what routes of the group are to refer to.
@@ -640,17 +604,14 @@ impl Objects {
 
     /// Nobody's from now on; it goes with its last route.
     fn retire(&mut self, id: ObjectId) {
-        if let Some(object) = self.kernel.get_mut(&id) {
-            object.of = None;
-            if object.routes == 0 {
-                self.push(Item::Stray(id));
-            }
+        if self.kernel.retire(id) {
+            self.push(Item::Stray(id));
         }
     }
 
     /// The kernel has a group no more.
     fn forget_group(&mut self, id: ObjectId) {
-        let Some(object) = self.kernel.remove(&id) else { return };
+        let Some(object) = self.kernel.remove(id) else { return };
         for member in object.members {
             self.leave(member.object, id);
         }

@@ -5,6 +5,7 @@
 //! What a reader would get wrong: a refusal is not "nothing happened" (see [`super::RouteOp`]), and
 //! nothing at all is written before the kernel's table has been read, and while it is read again.
 
+mod reading;
 mod survey;
 
 use std::{
@@ -14,11 +15,12 @@ use std::{
     time::Instant,
 };
 
+use reading::Reading;
 use survey::Survey;
 
 use super::{
     Refusal, RouteOp,
-    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step, leads_by},
+    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step},
     objects::{Objects, Wanted},
     retry::{Fights, Retries},
 };
@@ -52,31 +54,6 @@ struct Work {
     /// How many routes lead by each link without an object.
     by_link: BTreeMap<InterfaceIndex, usize>,
     counts: FibCounts,
-}
-
-/// Whether what the kernel's table has is known.
-#[derive(Debug)]
-enum Reading {
-    Wanted,
-    Underway(Box<Sights>),
-    Done,
-}
-
-/// A dump under way. What it tells of a destination may be older than what is heard besides it.
-#[derive(Debug, Default)]
-struct Sights {
-    by_prefix: PrefixMap<Sight>,
-    /// Links that were lost since it began.
-    lost: BTreeSet<(InterfaceIndex, Family)>,
-}
-
-/// A destination in a dump.
-#[derive(Debug, Default)]
-struct Sight {
-    /// Whether it has been told of.
-    is_listed: bool,
-    /// What was heard of it since the dump began.
-    meanwhile: Meanwhile,
 }
 
 /// What there is to show about a destination after it came to rest.
@@ -171,91 +148,6 @@ impl Mirror {
             work.plan(to, state, objects);
             settled(state, objects)
         })
-    }
-
-    /// What the table has is not certain any more.
-    pub(super) fn doubt(&mut self) {
-        self.work.reading = Reading::Wanted;
-    }
-
-    /// Whether the table is to be read now: what is being written would confuse it.
-    pub(super) fn wants_reading(&self) -> bool {
-        matches!(self.work.reading, Reading::Wanted) && self.work.in_flight == 0
-    }
-
-    pub(super) fn is_known(&self) -> bool {
-        matches!(self.work.reading, Reading::Done)
-    }
-
-    /// A dump begins.
-    pub(super) fn begin_reading(&mut self) {
-        self.work.reading = Reading::Underway(Box::default());
-    }
-
-    /// The dump begins again: what it has told so far is void. What was heard besides it is not, because
-    /// it may have begun again before that.
-    pub(super) fn begin_reading_again(&mut self) {
-        let Reading::Underway(sights) = &mut self.work.reading else { return };
-        let before = mem::take(&mut sights.by_prefix);
-        for (to, sight) in before.iter().filter(|(_, it)| it.meanwhile != Meanwhile::Nothing) {
-            let again = Sight { is_listed: false, meanwhile: sight.meanwhile };
-            sights.by_prefix.insert(to, again);
-        }
-    }
-
-    /// The kernel has a route of ours; `None` for one in a shape that the mirror never writes (a
-    /// metric of TCP, a preferred source), which is repaired.
-    ///
-    /// A second route to one destination makes it unclear and is repaired as well. Answers when the
-    /// wish is already there.
-    pub(super) fn handle_dumped(
-        &mut self,
-        to: Prefix,
-        found: Option<Target>,
-        objects: &mut Objects,
-    ) -> Option<Settled> {
-        let Reading::Underway(sights) = &mut self.work.reading else { return None };
-        let sight = sights.by_prefix.entry(to).or_default();
-        let is_second = mem::replace(&mut sight.is_listed, true);
-        let mut fact = match found {
-            _ if is_second => Fact::Unclear,
-            // By an object that is not ours.
-            Some(Target::Object(id)) if !objects.is_live(id) => Fact::Stale,
-            Some(found) if leads_by(&found, to.family(), &sights.lost) => Fact::Stale,
-            Some(found) => Fact::Present(found),
-            None => Fact::Unclear,
-        };
-        fact.doubt(sight.meanwhile);
-        self.update(to, objects, |work, state, objects| {
-            state.fact = fact;
-            work.look_again(to, state, objects);
-            settled(state, objects)
-        })
-    }
-
-    /// The table has been read: what was not in it is not there.
-    pub(super) fn handle_dump_complete(&mut self, objects: &mut Objects) {
-        let sights = match mem::replace(&mut self.work.reading, Reading::Done) {
-            Reading::Underway(sights) => sights.by_prefix,
-            other => {
-                self.work.reading = other;
-                return;
-            }
-        };
-        let missing = |(to, destination): (Prefix, &Destination)| match sights.get(&to) {
-            Some(Sight { is_listed: true, .. }) => None,
-            _ if !destination.may_be_there() => None,
-            sight => Some((to, sight.map(|sight| sight.meanwhile).unwrap_or_default())),
-        };
-        let missing: Vec<(Prefix, Meanwhile)> =
-            self.destinations.iter().filter_map(missing).collect();
-        for (to, meanwhile) in missing {
-            self.update(to, objects, |work, state, objects| {
-                state.fact = Fact::Absent;
-                state.fact.doubt(meanwhile);
-                work.look_again(to, state, objects);
-            });
-        }
     }
 
     /// The kernel did what [`Self::poll_op`] handed out, or refused.

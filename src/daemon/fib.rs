@@ -50,7 +50,7 @@ pub(super) async fn keep(
     };
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
     let support = if with_objects { support() } else { Support::None };
-    let keeper = Keeper {
+    let mut keeper = Keeper {
         rib,
         signature,
         planner: Planner::new(support, tables),
@@ -63,6 +63,7 @@ pub(super) async fn keep(
     };
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
     foreigners.known().await;
+    keeper.take_all_effects().await;
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -368,10 +369,22 @@ impl Keeper<'_> {
         self.planner.handle_tampering(route.table, route.to, what, Instant::now());
     }
 
+    /// Takes what is wished for at the start, of which there may be a million: what is not wished for
+    /// is taken for left over.
+    async fn take_all_effects(&mut self) {
+        while self.rib.with(|rib| rib.has_effects()) {
+            self.take_effects(SLICE);
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Takes news of links and groups from the RIB into the planner, and so many effects.
     fn take_effects(&mut self, count: usize) {
         let (news, groups, effects) = self.rib.with(|rib| {
-            (rib.poll_link_news(), rib.poll_groups(usize::MAX), rib.poll_effects(count))
+            let (news, groups) = (rib.poll_link_news(), rib.poll_groups(usize::MAX));
+            // A command that takes none would be noted all the same.
+            let effects = if count > 0 { rib.poll_effects(count) } else { Vec::new() };
+            (news, groups, effects)
         });
         // First: what comes after may be about what came after the loss.
         self.planner.handle_lost(&news.lost, &news.down);

@@ -5,9 +5,9 @@ use std::io;
 use super::foreign::Foreigners;
 use crate::{
     clock,
+    journal::ledger::Ledger,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent},
     model::KernelTable,
-    rib::{Policy, Rib},
     shared::SharedRib,
 };
 
@@ -32,13 +32,12 @@ pub(super) async fn learn(watch: &mut Watch) -> io::Result<Known> {
 }
 
 impl Known {
-    /// A RIB that begins with them.
-    pub(super) fn rib(self, policy: Policy) -> Rib {
-        let mut rib = Rib::new(policy);
-        for event in self.0 {
-            handle(&mut rib, event);
-        }
-        rib
+    /// Tells a RIB of them, and so that there are no others.
+    pub(super) fn tell(self, rib: &mut Ledger) {
+        rib.handle_links_unknown();
+        self.0.into_iter().for_each(|event| handle(rib, event));
+        // Whoever had static routes wait for one was told nothing by the process before.
+        rib.settle_static_routes(clock::now());
     }
 
     /// The kernel table of the VRF with this name.
@@ -67,7 +66,7 @@ pub(super) async fn follow(
     lost()
 }
 
-fn handle(rib: &mut Rib, event: WatchEvent) {
+fn handle(rib: &mut Ledger, event: WatchEvent) {
     match event {
         WatchEvent::Link(LinkEvent::Set { index, name, state, vrf }) => {
             rib.handle_link(index, &name, state == LinkState::Up);

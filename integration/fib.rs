@@ -12,6 +12,8 @@ mod faults;
 mod kill;
 #[path = "fib/links.rs"]
 mod links;
+#[path = "fib/owners.rs"]
+mod owners;
 #[path = "fib/peers.rs"]
 mod peers;
 #[path = "fib/replacing.rs"]

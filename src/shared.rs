@@ -22,6 +22,7 @@ pub struct SharedRib(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     kept: Mutex<Kept>,
+    alarm: Notify,
     effects: Notify,
     news: Notify,
     sooner: Notify,
@@ -53,6 +54,7 @@ impl SharedRib {
     fn sharing(kept: Kept) -> Self {
         Self(Arc::new(Shared {
             kept: Mutex::new(kept),
+            alarm: Notify::new(),
             effects: Notify::new(),
             news: Notify::new(),
             sooner: Notify::new(),
@@ -69,6 +71,7 @@ impl SharedRib {
         if let Some(journal) = journal {
             journal.keep(rib);
         }
+        let alarm = rib.has_group_news();
         let effects = rib.has_effects();
         let news = rib.has_wake_ups() || rib.has_questions() || rib.has_fib_results();
         let next = rib.next_deadline();
@@ -78,6 +81,7 @@ impl SharedRib {
         drop(kept);
         free(waste);
         for (due, who) in [
+            (alarm, &self.0.alarm),
             (effects, &self.0.effects),
             (news, &self.0.news),
             (sooner, &self.0.sooner),
@@ -98,7 +102,12 @@ impl SharedRib {
         }
     }
 
-    /// Waits until the kernel has to hear of something.
+    /// Waits until there is news of links or groups, which concerns many destinations at once.
+    pub async fn alarmed(&self) {
+        self.0.alarm.notified().await;
+    }
+
+    /// Waits until the kernel has to hear of a destination.
     pub async fn woken(&self) {
         self.0.effects.notified().await;
     }

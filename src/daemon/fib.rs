@@ -20,7 +20,7 @@ use crate::{
         Writer,
     },
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
-    rib::{Effect, GroupNews},
+    rib::{Effect, Fate, GroupNews},
     shared::SharedRib,
 };
 
@@ -188,12 +188,17 @@ impl Keeper<'_> {
         self.report();
         loop {
             self.begin_reading();
-            let wants_more = self.pending() < ENOUGH;
+            let wants_more = self.planner.backlog() < ENOUGH;
             let deadline = self.planner.poll_deadline();
             let announcement = self.announced.due(self.state());
             let complaint = self.complaints.poll_deadline();
             tokio::select! {
                 biased;
+                // One of these is worth any number of routes.
+                () = self.rib.alarmed() => {
+                    self.take_effects(0);
+                    may_have_work = true;
+                }
                 outcome = outcomes.recv() => {
                     self.take_in(outcome.ok_or_else(|| io::Error::other("the writer has ended"))?);
                     may_have_work = true;
@@ -205,14 +210,17 @@ impl Keeper<'_> {
                 room = writer.room(), if may_have_work => {
                     let ops = self.planner.poll_ops(writer.most_messages());
                     self.report();
-                    if ops.is_empty() {
-                        may_have_work = false;
-                    } else {
+                    if !ops.is_empty() {
                         room?.send(ops);
+                    } else if self.planner.is_surveying() {
+                        drop(room);
+                        tokio::task::yield_now().await; // others have a turn between two slices
+                    } else {
+                        may_have_work = false;
                     }
                 }
                 () = self.rib.woken(), if wants_more => {
-                    self.take_effects();
+                    self.take_effects(SLICE);
                     may_have_work = true;
                 }
                 found = next_found(&mut self.reading), if self.reading.is_some() => {
@@ -229,10 +237,6 @@ impl Keeper<'_> {
                 }
             }
         }
-    }
-
-    fn pending(&self) -> usize {
-        self.planner.counts().map(|(_, counts)| counts.pending).sum()
     }
 
     fn state(&self) -> FibState {
@@ -375,26 +379,30 @@ impl Keeper<'_> {
     /// is taken for left over.
     async fn take_all_effects(&mut self) {
         while self.rib.with(|rib| rib.has_effects()) {
-            self.take_effects();
+            self.take_effects(SLICE);
             tokio::task::yield_now().await;
         }
     }
 
-    /// Takes some effects from the RIB into the planner.
-    fn take_effects(&mut self) {
+    /// Takes news of links and groups from the RIB into the planner, and so many effects.
+    fn take_effects(&mut self, count: usize) {
         let (news, groups, effects) = self.rib.with(|rib| {
-            (rib.poll_link_news(), rib.poll_groups(usize::MAX), rib.poll_effects(SLICE))
+            let (news, groups) = (rib.poll_link_news(), rib.poll_groups(usize::MAX));
+            // A command that takes none would be noted all the same.
+            let effects = if count > 0 { rib.poll_effects(count) } else { Vec::new() };
+            (news, groups, effects)
         });
         // First: what comes after may be about what came after the loss.
         self.planner.handle_lost(&news.lost, &news.down);
         if news.missed {
             self.planner.doubt_all();
         }
-        let mut gone = Vec::new();
-        for GroupNews { id, family, forwarding, spare, is_used } in groups {
-            match is_used {
-                true => self.planner.handle_group(id, family, forwarding, spare),
-                false => gone.push(id),
+        for news in groups {
+            match news {
+                GroupNews::Changed(id, Fate { family, forwarding, spare }) => {
+                    self.planner.handle_group(id, family, forwarding, spare);
+                }
+                GroupNews::Gone(id) => self.planner.handle_group_gone(id),
             }
         }
         if news.gained {
@@ -403,8 +411,6 @@ impl Keeper<'_> {
         for Effect { table, to, wish } in effects {
             self.planner.want(table, to, wish);
         }
-        // Last: destinations that were in it have been told where they are now, or soon will be.
-        gone.into_iter().for_each(|id| self.planner.handle_group_gone(id));
         self.report();
     }
 

@@ -10,7 +10,9 @@ use super::{
     Refusal,
     objects::{Objects, Wanted},
 };
-use crate::model::{Family, Forwarding, InterfaceIndex, ObjectId, Prefix, Target, Wish};
+use crate::model::{
+    Family, Forwarding, GroupId, Hop, InterfaceIndex, ObjectId, Prefix, Target, Wish,
+};
 
 /// `LOOPBACK_IFINDEX`: the first link of every network namespace.
 const LOOPBACK: InterfaceIndex = InterfaceIndex(1);
@@ -66,6 +68,9 @@ pub(super) enum Stage {
     Idle,
     /// It waits for its turn, with one entry in the queue (or will get one when the dump is complete).
     Queued,
+    /// It waits for its turn too, but all that is in the queue comes first: packets go where they are
+    /// to already, and only by what object is to change.
+    Later,
     /// The kernel is at it.
     InFlight {
         action: Action,
@@ -172,19 +177,32 @@ impl State {
 
     /// The objects that routes refer to, or may refer to in a moment.
     pub(super) fn objects(&self) -> [Option<ObjectId>; 2] {
-        let object = |target: Option<&Target>| match target {
-            Some(Target::Object(id)) => Some(*id),
-            Some(Target::Plain(_)) | None => None,
-        };
+        self.targets().map(|target| match target? {
+            Target::Object(id) => Some(*id),
+            Target::Plain(_) => None,
+        })
+    }
+
+    /// The links that routes of this family lead by without an object, or may do so in a moment.
+    pub(super) fn links(&self, family: Family) -> impl Iterator<Item = InterfaceIndex> {
+        self.targets().into_iter().flatten().flat_map(move |target| links(target, family))
+    }
+
+    /// What the kernel has, and may have in a moment.
+    fn targets(&self) -> [Option<&Target>; 2] {
         let there = match &self.fact {
             Fact::Present(target) => Some(target),
             Fact::Absent | Fact::Stale | Fact::Outdated | Fact::Unclear => None,
         };
         let tried = match &self.stage {
             Stage::InFlight { tried, .. } => tried.as_ref(),
-            Stage::Idle | Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => None,
+            Stage::Idle
+            | Stage::Queued
+            | Stage::Later
+            | Stage::Blocked { .. }
+            | Stage::Waiting { .. } => None,
         };
-        [object(there), object(tried)]
+        [there, tried]
     }
 
     /// Notes what a finished action means for the fact. `Err` when it was a refusal in earnest.
@@ -232,24 +250,28 @@ fn is_doubtful(refusal: &Refusal) -> bool {
     refusal.errno == libc::EEXIST || refusal.is_passing()
 }
 
+/// The links that a route of this family says by itself it leads by.
+fn links(target: &Target, family: Family) -> impl Iterator<Item = InterfaceIndex> {
+    let (hops, other): (&[Hop], _) = match target {
+        Target::Object(_) => (&[], None), // known by the object
+        Target::Plain(forwarding) => match forwarding.as_ref() {
+            Forwarding::Unicast(hops) => (hops, None),
+            // IPv6 hangs these on the loopback interface, and drops them with it.
+            Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
+                (&[], (family == Family::Ipv6).then_some(LOOPBACK))
+            }
+        },
+    };
+    hops.iter().map(|hop| hop.interface).chain(other)
+}
+
 /// Whether a route of this family says by itself that it leads by one of these links.
 pub(super) fn leads_by(
     target: &Target,
     family: Family,
-    links: &BTreeSet<(InterfaceIndex, Family)>,
+    lost: &BTreeSet<(InterfaceIndex, Family)>,
 ) -> bool {
-    match target {
-        Target::Object(_) => false, // known by the object
-        Target::Plain(forwarding) => match forwarding.as_ref() {
-            Forwarding::Unicast(hops) => {
-                hops.iter().any(|hop| links.contains(&(hop.interface, family)))
-            }
-            // IPv6 hangs these on the loopback interface, and drops them with it.
-            Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => {
-                family == Family::Ipv6 && links.contains(&(LOOPBACK, family))
-            }
-        },
-    }
+    links(target, family).any(|link| lost.contains(&(link, family)))
 }
 
 impl Destination {
@@ -259,17 +281,30 @@ impl Destination {
         match self {
             Self::Nothing | Self::Wished(_) => false,
             Self::Settled(_, there) | Self::Unwanted(there) => by(there),
-            Self::Unsettled(state) => {
-                let there = matches!(&state.fact, Fact::Present(there) if by(there));
-                let tried = match &state.stage {
-                    Stage::InFlight { tried, .. } => tried.as_ref(),
-                    Stage::Idle | Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {
-                        None
-                    }
-                };
-                there || tried.is_some_and(by)
-            }
+            Self::Unsettled(state) => state.targets().into_iter().flatten().any(by),
         }
+    }
+
+    /// The group that it is wished to follow, if nothing is under way that ends with a look at it.
+    pub(super) fn rests_on(&self) -> Option<GroupId> {
+        let wish = match self {
+            Self::Settled(wish, _) => Some(*wish),
+            Self::Unsettled(state) if matches!(state.stage, Stage::Idle | Stage::Later) => {
+                state.wish
+            }
+            Self::Nothing | Self::Wished(_) | Self::Unwanted(_) | Self::Unsettled(_) => None,
+        };
+        match wish? {
+            Wish::Group(id) => Some(id),
+            Wish::Special(_) => None,
+        }
+    }
+
+    /// Whether it waits without haste, and the object that its route refers to is gone.
+    pub(super) fn is_orphan(&self, objects: &Objects) -> bool {
+        let Self::Unsettled(state) = self else { return false };
+        matches!((&state.stage, &state.fact), (Stage::Later, Fact::Present(Target::Object(id)))
+            if !objects.is_live(*id))
     }
 
     /// Whether the kernel may have anything of ours there.
@@ -291,9 +326,10 @@ impl Destination {
                 Stage::Waiting { .. } | Stage::Blocked { refused: true } => Class::Failed,
                 // Wished to follow a group that leads nowhere.
                 Stage::Idle => Class::Nothing,
-                Stage::Queued | Stage::Blocked { refused: false } | Stage::InFlight { .. } => {
-                    Class::Pending
-                }
+                Stage::Queued
+                | Stage::Later
+                | Stage::Blocked { refused: false }
+                | Stage::InFlight { .. } => Class::Pending,
             },
         }
     }

@@ -5,15 +5,22 @@
 //! What a reader would get wrong: a refusal is not "nothing happened" (see [`super::RouteOp`]), and
 //! nothing at all is written before the kernel's table has been read, and while it is read again.
 
+mod reading;
+mod survey;
+
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map},
     mem,
+    ops::Bound,
     time::Instant,
 };
 
+use reading::Reading;
+use survey::Survey;
+
 use super::{
     Refusal, RouteOp,
-    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step, leads_by},
+    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step},
     objects::{Objects, Wanted},
     retry::{Fights, Retries},
 };
@@ -33,44 +40,20 @@ pub(super) struct Mirror {
 #[derive(Debug)]
 struct Work {
     table: TableId,
-    /// Destinations to plan, oldest first; each one in [`Stage::Queued`] is here or in `later`
-    /// exactly once, no other.
+    /// Destinations to plan, oldest first; each one in [`Stage::Queued`] is here exactly once, no other.
     queue: VecDeque<Prefix>,
-    /// Those where packets go the right way already, and only by what object is to change.
-    later: VecDeque<Prefix>,
+    /// Those in [`Stage::Later`], and the last that was taken: the next one comes after it.
+    later: BTreeSet<Prefix>,
+    last_later: Option<Prefix>,
     retries: Retries<Prefix>,
     fights: Fights,
     /// Operations whose results have not come.
     in_flight: usize,
     reading: Reading,
-    /// How far looking again at all destinations has come, while that is under way.
-    survey: Option<Option<Prefix>>,
+    survey: Survey,
+    /// How many routes lead by each link without an object.
+    by_link: BTreeMap<InterfaceIndex, usize>,
     counts: FibCounts,
-}
-
-/// Whether what the kernel's table has is known.
-#[derive(Debug)]
-enum Reading {
-    Wanted,
-    Underway(Box<Sights>),
-    Done,
-}
-
-/// A dump under way. What it tells of a destination may be older than what is heard besides it.
-#[derive(Debug, Default)]
-struct Sights {
-    by_prefix: PrefixMap<Sight>,
-    /// Links that were lost since it began.
-    lost: BTreeSet<(InterfaceIndex, Family)>,
-}
-
-/// A destination in a dump.
-#[derive(Debug, Default)]
-struct Sight {
-    /// Whether it has been told of.
-    is_listed: bool,
-    /// What was heard of it since the dump began.
-    meanwhile: Meanwhile,
 }
 
 /// What there is to show about a destination after it came to rest.
@@ -106,12 +89,14 @@ impl Mirror {
         let work = Work {
             table,
             queue: VecDeque::new(),
-            later: VecDeque::new(),
+            later: BTreeSet::new(),
+            last_later: None,
             retries: Retries::default(),
             fights: Fights::default(),
             in_flight: 0,
             reading: Reading::Wanted,
-            survey: None,
+            survey: Survey::default(),
+            by_link: BTreeMap::new(),
             counts: FibCounts::default(),
         };
         Self { destinations: PrefixMap::default(), work }
@@ -129,6 +114,7 @@ impl Mirror {
     ) -> Option<Settled> {
         self.update(to, objects, |work, state, objects| {
             let before = mem::replace(&mut state.wish, wish);
+            objects.handle_wish((work.table, to), before, wish);
             match state.stage {
                 Stage::InFlight { .. } => return None, // planned again when its result comes
                 Stage::Waiting { due } => {
@@ -142,7 +128,7 @@ impl Mirror {
                     }
                     work.plan(to, state, objects);
                 }
-                Stage::Idle => work.plan(to, state, objects),
+                Stage::Idle | Stage::Later => work.plan(to, state, objects),
                 // Once it has an entry in the queue it keeps it, or a flapping wish would fill that.
                 Stage::Queued => state.refusals = 0,
             }
@@ -162,91 +148,6 @@ impl Mirror {
             work.plan(to, state, objects);
             settled(state, objects)
         })
-    }
-
-    /// What the table has is not certain any more.
-    pub(super) fn doubt(&mut self) {
-        self.work.reading = Reading::Wanted;
-    }
-
-    /// Whether the table is to be read now: what is being written would confuse it.
-    pub(super) fn wants_reading(&self) -> bool {
-        matches!(self.work.reading, Reading::Wanted) && self.work.in_flight == 0
-    }
-
-    pub(super) fn is_known(&self) -> bool {
-        matches!(self.work.reading, Reading::Done)
-    }
-
-    /// A dump begins.
-    pub(super) fn begin_reading(&mut self) {
-        self.work.reading = Reading::Underway(Box::default());
-    }
-
-    /// The dump begins again: what it has told so far is void. What was heard besides it is not, because
-    /// it may have begun again before that.
-    pub(super) fn begin_reading_again(&mut self) {
-        let Reading::Underway(sights) = &mut self.work.reading else { return };
-        let before = mem::take(&mut sights.by_prefix);
-        for (to, sight) in before.iter().filter(|(_, it)| it.meanwhile != Meanwhile::Nothing) {
-            let again = Sight { is_listed: false, meanwhile: sight.meanwhile };
-            sights.by_prefix.insert(to, again);
-        }
-    }
-
-    /// The kernel has a route of ours; `None` for one in a shape that the mirror never writes (a
-    /// metric of TCP, a preferred source), which is repaired.
-    ///
-    /// A second route to one destination makes it unclear and is repaired as well. Answers when the
-    /// wish is already there.
-    pub(super) fn handle_dumped(
-        &mut self,
-        to: Prefix,
-        found: Option<Target>,
-        objects: &mut Objects,
-    ) -> Option<Settled> {
-        let Reading::Underway(sights) = &mut self.work.reading else { return None };
-        let sight = sights.by_prefix.entry(to).or_default();
-        let is_second = mem::replace(&mut sight.is_listed, true);
-        let mut fact = match found {
-            _ if is_second => Fact::Unclear,
-            // By an object that is not ours.
-            Some(Target::Object(id)) if !objects.is_live(id) => Fact::Stale,
-            Some(found) if leads_by(&found, to.family(), &sights.lost) => Fact::Stale,
-            Some(found) => Fact::Present(found),
-            None => Fact::Unclear,
-        };
-        fact.doubt(sight.meanwhile);
-        self.update(to, objects, |work, state, objects| {
-            state.fact = fact;
-            work.look_again(to, state, objects);
-            settled(state, objects)
-        })
-    }
-
-    /// The table has been read: what was not in it is not there.
-    pub(super) fn handle_dump_complete(&mut self, objects: &mut Objects) {
-        let sights = match mem::replace(&mut self.work.reading, Reading::Done) {
-            Reading::Underway(sights) => sights.by_prefix,
-            other => {
-                self.work.reading = other;
-                return;
-            }
-        };
-        let missing = |(to, destination): (Prefix, &Destination)| match sights.get(&to) {
-            Some(Sight { is_listed: true, .. }) => None,
-            _ if !destination.may_be_there() => None,
-            sight => Some((to, sight.map(|sight| sight.meanwhile).unwrap_or_default())),
-        };
-        let missing: Vec<(Prefix, Meanwhile)> =
-            self.destinations.iter().filter_map(missing).collect();
-        for (to, meanwhile) in missing {
-            self.update(to, objects, |work, state, objects| {
-                state.fact = Fact::Absent;
-                state.fact.doubt(meanwhile);
-                work.look_again(to, state, objects);
-            });
-        }
     }
 
     /// The kernel did what [`Self::poll_op`] handed out, or refused.
@@ -385,11 +286,15 @@ impl Mirror {
         lost: &BTreeSet<(InterfaceIndex, Family)>,
         objects: &mut Objects,
     ) {
-        if lost.is_empty() {
-            return;
-        }
         if let Reading::Underway(sights) = &mut self.work.reading {
             sights.lost.extend(lost);
+        }
+        let family = self.work.table.family;
+        let is_used = |(link, of): &_| {
+            *of == family && self.work.by_link.contains_key::<InterfaceIndex>(link)
+        };
+        if !lost.iter().any(is_used) {
+            return;
         }
         let concerned = self.destinations.iter();
         let concerned: Vec<Prefix> = concerned
@@ -403,36 +308,11 @@ impl Mirror {
                     Stage::InFlight { meanwhile, .. } => {
                         *meanwhile = (*meanwhile).max(Meanwhile::Lost);
                     }
-                    Stage::Idle => work.plan(to, state, objects),
+                    Stage::Idle | Stage::Later => work.plan(to, state, objects),
                     Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
                 }
             });
         }
-    }
-
-    /// Objects are others now: all destinations are to be looked at again.
-    pub(super) fn survey_again(&mut self) {
-        self.work.survey = Some(None);
-    }
-
-    /// Looks again at `count` more destinations; answers whether there was one to look at.
-    pub(super) fn survey(&mut self, count: usize, objects: &mut Objects) -> bool {
-        let Some(last) = self.work.survey else { return false };
-        let some: Vec<Prefix> = match last {
-            None => self.destinations.iter().map(|(to, _)| to).take(count).collect(),
-            Some(last) => {
-                self.destinations.iter_from(&last, false).map(|(to, _)| to).take(count).collect()
-            }
-        };
-        self.work.survey = some.last().map(|last| Some(*last));
-        for to in &some {
-            self.update(*to, objects, |work, state, objects| {
-                if matches!(state.stage, Stage::Idle) {
-                    work.plan(*to, state, objects);
-                }
-            });
-        }
-        !some.is_empty()
     }
 
     /// What was refused may be possible now: nothing waits any longer.
@@ -452,37 +332,61 @@ impl Mirror {
         }
     }
 
-    /// The next operation for the kernel, oldest wish first. [`Self::handle_result`] has to follow.
+    /// The next operation for the kernel that cannot wait, oldest wish first.
+    /// [`Self::handle_result`] has to follow.
     pub(super) fn poll_op(&mut self, objects: &mut Objects) -> Option<(Prefix, RouteOp)> {
         if !self.is_known() {
             return None;
         }
-        while let Some(to) = self.work.next() {
-            let op = self.update(to, objects, |work, state, objects| {
-                let Step::Act(action) = state.plan(objects) else {
-                    work.plan(to, state, objects); // it changed back while it waited, or has to wait
-                    return None;
-                };
-                let (op, tried) = match (action, state.wanted(objects)) {
-                    (Action::Install, Wanted::Target(wanted)) => {
-                        (RouteOp::Install(wanted.clone()), Some(wanted))
-                    }
-                    (Action::Replace, Wanted::Target(wanted)) => {
-                        (RouteOp::Replace(wanted.clone()), Some(wanted))
-                    }
-                    (_, _) => (RouteOp::Uninstall, None),
-                };
-                state.stage = Stage::InFlight { action, tried, meanwhile: Meanwhile::Nothing };
-                work.in_flight += 1;
-                Some(op)
-            });
-            if let Some(op) = op {
+        while let Some(to) = self.work.queue.pop_front() {
+            if let Some(op) = self.hand_out(to, objects) {
                 return Some((to, op));
             }
         }
         self.work.queue = VecDeque::new(); // a load of a million leaves 20 MB of room behind
-        self.work.later = VecDeque::new();
         None
+    }
+
+    /// The next one that makes no difference to any packet, when nothing else is to be done.
+    pub(super) fn poll_later_op(&mut self, objects: &mut Objects) -> Option<(Prefix, RouteOp)> {
+        if !self.is_known() {
+            return None;
+        }
+        while let Some(to) = self.work.next_later() {
+            if let Some(op) = self.hand_out(to, objects) {
+                return Some((to, op));
+            }
+        }
+        None
+    }
+
+    fn hand_out(&mut self, to: Prefix, objects: &mut Objects) -> Option<RouteOp> {
+        self.update(to, objects, |work, state, objects| {
+            if !matches!(state.stage, Stage::Queued | Stage::Later) {
+                return None;
+            }
+            let Step::Act(action) = state.plan(objects) else {
+                work.plan(to, state, objects); // it changed back while it waited, or has to wait
+                return None;
+            };
+            let (op, tried) = match (action, state.wanted(objects)) {
+                (Action::Install, Wanted::Target(wanted)) => {
+                    (RouteOp::Install(wanted.clone()), Some(wanted))
+                }
+                (Action::Replace, Wanted::Target(wanted)) => {
+                    (RouteOp::Replace(wanted.clone()), Some(wanted))
+                }
+                (_, _) => (RouteOp::Uninstall, None),
+            };
+            state.stage = Stage::InFlight { action, tried, meanwhile: Meanwhile::Nothing };
+            work.in_flight += 1;
+            Some(op)
+        })
+    }
+
+    /// How many operations there are to hand out, or out and without a result.
+    pub(super) fn backlog(&self) -> usize {
+        self.work.queue.len() + self.work.in_flight
     }
 
     /// When to call [`Self::handle_deadline`], if anything waits.
@@ -497,7 +401,7 @@ impl Mirror {
 
     /// Whether nothing is queued or in flight; what was refused may still wait.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_known() && self.work.counts.pending == 0 && self.work.survey.is_none()
+        self.is_known() && self.work.counts.pending == 0 && !self.is_surveying()
     }
 
     /// Changes one destination, and keeps the counts and the map true.
@@ -512,9 +416,11 @@ impl Mirror {
 
         let mut state = State::from(mem::take(resting));
         let before = state.objects();
+        state.links(to.family()).for_each(|link| self.work.leave_link(link));
         state.refresh(objects);
         let answer = change(&mut self.work, &mut state, objects);
         let after = state.objects();
+        state.links(to.family()).for_each(|link| self.work.join_link(link));
         if before != after {
             after.into_iter().flatten().for_each(|id| objects.refer(id));
             before.into_iter().flatten().for_each(|id| objects.release(id));
@@ -532,6 +438,7 @@ impl Mirror {
 impl Work {
     /// Puts a destination that is not in the queue where it belongs.
     fn plan(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
+        self.hurry_up(to, state);
         match state.plan(objects) {
             Step::Nothing => {
                 state.stage = Stage::Idle;
@@ -545,10 +452,12 @@ impl Work {
                 state.stage = Stage::Blocked { refused: wish.flatten().is_some() };
             }
             Step::Act(_) => {
-                state.stage = Stage::Queued;
-                match state.is_right_already(objects) {
-                    true => self.later.push_back(to),
-                    false => self.queue.push_back(to),
+                if state.is_right_already(objects) {
+                    state.stage = Stage::Later;
+                    self.later.insert(to);
+                } else {
+                    state.stage = Stage::Queued;
+                    self.queue.push_back(to);
                 }
             }
         }
@@ -566,7 +475,7 @@ impl Work {
                     objects.unblock(wish, (self.table, to));
                 }
             }
-            Stage::Idle => {}
+            Stage::Idle | Stage::Later => {}
         }
         self.plan(to, state, objects);
     }
@@ -586,7 +495,7 @@ impl Work {
                     objects.unblock(wish, (self.table, to));
                 }
             }
-            Stage::Idle | Stage::Queued | Stage::InFlight { .. } => {}
+            Stage::Idle | Stage::Queued | Stage::Later | Stage::InFlight { .. } => {}
         }
         self.wait(to, state, now);
         let message = "another program keeps changing this route".to_owned();
@@ -596,13 +505,40 @@ impl Work {
 
     /// Lets a destination wait that was refused once more.
     fn wait(&mut self, to: Prefix, state: &mut State, now: Instant) {
+        self.hurry_up(to, state);
         state.refusals = state.refusals.saturating_add(1);
         let due = self.retries.schedule(to, state.refusals, now);
         state.stage = Stage::Waiting { due };
     }
 
-    fn next(&mut self) -> Option<Prefix> {
-        self.queue.pop_front().or_else(|| self.later.pop_front())
+    fn join_link(&mut self, link: InterfaceIndex) {
+        *self.by_link.entry(link).or_default() += 1;
+    }
+
+    fn leave_link(&mut self, link: InterfaceIndex) {
+        if let btree_map::Entry::Occupied(mut routes) = self.by_link.entry(link) {
+            *routes.get_mut() -= 1;
+            if *routes.get() == 0 {
+                routes.remove();
+            }
+        }
+    }
+
+    /// Takes a destination off the list of those that can wait: something else becomes of it now.
+    fn hurry_up(&mut self, to: Prefix, state: &State) {
+        if matches!(state.stage, Stage::Later) {
+            self.later.remove(&to);
+        }
+    }
+
+    /// Takes turns, or those first in order could keep the others waiting for ever.
+    fn next_later(&mut self) -> Option<Prefix> {
+        let after = self.last_later.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.later.range((after, Bound::Unbounded)).next();
+        let next = next.or_else(|| self.later.first()).copied()?;
+        self.later.remove(&next);
+        self.last_later = Some(next);
+        Some(next)
     }
 }
 

@@ -13,19 +13,22 @@
 //!   known to be by the number alone.
 //! * Nothing is written that refers to something whose creation has not been answered yet.
 
+mod kernel;
 mod legs;
+mod members;
 mod results;
 mod shape;
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     num::NonZeroU32,
     sync::Arc,
     time::Instant,
 };
 
+use kernel::{KernelGroup, KernelGroups};
 use legs::{Leg, Legs};
+pub(super) use members::Members;
 use shape::{Resilience, Shape};
 
 use super::{FibOp, ObjectOp, Refusal, retry::Retries};
@@ -73,7 +76,9 @@ pub(super) enum GroupEvent {
     /// The kernel refuses it.
     Refused(GroupId),
     /// Routes that referred to what it was have to be written again.
-    Renewed,
+    Renewed(GroupId),
+    /// Routes are gone with an object that was nobody's any more.
+    Orphans,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -84,10 +89,16 @@ enum Item {
     Stray(ObjectId),
 }
 
-/// A group of the RIB.
+/// A group of the RIB: kept as long as the RIB has it or a destination is wished to be in it, because
+/// the RIB tells of its end at once and of the destinations that have left it one by one.
 #[derive(Debug, Default)]
 struct Group {
+    /// None as long as the RIB has not told what it comes to.
     family: Option<Family>,
+    /// Whether the RIB has it.
+    is_held: bool,
+    /// Destinations that are wished to be in it.
+    members: Members,
     forwarding: Option<Arc<Forwarding>>,
     spare: Option<Hop>,
     /// The object of the kernel that routes are to refer to.
@@ -104,24 +115,13 @@ struct Group {
     blocked: BTreeSet<(TableId, Prefix)>,
 }
 
-/// A group object of the kernel.
-#[derive(Debug)]
-struct KernelGroup {
-    resilience: Resilience,
-    members: Vec<Member>,
-    /// Whose it is; none when it is only left until no route refers to it.
-    of: Option<GroupId>,
-    /// Routes that refer to it.
-    routes: u32,
-}
-
 /// The objects of one network namespace, wished and found.
 #[derive(Debug)]
 pub(super) struct Objects {
     support: Support,
     groups: HashMap<GroupId, Group>,
     legs: Legs,
-    kernel: HashMap<ObjectId, KernelGroup>,
+    kernel: KernelGroups,
     queue: VecDeque<Item>,
     queued: HashSet<Item>,
     in_flight: HashMap<ObjectId, Item>,
@@ -165,7 +165,7 @@ impl Objects {
             support,
             groups: HashMap::new(),
             legs: Legs::default(),
-            kernel: HashMap::new(),
+            kernel: KernelGroups::default(),
             queue: VecDeque::new(),
             queued: HashSet::new(),
             in_flight: HashMap::new(),
@@ -190,18 +190,58 @@ impl Objects {
     ) {
         self.give_up(Item::Group(id));
         let group = self.groups.entry(id).or_default();
-        group.family = Some(family);
-        group.forwarding = forwarding.map(shape::as_the_kernel_tells);
+        group.is_held = true;
+        let is_known = group.family.replace(family).is_some();
+        let forwarding = forwarding.map(shape::as_the_kernel_tells);
+        let is_renewed = is_known && group.forwarding != forwarding;
+        group.forwarding = forwarding;
         group.spare = spare;
         group.refusals = 0;
         match self.support {
-            Support::None => self.events.extend([GroupEvent::Ready(id), GroupEvent::Renewed]),
+            Support::None => {
+                self.events.push(GroupEvent::Ready(id));
+                if is_renewed {
+                    self.events.push(GroupEvent::Renewed(id));
+                }
+            }
             Support::Groups | Support::Resilient => self.push(Item::Group(id)),
         }
     }
 
-    /// No destination is in the group any more.
+    /// The RIB has the group no more: it ends with the last wish to be in it.
     pub(super) fn handle_group_gone(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.is_held = false;
+            self.end_if_unused(id);
+        }
+    }
+
+    /// A destination is wished to follow something else than before.
+    pub(super) fn handle_wish(
+        &mut self,
+        at: (TableId, Prefix),
+        before: Option<Wish>,
+        now: Option<Wish>,
+    ) {
+        if before == now {
+            return;
+        }
+        if let Some(Wish::Group(id)) = now {
+            self.groups.entry(id).or_default().members.join(at);
+        }
+        if let Some(Wish::Group(id)) = before
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.members.leave(at);
+            self.end_if_unused(id);
+        }
+    }
+
+    fn end_if_unused(&mut self, id: GroupId) {
+        let is_unused = |group: &Group| !group.is_held && group.members.is_empty();
+        if !self.groups.get(&id).is_some_and(is_unused) {
+            return;
+        }
         let Some(group) = self.groups.remove(&id) else { return };
         self.give_up(Item::Group(id));
         for leg in group.legs {
@@ -223,6 +263,7 @@ impl Objects {
         };
         let Some(group) = self.groups.get(&id) else { return Wanted::NotYet };
         match (&group.forwarding, group.serving) {
+            (None, _) if group.family.is_none() => Wanted::NotYet,
             (None, _) => Wanted::Nothing,
             (Some(forwarding), _) if self.support == Support::None => {
                 Wanted::Target(Target::Plain(forwarding.clone()))
@@ -269,7 +310,7 @@ impl Objects {
 
     /// Whether the kernel has the object, and so the routes that were written to refer to it.
     pub(super) fn is_live(&self, id: ObjectId) -> bool {
-        self.kernel.contains_key(&id)
+        self.kernel.get(id).is_some()
     }
 
     /// Whether the kernel has the object of ours, or may have it in a moment.
@@ -279,7 +320,7 @@ impl Objects {
 
     /// Whether two groups have the same legs, their spares left out of account.
     pub(super) fn are_alike(&self, one: ObjectId, other: ObjectId) -> bool {
-        match (self.kernel.get(&one), self.kernel.get(&other)) {
+        match (self.kernel.get(one), self.kernel.get(other)) {
             (Some(one), Some(other)) => {
                 shape::is_equal(shape::in_use(&one.members), shape::in_use(&other.members))
             }
@@ -297,19 +338,19 @@ impl Objects {
 
     /// A route refers to the object now.
     pub(super) fn refer(&mut self, id: ObjectId) {
-        if let Some(object) = self.kernel.get_mut(&id) {
-            object.routes = object.routes.saturating_add(1);
-        }
+        self.kernel.refer(id);
     }
 
     /// A route does not refer to the object any more.
     pub(super) fn release(&mut self, id: ObjectId) {
-        if let Some(object) = self.kernel.get_mut(&id) {
-            object.routes = object.routes.saturating_sub(1);
-            if object.routes == 0 && object.of.is_none() {
-                self.push(Item::Stray(id));
-            }
+        if self.kernel.release(id) {
+            self.push(Item::Stray(id));
         }
+    }
+
+    /// Which destinations are wished to be in a group.
+    pub(super) fn members(&self, id: GroupId) -> Members {
+        self.groups.get(&id).map(|group| group.members.clone()).unwrap_or_default()
     }
 
     /// What destinations have to know.
@@ -440,7 +481,7 @@ impl Objects {
     }
 
     fn plan_stray(&mut self, id: ObjectId) -> Option<(ObjectId, ObjectOp)> {
-        let unused = self.kernel.get(&id).is_none_or(|it| it.of.is_none() && it.routes == 0);
+        let unused = self.kernel.get(id).is_none_or(KernelGroup::is_useless);
         if !unused || self.legs.by_id(id).is_some() || self.in_flight.contains_key(&id) {
             return None;
         }
@@ -481,7 +522,7 @@ impl Objects {
         if members.is_empty() {
             // What is served by a spare goes on; what nobody wishes any more does not stay.
             let serving = self.groups.get(&id).and_then(|group| group.serving);
-            let still = serving.and_then(|object| self.kernel.get(&object)).is_some_and(|object| {
+            let still = serving.and_then(|object| self.kernel.get(object)).is_some_and(|object| {
                 object.members.iter().any(|member| {
                     self.legs.by_id(member.object).is_some_and(|leg| wanted.contains(&leg))
                 })
@@ -496,11 +537,11 @@ impl Objects {
         }
         group.refusal = refusal;
         if let Some(serving) = group.serving
-            && let Some(object) = self.kernel.get(&serving)
+            && let Some(object) = self.kernel.get(serving)
         {
             let KernelGroup { resilience, routes, .. } = *object;
             if std::mem::take(&mut group.missed) {
-                self.events.push(GroupEvent::Renewed);
+                self.events.push(GroupEvent::Renewed(id));
             }
             if !shape::is_equal(&object.members, &members) {
                 group.in_flight = true;
@@ -510,7 +551,7 @@ impl Objects {
                 return None;
             }
         }
-        if let Some(found) = self.adopt(id, &members, shape.resilience) {
+        if let Some(found) = self.kernel.adopt(id, &members, shape.resilience) {
             self.serve(id, found);
             return None;
         }
@@ -554,30 +595,9 @@ impl Objects {
     fn withdraw_object(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
         let group = self.groups.get_mut(&id)?;
         let serving = group.serving.take()?;
-        group.missed |= self.kernel.get(&serving).is_some_and(|object| object.routes > 0);
+        group.missed |= self.kernel.get(serving).is_some_and(|object| object.routes > 0);
         self.forget_group(serving);
         Some((serving, ObjectOp::Delete))
-    }
-
-    /// An object from before that is just like this and nobody's.
-    fn adopt(
-        &mut self,
-        id: GroupId,
-        members: &[Member],
-        resilience: Resilience,
-    ) -> Option<ObjectId> {
-        let is_it = |(_, object): &(&ObjectId, &mut KernelGroup)| {
-            object.of.is_none()
-                && object.resilience.can_hold(resilience)
-                && shape::is_equal(&object.members, members)
-        };
-        // Most used first: those routes need no writing. Among equals the oldest, as groups come back
-        // in the order in which they came.
-        let rank = |(id, object): &(&ObjectId, &mut KernelGroup)| (object.routes, Reverse(**id));
-        let found = self.kernel.iter_mut().filter(is_it).max_by_key(rank);
-        let (found, object) = found?;
-        object.of = Some(id);
-        Some(*found)
     }
 
     /// The object is what routes of the group are to refer to.
@@ -588,7 +608,7 @@ impl Objects {
         };
         let before = group.serving.replace(object).filter(|before| *before != object);
         if std::mem::take(&mut group.missed) || before.is_some() {
-            self.events.push(GroupEvent::Renewed);
+            self.events.push(GroupEvent::Renewed(id));
         }
         if let Some(before) = before {
             self.retire(before);
@@ -598,31 +618,31 @@ impl Objects {
 
     /// Nobody's from now on; it goes with its last route.
     fn retire(&mut self, id: ObjectId) {
-        if let Some(object) = self.kernel.get_mut(&id) {
-            object.of = None;
-            if object.routes == 0 {
-                self.push(Item::Stray(id));
-            }
+        if self.kernel.retire(id) {
+            self.push(Item::Stray(id));
         }
     }
 
     /// The kernel has a group no more.
     fn forget_group(&mut self, id: ObjectId) {
-        let Some(object) = self.kernel.remove(&id) else { return };
+        let Some(object) = self.kernel.remove(id) else { return };
         for member in object.members {
             self.leave(member.object, id);
         }
-        if let Some(of) = object.of
-            && let Some(group) = self.groups.get_mut(&of)
-        {
-            if group.serving == Some(id) {
-                group.serving = None;
-                if object.routes > 0 {
-                    self.events.push(GroupEvent::Renewed);
-                }
+        let group = object.of.and_then(|of| Some((of, self.groups.get_mut(&of)?)));
+        let Some((of, group)) = group else {
+            if object.routes > 0 {
+                self.events.push(GroupEvent::Orphans);
             }
-            self.push(Item::Group(of));
+            return;
+        };
+        if group.serving == Some(id) {
+            group.serving = None;
+            if object.routes > 0 {
+                self.events.push(GroupEvent::Renewed(of));
+            }
         }
+        self.push(Item::Group(of));
     }
 
     fn leave(&mut self, leg: ObjectId, group: ObjectId) {

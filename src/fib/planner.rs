@@ -13,9 +13,9 @@ use std::{
 };
 
 use super::{
-    FibOp, Refusal, Settled,
+    FibOp, Refusal, RouteOp, Settled,
     mirror::{Mirror, Tampering},
-    objects::{GroupEvent, Objects, Support},
+    objects::{GroupEvent, Members, Objects, Support},
 };
 use crate::model::{
     Family, FibCounts, Forwarding, GroupId, Hop, InterfaceIndex, KernelTable, NextHopObject,
@@ -25,7 +25,7 @@ use crate::model::{
 use table::Table;
 
 /// How many destinations are looked at at once when objects were renewed.
-const SLICE: usize = 4096;
+const SLICE: usize = if cfg!(test) { 3 } else { 4096 };
 
 /// Wishes against facts, of one network namespace.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Planner {
         self.carry();
     }
 
-    /// No destination is wished to be in the group any more.
+    /// No destination is to be in the group any more. That it left may be told of each one later.
     pub fn handle_group_gone(&mut self, id: GroupId) {
         self.objects.handle_group_gone(id);
     }
@@ -109,7 +109,7 @@ impl Planner {
     }
 
     /// The next operations for the kernel, `count` at most, to be carried out in this order. A result
-    /// has to follow for each.
+    /// has to follow for each. None may be all for now: see [`Self::is_surveying`].
     pub fn poll_ops(&mut self, count: usize) -> Vec<FibOp> {
         self.carry();
         let mut ops: Vec<FibOp> =
@@ -119,21 +119,45 @@ impl Planner {
         let last = self.last_served;
         let after = ids.iter().filter(|id| Some(**id) > last);
         let before = ids.iter().filter(|id| Some(**id) <= last);
-        for id in after.chain(before) {
-            let Some(Table { kernel, mirror, .. }) = self.tables.get_mut(id) else { continue };
-            let objects = &mut self.objects;
-            while ops.len() < count {
-                match mirror.poll_op(objects) {
-                    Some((to, op)) => {
-                        self.last_served = Some(*id);
-                        ops.push(FibOp::Route { table: *kernel, to, op });
-                    }
-                    None if mirror.survey(SLICE, objects) => {}
-                    None => break,
-                }
+        let turns: Vec<TableId> = after.chain(before).copied().collect();
+        for id in &turns {
+            self.poll_table(*id, count, &mut ops, Mirror::poll_op);
+            if ops.len() < count
+                && let Some(table) = self.tables.get_mut(id)
+            {
+                // A slice only: there may be something else to do before the next.
+                table.mirror.survey(SLICE, &mut self.objects);
+                self.poll_table(*id, count, &mut ops, Mirror::poll_op);
+            }
+        }
+        if !self.is_surveying() {
+            for id in &turns {
+                self.poll_table(*id, count, &mut ops, Mirror::poll_later_op);
             }
         }
         ops
+    }
+
+    fn poll_table(
+        &mut self,
+        id: TableId,
+        count: usize,
+        ops: &mut Vec<FibOp>,
+        poll: impl Fn(&mut Mirror, &mut Objects) -> Option<(Prefix, RouteOp)>,
+    ) {
+        let Some(Table { kernel, mirror, .. }) = self.tables.get_mut(&id) else { return };
+        while ops.len() < count
+            && let Some((to, op)) = poll(mirror, &mut self.objects)
+        {
+            self.last_served = Some(id);
+            ops.push(FibOp::Route { table: *kernel, to, op });
+        }
+    }
+
+    /// Whether [`Self::poll_ops`] may hand out more without anything else happening: it looks for what
+    /// is to be written, a part of a table in each call.
+    pub fn is_surveying(&self) -> bool {
+        self.tables.values().any(|table| table.mirror.is_surveying())
     }
 
     /// The kernel carried an operation out, or refused it.
@@ -314,6 +338,13 @@ impl Planner {
         })
     }
 
+    /// How many operations of routes there are to hand out, or out and without a result: as long as
+    /// there are many, further wishes had better wait where they take less room. What waits for anything
+    /// but the kernel's answers is not counted, or the wishes that it waits for could be among them.
+    pub fn backlog(&self) -> usize {
+        self.tables.values().map(|table| table.mirror.backlog()).sum()
+    }
+
     /// How many next-hop objects the kernel has of ours.
     pub fn objects(&self) -> usize {
         self.objects.count()
@@ -337,13 +368,33 @@ impl Planner {
         }
     }
 
+    /// Looks again at the destinations of a group, at once or soon.
+    fn look_at(&mut self, group: GroupId) {
+        match self.objects.members(group) {
+            Members::Few(few) => {
+                for (table, to) in few {
+                    if let Some(table) = self.tables.get_mut(&table) {
+                        table.mirror.look_at(to, &mut self.objects);
+                    }
+                }
+            }
+            Members::Many(_) => {
+                self.tables.values_mut().for_each(|table| table.mirror.survey_group(group));
+            }
+        }
+    }
+
     /// Carries what happened to groups to their destinations.
     fn carry(&mut self) {
         while let Some(event) = self.objects.poll_event() {
             let id = match event {
                 GroupEvent::Ready(id) | GroupEvent::Refused(id) => id,
-                GroupEvent::Renewed => {
-                    self.tables.values_mut().for_each(|table| table.mirror.survey_again());
+                GroupEvent::Renewed(id) => {
+                    self.look_at(id);
+                    continue;
+                }
+                GroupEvent::Orphans => {
+                    self.tables.values_mut().for_each(|table| table.mirror.survey_orphans());
                     continue;
                 }
             };

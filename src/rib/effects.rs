@@ -65,9 +65,14 @@ impl Rib {
         effects
     }
 
-    /// Whether any destination waits, or [`Rib::poll_link_news`] has something to tell.
+    /// Whether any destination waits.
     pub fn has_effects(&self) -> bool {
-        !self.waiting.is_empty() || self.groups.has_news() || self.has_link_news()
+        !self.waiting.is_empty()
+    }
+
+    /// Whether [`Rib::poll_groups`] or [`Rib::poll_link_news`] has something to tell.
+    pub fn has_group_news(&self) -> bool {
+        self.groups.has_news() || self.has_link_news()
     }
 
     /// The kernel took a destination's best route, or refused it with these words.

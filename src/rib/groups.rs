@@ -28,19 +28,24 @@ use crate::model::{
     Family, FibStatus, Forwarding, GroupId, Hop, Prefix, RouteFlags, Special, TableId, View, Wish,
 };
 
-/// What a group comes to now.
+/// What became of a group.
 #[derive(Clone, Debug)]
-pub struct GroupNews {
-    /// The group.
-    pub id: GroupId,
+pub enum GroupNews {
+    /// What it comes to now.
+    Changed(GroupId, Fate),
+    /// No destination is in it any more. Its id is not used again soon.
+    Gone(GroupId),
+}
+
+/// What a group comes to.
+#[derive(Clone, Debug)]
+pub struct Fate {
     /// The family of its destinations.
     pub family: Family,
     /// Where packets go; `None` when none of its next hops leads anywhere.
     pub forwarding: Option<Arc<Forwarding>>,
     /// A way by another interface, should all of these be lost at once.
     pub spare: Option<Hop>,
-    /// Whether any destination is in it. The id of one that was left is not used again soon.
-    pub is_used: bool,
 }
 
 /// The sets of a group's next hops, in order of rank.
@@ -129,15 +134,9 @@ impl Rib {
                 Some(group) => {
                     group.told = true;
                     let pair = group.pair;
-                    self.outcome(id, pair)
+                    GroupNews::Changed(id, self.fate(pair))
                 }
-                None => GroupNews {
-                    id,
-                    family: Family::Ipv4,
-                    forwarding: None,
-                    spare: None,
-                    is_used: false,
-                },
+                None => GroupNews::Gone(id),
             });
         }
         news
@@ -158,13 +157,17 @@ impl Rib {
         }
     }
 
-    /// What a group comes to: the first of its sets that leads anywhere.
-    fn outcome(&self, id: GroupId, pair: Pair) -> GroupNews {
-        let mut leading = pair
-            .sets()
+    /// Those of a pair's sets that lead anywhere, with their own spares.
+    fn leading(&self, pair: Pair) -> impl Iterator<Item = (&Arc<Forwarding>, Option<Hop>)> {
+        pair.sets()
             .filter_map(|slot| self.next_hops.set(slot))
             .filter(|set| !set.withdrawn)
-            .filter_map(|set| Some((set.forwarding.as_ref()?, set.spare)));
+            .filter_map(|set| Some((set.forwarding.as_ref()?, set.spare)))
+    }
+
+    /// What a group comes to: the first of its sets that leads anywhere.
+    fn fate(&self, pair: Pair) -> Fate {
+        let mut leading = self.leading(pair);
         let first = leading.next();
         let second = leading.next().map_or(&[][..], |(forwarding, _)| forwarding.hops());
         // Next best is what would take the place of routes that the first leads through.
@@ -173,7 +176,7 @@ impl Rib {
             spare_hop(hops, second).or_else(|| spare_hop(hops, own.as_slice()))
         });
         let forwarding = first.map(|(forwarding, _)| Arc::clone(forwarding));
-        GroupNews { id, family: self.family_of(pair), forwarding, spare, is_used: true }
+        Fate { family: self.family_of(pair), forwarding, spare }
     }
 
     fn family_of(&self, pair: Pair) -> Family {
@@ -187,8 +190,7 @@ impl Rib {
         match self.way(table, to).1? {
             Way::Special(special) => Some(Arc::new(special.into())),
             Way::Pair(pair) => {
-                let sets = pair.sets().filter_map(|slot| self.next_hops.set(slot));
-                sets.filter_map(|set| set.forwarding.clone()).next()
+                self.leading(pair).next().map(|(forwarding, _)| Arc::clone(forwarding))
             }
         }
     }

@@ -68,7 +68,7 @@ pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, ExplainedNextHop, Explanation};
 pub use foreign::{ForeignRoute, ForeignWay, QUIET};
-pub use groups::GroupNews;
+pub use groups::{Fate, GroupNews};
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};

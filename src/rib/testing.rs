@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Best, DestinationView, Effect, LookUp, Offer, OfferedNextHops, Policy, Registration, Rib,
-    Subscription, Tenure, Terms,
+    Best, DestinationView, Effect, GroupNews, LookUp, Offer, OfferedNextHops, Policy, Registration,
+    Rib, Subscription, Tenure, Terms,
 };
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, Forwarding, GroupId,
@@ -211,8 +211,12 @@ impl TestRib {
     pub(super) fn effects(&mut self) -> Vec<String> {
         let mut touched = BTreeSet::new();
         for news in self.rib.poll_groups(usize::MAX) {
-            touched.insert(news.id);
-            self.groups.insert(news.id, news.forwarding);
+            let (id, forwarding) = match news {
+                GroupNews::Changed(id, fate) => (id, fate.forwarding),
+                GroupNews::Gone(id) => (id, None),
+            };
+            touched.insert(id);
+            self.groups.insert(id, forwarding);
         }
         let effects = self.rib.poll_effects(usize::MAX);
         for table in Family::ALL.map(table) {

@@ -6,7 +6,7 @@ use rtmd::{
     model::{
         FibCounts, FibStatus, Forwarding, Moment, Prefix, RouteState, TableId, View, ViewSet, Wish,
     },
-    rib::{Best, Effect, GroupNews, LookUp, Match, Start, WalkSettings},
+    rib::{Best, Effect, Fate, GroupNews, LookUp, Match, Start, WalkSettings},
 };
 
 use crate::{
@@ -40,8 +40,10 @@ impl Pair {
     }
 
     fn take_groups(&mut self, count: usize) {
-        for GroupNews { id, forwarding, spare, is_used, .. } in self.rib.poll_groups(count) {
-            let Some(forwarding) = forwarding.filter(|_| is_used) else {
+        for news in self.rib.poll_groups(count) {
+            let (GroupNews::Changed(id, _) | GroupNews::Gone(id)) = news;
+            let GroupNews::Changed(_, Fate { forwarding: Some(forwarding), spare, .. }) = news
+            else {
                 self.groups.remove(&id);
                 continue;
             };
@@ -73,11 +75,16 @@ impl Pair {
         routes.collect()
     }
 
+    /// Whether there is anything that the kernel has not heard of.
+    fn waits(&self) -> bool {
+        self.rib.has_effects() || self.rib.has_group_news()
+    }
+
     pub(crate) fn check(&mut self) {
         self.settle_readers();
         self.settle_hop_walks();
         self.check_followers();
-        if !self.rib.has_effects() {
+        if !self.waits() {
             assert_eq!(
                 self.forwarding(),
                 self.wishes(),
@@ -147,7 +154,7 @@ impl Pair {
             Expiry::Never | Expiry::Asked(_) => None,
         };
         assert_eq!(route.expires(), expires, "when route {id} expires");
-        if !self.rib.has_effects() && route.best_in.contains(View::UNICAST) {
+        if !self.waits() && route.best_in.contains(View::UNICAST) {
             let has = self.kernel.contains_key(&naive.place);
             assert_eq!(view.fib == FibStatus::Installed, has, "how far route {id} is");
         }

@@ -113,7 +113,7 @@ impl Objects {
     /// The kernel has the group like this, but for legs that were lost meanwhile.
     fn keep_group(&mut self, group: GroupId, id: ObjectId, mut tried: KernelGroup) {
         tried.members.retain(|member| self.legs.by_id(member.object).is_some());
-        let before = self.kernel.remove(&id);
+        let before = self.kernel.remove(id);
         for member in before.iter().flat_map(|before| &before.members) {
             if tried.members.iter().all(|it| it.object != member.object) {
                 self.leave(member.object, id);
@@ -167,9 +167,11 @@ impl Objects {
 
     /// A group lost a leg, and with its last one itself.
     fn shrink(&mut self, id: ObjectId, leg: ObjectId) {
-        let Some(object) = self.kernel.get_mut(&id) else { return };
-        object.members.retain(|member| member.object != leg);
-        if !object.members.is_empty() {
+        let is_empty = self.kernel.change(id, |object| {
+            object.members.retain(|member| member.object != leg);
+            object.members.is_empty()
+        });
+        if is_empty != Some(true) {
             return;
         }
         let known = |member: &Member| self.legs.by_id(member.object).is_some();
@@ -225,18 +227,17 @@ impl Objects {
                 return;
             }
         };
-        let known = self.kernel.entry(id).or_insert_with(|| KernelGroup {
-            resilience: buckets.into(),
-            members: Vec::new(),
-            of: None,
-            routes: 0,
-        });
-        known.resilience = buckets.into();
-        if shape::is_equal(&known.members, members) {
-            return;
+        let resilience = buckets.into();
+        if self.kernel.get(id).is_none() {
+            let group = KernelGroup { resilience, members: Vec::new(), of: None, routes: 0 };
+            self.kernel.insert(id, group);
         }
-        let before = mem::replace(&mut known.members, members.to_vec());
-        let of = known.of;
+        let before = self.kernel.change(id, |known| {
+            known.resilience = resilience;
+            let differs = !shape::is_equal(&known.members, members);
+            differs.then(|| (mem::replace(&mut known.members, members.to_vec()), known.of))
+        });
+        let Some((before, of)) = before.flatten() else { return };
         for member in before {
             self.leave(member.object, id);
         }
@@ -316,7 +317,7 @@ impl Objects {
                 self.lose_leg(leg);
             }
         }
-        let groups: Vec<ObjectId> = self.kernel.keys().copied().collect();
+        let groups: Vec<ObjectId> = self.kernel.iter().map(|(id, _)| id).collect();
         for id in groups {
             if !found.contains_key(&id) {
                 self.forget_group(id);
@@ -347,8 +348,8 @@ impl Objects {
         let unused: Vec<ObjectId> = self
             .kernel
             .iter()
-            .filter(|(_, object)| object.of.is_none() && object.routes == 0)
-            .map(|(id, _)| *id)
+            .filter(|(_, object)| object.is_useless())
+            .map(|(id, _)| id)
             .collect();
         for id in unused {
             self.push(Item::Stray(id));
@@ -360,13 +361,13 @@ impl Objects {
     }
 
     /// The routes of an object are gone with it.
-    fn lose_routes(&mut self, group: GroupId, id: ObjectId, routes: u32) {
-        if let Some(group) = self.groups.get_mut(&group)
+    fn lose_routes(&mut self, of: GroupId, id: ObjectId, routes: u32) {
+        if let Some(group) = self.groups.get_mut(&of)
             && group.serving == Some(id)
         {
             group.serving = None;
             if routes > 0 {
-                self.events.push(GroupEvent::Renewed);
+                self.events.push(GroupEvent::Renewed(of));
             }
         }
     }

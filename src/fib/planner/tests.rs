@@ -2,6 +2,7 @@
 //! goes with its link, a group with its last member, a route with its object, and nobody is told.
 
 mod answers;
+mod haste;
 mod objects;
 
 use std::num::NonZeroU32;
@@ -15,6 +16,10 @@ use crate::{
 };
 
 const LINKS: u8 = 4;
+
+/// With this much to be written, wishes wait in the RIB; and so many are taken from it at once.
+const ENOUGH: usize = 3;
+const SLICE: usize = 2;
 
 fn table() -> TableId {
     TableId::new(0, Family::Ipv4).unwrap()
@@ -254,7 +259,8 @@ enum Event {
     Group(u8, Vec<u8>, Option<u8>),
     Want(u8, Option<u8>),
     Blackhole(u8),
-    /// A group is left, and with it every destination that wished to be in it.
+    /// Every destination that wished to be in a group is to have nothing: the end of the group is told
+    /// at once, and what that means for each of them only when its turn comes.
     Leave(u8),
     Send(u8),
     /// The kernel does what comes next.
@@ -350,6 +356,8 @@ struct Storm {
     planner: Planner,
     groups: BTreeMap<u8, (Vec<u8>, Option<u8>)>,
     wishes: BTreeMap<u8, Option<u8>>,
+    /// Destinations that the planner has not heard of yet, or not what is wished there now.
+    waiting: VecDeque<u8>,
     in_flight: VecDeque<FibOp>,
     answers: VecDeque<(FibOp, Result<(), Refusal>)>,
     news: VecDeque<News>,
@@ -371,6 +379,7 @@ impl Storm {
             planner: Planner::new(support, [(table(), KernelTable(254))]),
             groups: BTreeMap::new(),
             wishes: BTreeMap::new(),
+            waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             answers: VecDeque::new(),
             news: VecDeque::new(),
@@ -407,31 +416,22 @@ impl Storm {
             }
             Event::Want(to, id) => {
                 let id = id.filter(|id| self.groups.contains_key(id));
-                let wish = id.map(|id| Wish::Group(group_id(id)));
-                self.planner.want(table(), nth_prefix(to), wish);
-                match id {
-                    Some(id) => self.wishes.insert(to, Some(id)),
-                    None => self.wishes.remove(&to),
-                };
+                self.wish(to, id.map(Some));
             }
-            Event::Blackhole(to) => {
-                let wish = Some(Wish::Special(Special::Blackhole));
-                self.planner.want(table(), nth_prefix(to), wish);
-                self.wishes.insert(to, None);
-            }
+            Event::Blackhole(to) => self.wish(to, Some(None)),
             Event::Leave(id) => {
                 if self.groups.remove(&id).is_none() {
                     return;
                 }
                 let inside = |(_, wish): &(&u8, &Option<u8>)| **wish == Some(id);
                 let all: Vec<u8> = self.wishes.iter().filter(inside).map(|(to, _)| *to).collect();
-                for to in all {
-                    self.planner.want(table(), nth_prefix(to), None);
-                    self.wishes.remove(&to);
-                }
+                all.into_iter().for_each(|to| self.wish(to, None));
                 self.planner.handle_group_gone(group_id(id));
             }
-            Event::Send(count) => self.in_flight.extend(self.planner.poll_ops(count.into())),
+            Event::Send(count) => {
+                self.take_wishes();
+                self.in_flight.extend(self.planner.poll_ops(count.into()));
+            }
             Event::CarryOut(mishap) => self.carry_out(mishap),
             Event::Answer => self.answer(),
             Event::Down(link) => {
@@ -463,6 +463,36 @@ impl Storm {
             }
             Event::TakeIn(count) => self.take_in(count.into()),
         }
+    }
+
+    /// A destination is to follow a group or a blackhole, or to have nothing.
+    fn wish(&mut self, to: u8, what: Option<Option<u8>>) {
+        match what {
+            Some(what) => self.wishes.insert(to, what),
+            None => self.wishes.remove(&to),
+        };
+        if !self.waiting.contains(&to) {
+            self.waiting.push_back(to);
+        }
+    }
+
+    /// Tells the planner of some of the wishes that wait, if it has not too much to do.
+    fn take_wishes(&mut self) {
+        if self.planner.backlog() >= ENOUGH {
+            return;
+        }
+        for to in self.waiting.drain(..SLICE.min(self.waiting.len())).collect::<Vec<u8>>() {
+            self.tell(to);
+        }
+    }
+
+    /// Tells the planner what is wished for a destination.
+    fn tell(&mut self, to: u8) {
+        let wish = self.wishes.get(&to).map(|wish| match wish {
+            Some(id) => Wish::Group(group_id(*id)),
+            None => Wish::Special(Special::Blackhole),
+        });
+        self.planner.want(table(), nth_prefix(to), wish);
     }
 
     fn tamper(&mut self, event: &Event) {
@@ -629,8 +659,12 @@ impl Storm {
                 }
                 self.read();
                 self.take_in(usize::MAX);
+                let waiting = self.waiting.len();
+                self.take_wishes();
                 let ops = self.planner.poll_ops(3);
-                if ops.is_empty() && self.planner.poll_doubt().is_none() {
+                let idle =
+                    ops.is_empty() && self.waiting.len() == waiting && !self.planner.is_surveying();
+                if idle && self.planner.poll_doubt().is_none() {
                     break;
                 }
                 rounds += 1;
@@ -641,6 +675,7 @@ impl Storm {
     }
 
     fn check(&self) {
+        assert!(self.waiting.is_empty(), "{:?} wait for ever", self.waiting);
         let mut obstructed = false;
         for to in 0..8 {
             let expected = match self.wishes.get(&to) {

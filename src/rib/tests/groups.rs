@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::super::testing::{TestRib, table};
 use crate::{
     model::{Family, GroupId, InterfaceIndex, Wish},
-    rib::{GroupNews, Progress, Withdrawal},
+    rib::{Fate, GroupNews, LookUp, Progress, Withdrawal},
 };
 
 /// So many destinations with a route of each of these, by interfaces 1, 2 and 3 in turn.
@@ -32,10 +32,11 @@ fn wishes(test: &mut TestRib) -> BTreeSet<GroupId> {
 
 /// What is told of the groups: interface, spare interface.
 fn news(test: &mut TestRib) -> Vec<(bool, Option<String>, Option<u32>)> {
-    let word = |GroupNews { forwarding, spare, is_used, .. }| {
-        let forwarding: Option<std::sync::Arc<crate::model::Forwarding>> = forwarding;
-        let spare: Option<crate::model::Hop> = spare;
-        (is_used, forwarding.map(|it| it.to_string()), spare.map(|hop| hop.interface.0))
+    let word = |news| match news {
+        GroupNews::Changed(_, Fate { forwarding, spare, .. }) => {
+            (true, forwarding.map(|it| it.to_string()), spare.map(|hop| hop.interface.0))
+        }
+        GroupNews::Gone(_) => (false, None, None),
     };
     test.rib.poll_groups(usize::MAX).into_iter().map(word).collect()
 }
@@ -95,6 +96,9 @@ fn who_leaves_is_replaced_at_once_by_one_news_and_route_by_route_afterwards() {
     let owner = test.entity("static");
     test.rib.deregister(owner).unwrap();
     assert_eq!(news(&mut test), [via(3, None)]);
+    let to = "10.3.0.0/24".parse().unwrap();
+    let wish = test.rib.explain(table(Family::Ipv4), to, LookUp::Exact).unwrap().wish;
+    assert_eq!(wish.unwrap().to_string(), "dev 3", "it is explained as the kernel has it");
     let now = test.now();
     while !matches!(test.rib.withdraw(owner, 100, now), Withdrawal::Complete(_)) {}
     assert_eq!(news(&mut test), [(false, None, None), via(3, Some(2))]);

@@ -139,7 +139,7 @@ fn a_link_that_comes_back_at_once_has_still_been_lost() {
     let link = InterfaceIndex(1);
     test.rib.handle_link(link, "up1", false);
     test.rib.handle_link(link, "up1", true);
-    assert!(test.rib.has_effects());
+    assert!(test.rib.has_group_news());
     assert_eq!(news(&mut test), "lost 1 ipv4, lost 1 ipv6, gained");
     test.rib.handle_link_gone(link);
     assert_eq!(news(&mut test), "lost 1 ipv4, lost 1 ipv6");

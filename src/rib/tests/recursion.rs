@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    Instance, InstanceSettings, LookUp, NextHopOffer, NextHopView, Policy, ViaDefault, Viability,
+    GroupNews, Instance, InstanceSettings, LookUp, NextHopOffer, NextHopView, Policy, ViaDefault,
+    Viability,
     testing::{TestRib, table},
 };
 use crate::model::{
@@ -427,8 +428,12 @@ fn the_kernel_hears_of_a_spare_way_that_comes_or_goes() {
     let spare = |test: &mut TestRib| {
         let group = wish(test);
         let news = test.rib.poll_groups(usize::MAX);
-        let news = news.iter().find(|news| Some(Wish::Group(news.id)) == group);
-        news.map(|news| news.spare.map(|hop| hop.interface.0))
+        news.iter().find_map(|news| match news {
+            GroupNews::Changed(id, fate) if Some(Wish::Group(*id)) == group => {
+                Some(fate.spare.map(|hop| hop.interface.0))
+            }
+            GroupNews::Changed(..) | GroupNews::Gone(_) => None,
+        })
     };
     assert_eq!(spare(&mut test), Some(None));
     let (second, _) = test.add("ospf: 10.9.0.0/16 via 198.51.100.1").unwrap();

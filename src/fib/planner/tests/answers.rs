@@ -10,6 +10,8 @@ fn what_was_done_without_an_answer_is_read_and_neither_taken_away_nor_written_ag
         storm.drain();
         for to in 0..4 {
             storm.run(Event::Want(to, Some(0)));
+            storm.waiting.clear();
+            storm.tell(to);
         }
         let mut lost = 0;
         loop {
@@ -48,6 +50,7 @@ fn a_table_is_read_once_a_second_at_most_however_many_answers_are_lost() {
     };
     for to in 0..4 {
         storm.run(Event::Want(to, Some(0)));
+        storm.take_wishes();
         for op in storm.planner.poll_ops(100) {
             let result = storm.kernel.carry_out(&op, Mishap::AnswerLost);
             storm.planner.handle_result(&op, result, storm.now);

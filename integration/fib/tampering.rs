@@ -153,6 +153,40 @@ fn what_others_do_to_our_routes_is_undone_at_once_and_not_at_a_next_scan_as_in_b
 }
 
 #[test]
+fn a_strangers_route_where_ours_was_deleted_stays_theirs_and_ours_is_shown_as_failed() {
+    in_both_ways(async |scene| {
+        for case in CASES {
+            let rivals = case.rivals(scene, case.north, case.west).await;
+            case.becomes(scene, "the offer", case.north).await;
+            let (option, to) = (case.option(), case.to);
+            let theirs = format!("{to} dev south proto static metric 82");
+            // So that both have happened when it hears of the first.
+            scene.service.signal("STOP");
+            ip(&format!("{option} route del {to} metric 82"));
+            ip(&format!("{option} route add {theirs}"));
+            scene.service.signal("CONT");
+            let show = || ip(&format!("{option} -N route show {to} metric 82"));
+            eventually("it is told what is in the way", async || {
+                let routes = rivals.first.table.get_routes(to).await.unwrap();
+                let best = routes.iter().find(|route| is_best(route)).unwrap();
+                let error: Option<&str> =
+                    best.more.get("fib-error").and_then(|error| error.try_into().ok());
+                assert!(show().contains("dev south"), "{}", show());
+                fib(best) == "failed"
+                    && error.is_some_and(|error| {
+                        error.contains("another program's route") && error.contains("delete")
+                    })
+            })
+            .await;
+            assert!(show().contains("dev south") && show().lines().count() == 1, "{}", show());
+            ip(&format!("{option} route del {theirs}"));
+            case.becomes(scene, "the stranger's route goes", case.north).await;
+            rivals.leave().await;
+        }
+    });
+}
+
+#[test]
 fn a_fight_over_a_route_is_reported_and_ends_in_repair_when_the_other_stops() {
     in_both_ways(async |scene| {
         for case in CASES {

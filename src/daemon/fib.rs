@@ -322,10 +322,9 @@ impl Keeper<'_> {
                 let what = Tampering::Ours { target: route.target(), replaced };
                 self.tampered(&route, what);
             }
-            RouteEvent::RouteSet { route, replaced: true }
-                if route.metric == signature.metric.get() =>
-            {
-                self.tampered(&route, Tampering::Overwritten);
+            RouteEvent::RouteSet { route, replaced } if route.metric == signature.metric.get() => {
+                let what = if replaced { Tampering::Overwritten } else { Tampering::Occupied };
+                self.tampered(&route, what);
             }
             RouteEvent::RouteGone { route, by_itself } if signature.is_on(&route) => {
                 let what = if by_itself { Tampering::Dropped } else { Tampering::Gone };

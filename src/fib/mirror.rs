@@ -98,6 +98,8 @@ pub enum Tampering {
     },
     /// A stranger's route took the place of ours.
     Overwritten,
+    /// A stranger's route with our metric came where none of ours was, or beside it.
+    Occupied,
 }
 
 impl Mirror {
@@ -280,6 +282,7 @@ impl Mirror {
                 state.refusals = 0;
             }
             let has_put = tried.is_some();
+            let was_gone = matches!(state.fact, Fact::Gone);
             let concluded = state.conclude(action, tried, result);
             state.fact.doubt(meanwhile);
             state.refresh(objects);
@@ -288,6 +291,8 @@ impl Mirror {
                     let in_the_way = match state.fact {
                         Fact::Absent => false,
                         Fact::Outdated | Fact::Unclear if action == Action::Replace => true,
+                        // Perhaps ours: it may have been written after it was taken away.
+                        Fact::Unclear if was_gone && refusal.errno == libc::EEXIST => true,
                         _ => meanwhile > Meanwhile::Lost,
                     };
                     if in_the_way {
@@ -296,7 +301,11 @@ impl Mirror {
                         return None;
                     }
                     work.wait(to, state, now);
-                    Some(Settled { status: FibStatus::Failed, error: Some(refusal) })
+                    let error = match action {
+                        Action::Install if refusal.errno == libc::EEXIST => occupied(),
+                        Action::Install | Action::Replace | Action::Uninstall => refusal,
+                    };
+                    Some(Settled { status: FibStatus::Failed, error: Some(error) })
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
@@ -319,11 +328,13 @@ impl Mirror {
         objects: &mut Objects,
     ) -> Option<Settled> {
         let meanwhile = match what {
-            Tampering::Gone | Tampering::Dropped | Tampering::Overwritten => Meanwhile::Lost,
+            Tampering::Occupied => return self.handle_occupied(to, objects),
+            Tampering::Gone => Meanwhile::Gone,
+            Tampering::Dropped | Tampering::Overwritten => Meanwhile::Lost,
             Tampering::Ours { replaced: true, target: Some(_) } => Meanwhile::Replaced,
             Tampering::Ours { .. } => Meanwhile::Added,
         };
-        if meanwhile == Meanwhile::Lost && self.destinations.get(&to).is_none() {
+        if meanwhile <= Meanwhile::Lost && self.destinations.get(&to).is_none() {
             return None; // there was none of ours
         }
         if let Reading::Underway(sights) = &mut self.work.reading {
@@ -357,6 +368,17 @@ impl Mirror {
             }
             work.look_again(to, state, objects);
             settled(state, objects)
+        })
+    }
+
+    /// Where ours may have gone, a stranger's is not to be replaced by it.
+    fn handle_occupied(&mut self, to: Prefix, objects: &mut Objects) -> Option<Settled> {
+        self.destinations.get(&to)?;
+        self.update(to, objects, |_, state, _| {
+            if matches!(state.fact, Fact::Stale | Fact::Outdated) {
+                state.fact = Fact::Unclear;
+            }
+            None
         })
     }
 
@@ -604,6 +626,13 @@ impl Work {
     fn next(&mut self) -> Option<Prefix> {
         self.queue.pop_front().or_else(|| self.later.pop_front())
     }
+}
+
+/// Why a route cannot be installed where a stranger's has our metric: "File exists" tells nobody what to do.
+fn occupied() -> Refusal {
+    let message = "another program's route with the same metric is in the way: delete that, or set \
+                   another `metric` in [fib]";
+    Refusal { errno: libc::EEXIST, message: message.to_owned() }
 }
 
 fn enter(counts: &mut FibCounts, class: Class) {

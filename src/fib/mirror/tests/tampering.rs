@@ -69,11 +69,41 @@ fn what_came_beside_a_route_of_ours_is_cleared_also_when_one_of_them_was_replace
 
 #[test]
 fn what_took_the_place_of_ours_is_replaced() {
-    for what in [ours("via 2", true), Tampering::Overwritten, Tampering::Gone, Tampering::Dropped] {
+    for what in [ours("via 2", true), Tampering::Overwritten, Tampering::Dropped] {
         let mut case = Case::at_rest("via 1");
         case.tampered(what);
         assert_eq!(case.all_ops(), ["replace 10.0.0.0/8 via 192.0.2.1 dev 2"]);
     }
+}
+
+/// Who deleted ours may put their own there before we hear of it.
+#[test]
+fn what_comes_where_ours_was_deleted_is_not_overwritten() {
+    let mut case = Case::at_rest("via 1");
+    case.tampered(Tampering::Gone);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    // It may be one that we wrote after theirs was deleted, and of an older wish.
+    assert_eq!(case.refused(TO, libc::EEXIST), None);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    assert_eq!(case.refused(TO, libc::ESRCH), None);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
+    let result = refused(libc::EEXIST);
+    let settled =
+        case.mirror.handle_result(prefix(TO), result, case.now, &mut case.objects).unwrap();
+    assert_eq!(settled.status, FibStatus::Failed);
+    let said = settled.error.unwrap().to_string();
+    assert!(said.contains("another program's route") && said.contains("`metric`"), "{said}");
+    assert_eq!(case.op(), "nothing");
+}
+
+#[test]
+fn what_comes_where_the_kernel_has_dropped_ours_is_not_overwritten() {
+    let mut case = Case::at_rest("via 1");
+    case.tampered(Tampering::Dropped);
+    case.tampered(Tampering::Occupied);
+    assert_eq!(case.op(), "uninstall 10.0.0.0/8");
+    case.refused(TO, libc::ESRCH);
+    assert_eq!(case.op(), "install 10.0.0.0/8 via 192.0.2.1 dev 2");
 }
 
 #[test]
@@ -134,7 +164,7 @@ fn a_dump_does_not_outdo_what_was_heard_while_it_was_under_way() {
     for (heard, expected) in [
         (ours("via 2", true), "replace 10.0.0.0/8 via 192.0.2.1 dev 2"),
         (ours("via 2", false), "uninstall 10.0.0.0/8"),
-        (Tampering::Gone, "replace 10.0.0.0/8 via 192.0.2.1 dev 2"),
+        (Tampering::Gone, "install 10.0.0.0/8 via 192.0.2.1 dev 2"),
     ] {
         let mut case = during_a_dump(heard.clone());
         case.dumped(TO, "via 1");

@@ -334,10 +334,10 @@ impl Keeper<'_> {
                 self.planner.handle_room(route.table, route.to, Instant::now());
             }
             RouteEvent::ObjectSet(object) if self.is_ours(&object) => {
-                self.planner.handle_object(object.id, object.content.as_ref());
+                self.planner.handle_object(object.id, object.content.as_ref(), Instant::now());
             }
             RouteEvent::ObjectGone(object) if self.is_ours(&object) => {
-                self.planner.handle_object(object.id, None);
+                self.planner.handle_object(object.id, None, Instant::now());
             }
             RouteEvent::Overrun => {
                 tracing::warn!(

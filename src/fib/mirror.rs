@@ -39,7 +39,7 @@ struct Work {
     /// Those where packets go the right way already, and only by what object is to change.
     later: VecDeque<Prefix>,
     retries: Retries<Prefix>,
-    fights: Fights,
+    fights: Fights<Prefix>,
     /// Operations whose results have not come.
     in_flight: usize,
     reading: Reading,
@@ -319,7 +319,7 @@ impl Mirror {
         })
     }
 
-    /// Somebody else changed what is here. It is repaired at once, but not for ever.
+    /// Somebody else changed what is here. It is repaired at once; in a fight, ever more seldom.
     pub(super) fn handle_tampering(
         &mut self,
         to: Prefix,
@@ -363,8 +363,10 @@ impl Mirror {
                 (Stage::Waiting { .. }, Fact::Absent) => return None, // for something else
                 _ => {}
             }
-            if what != Tampering::Dropped && work.fights.is_one(to, now) {
-                return work.leave_alone(to, state, now, objects);
+            if what != Tampering::Dropped
+                && let Some(until) = work.fights.pause(to, now)
+            {
+                return work.leave_alone(to, state, until, objects);
             }
             work.look_again(to, state, objects);
             settled(state, objects)
@@ -392,7 +394,7 @@ impl Mirror {
         self.destinations.get(&to)?;
         self.update(to, objects, |work, state, objects| {
             let Stage::Waiting { due } = state.stage else { return None };
-            if work.fights.is_one(to, now) {
+            if work.fights.pause(to, now).is_some() {
                 return None;
             }
             work.retries.cancel(to, due);
@@ -593,12 +595,12 @@ impl Work {
         self.plan(to, state, objects);
     }
 
-    /// Somebody changes a destination again and again: a second passes before it is repaired.
+    /// Somebody changes a destination again and again: it is not repaired before that.
     fn leave_alone(
         &mut self,
         to: Prefix,
         state: &mut State,
-        now: Instant,
+        until: Instant,
         objects: &mut Objects,
     ) -> Option<Settled> {
         match state.stage {
@@ -610,9 +612,9 @@ impl Work {
             }
             Stage::Idle | Stage::Queued | Stage::InFlight { .. } => {}
         }
-        self.wait(to, state, now);
-        let message = "another program keeps changing this route".to_owned();
-        let error = Some(Refusal { errno: libc::EBUSY, message });
+        self.retries.wait(to, until);
+        state.stage = Stage::Waiting { due: until };
+        let error = Some(Refusal::of_fight("another program keeps changing this route"));
         Some(Settled { status: FibStatus::Failed, error })
     }
 

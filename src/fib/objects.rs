@@ -28,7 +28,10 @@ use std::{
 use legs::{Leg, Legs};
 use shape::{Resilience, Shape};
 
-use super::{FibOp, ObjectOp, Refusal, retry::Retries};
+use super::{
+    FibOp, ObjectOp, Refusal,
+    retry::{Fights, Retries},
+};
 use crate::model::{
     Family, Forwarding, GroupId, Hop, Member, NextHopObject, ObjectId, Prefix, TableId, Target,
     Wish,
@@ -130,6 +133,7 @@ pub(super) struct Objects {
     retries: Retries<Item>,
     /// What is in the retries.
     waiting: HashSet<Item>,
+    fights: Fights<Item>,
     last_id: u32,
     events: Vec<GroupEvent>,
     /// What the kernel refuses of groups, to be shown.
@@ -172,6 +176,7 @@ impl Objects {
             tried: HashMap::new(),
             retries: Retries::default(),
             waiting: HashSet::new(),
+            fights: Fights::default(),
             last_id: FIRST_ID - 1,
             events: Vec::new(),
             faults: Vec::new(),

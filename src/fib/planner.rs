@@ -188,8 +188,8 @@ impl Planner {
     }
 
     /// Somebody else changed a next-hop object of ours, or deleted it (`None`).
-    pub fn handle_object(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
-        self.objects.handle_event(id, content);
+    pub fn handle_object(&mut self, id: ObjectId, content: Option<&NextHopObject>, now: Instant) {
+        self.objects.handle_event(id, content, now);
         self.carry();
     }
 

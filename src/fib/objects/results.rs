@@ -179,8 +179,14 @@ impl Objects {
         }
     }
 
-    /// Somebody else changed an object of ours, or deleted it (`None`).
-    pub(in crate::fib) fn handle_event(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
+    /// Somebody else changed an object of ours, or deleted it (`None`). That is repaired at once; in a
+    /// fight, ever more seldom.
+    pub(in crate::fib) fn handle_event(
+        &mut self,
+        id: ObjectId,
+        content: Option<&NextHopObject>,
+        now: Instant,
+    ) {
         if !(FIRST_ID..END_OF_IDS).contains(&id.0.get()) {
             return; // none of ours has such a number
         }
@@ -189,23 +195,55 @@ impl Objects {
             self.doubt(); // what came first is not to be told
             return;
         }
-        match content {
-            None => match self.legs.by_id(id) {
-                Some(leg) => self.lose_leg(leg),
-                None => self.forget_group(id),
-            },
-            Some(content) => self.compare(id, content),
+        let leg = self.legs.by_id(id);
+        let group = self.kernel.get(&id).and_then(|object| object.of);
+        let changed = match (content, leg) {
+            (Some(content), _) => self.compare(id, content),
+            (None, Some(leg)) => {
+                self.lose_leg(leg);
+                true
+            }
+            (None, None) => {
+                self.forget_group(id);
+                true
+            }
+        };
+        let item = leg.map(Item::Leg).or(group.map(Item::Group));
+        if let Some(item) = item.filter(|_| changed)
+            && let Some(until) = self.fights.pause(item, now)
+        {
+            self.leave_alone(item, until);
         }
     }
 
-    /// Takes in what the kernel has under a number.
-    fn compare(&mut self, id: ObjectId, content: &NextHopObject) {
+    /// Somebody changes an object again and again: it is not repaired before that.
+    fn leave_alone(&mut self, item: Item, until: Instant) {
+        let refusal = Refusal::of_fight(
+            "another program keeps changing the next-hop objects of this route (systemd-networkd does, \
+             unless ManageForeignNextHops=no)",
+        );
+        match item {
+            Item::Leg(leg) => drop(self.legs.refuse(leg, refusal)),
+            Item::Group(group) => {
+                self.refuse(group, Some(refusal));
+                self.unqueue(item);
+            }
+            Item::Stray(_) => return,
+        }
+        if self.waiting.insert(item) {
+            self.retries.wait(item, until);
+        }
+    }
+
+    /// Takes in what the kernel has under a number; answers whether that is something else than was known.
+    fn compare(&mut self, id: ObjectId, content: &NextHopObject) -> bool {
         if let Some(leg) = self.legs.by_id(id) {
-            if NextHopObject::from(leg) != *content {
+            let differs = NextHopObject::from(leg) != *content;
+            if differs {
                 self.legs.tamper(leg);
                 self.push(Item::Leg(leg));
             }
-            return;
+            return differs;
         }
         let (members, buckets) = match content {
             NextHopObject::Group { members, buckets } => (members, *buckets),
@@ -222,7 +260,7 @@ impl Objects {
                 } else {
                     self.push(Item::Stray(id));
                 }
-                return;
+                return true;
             }
         };
         let known = self.kernel.entry(id).or_insert_with(|| KernelGroup {
@@ -233,7 +271,7 @@ impl Objects {
         });
         known.resilience = buckets.into();
         if shape::is_equal(&known.members, members) {
-            return;
+            return false;
         }
         let before = mem::replace(&mut known.members, members.to_vec());
         let of = known.of;
@@ -246,6 +284,7 @@ impl Objects {
         if let Some(of) = of {
             self.push(Item::Group(of));
         }
+        true
     }
 
     /// What the kernel has is not certain any more: nothing is written until it has been read.
@@ -329,7 +368,7 @@ impl Objects {
             found.into_iter().partition(|(_, content)| is_hop(content));
         for (id, content) in hops.into_iter().chain(others) {
             match content {
-                Some(content) => self.compare(id, &content),
+                Some(content) => drop(self.compare(id, &content)),
                 None => self.push(Item::Stray(id)),
             }
         }

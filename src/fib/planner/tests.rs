@@ -538,7 +538,9 @@ impl Storm {
                 News::Route(to, what) => {
                     self.planner.handle_tampering(KernelTable(254), to, what, self.now);
                 }
-                News::Object(id, content) => self.planner.handle_object(id, content.as_ref()),
+                News::Object(id, content) => {
+                    self.planner.handle_object(id, content.as_ref(), self.now);
+                }
             }
         }
     }

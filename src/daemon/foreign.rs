@@ -171,11 +171,12 @@ impl Foreigners {
                 rest = rest.max(PAUSE);
                 one.doubted.notify_one();
             }
-            for id in rib.with(|rib| rib.poll_foreign_entities()) {
-                service.welcome(id).await;
-            }
+            // The kernel waits for that, and not for the bus.
             if std::mem::take(&mut is_first) {
                 self.unread.send_modify(|unread| *unread = unread.saturating_sub(1));
+            }
+            for id in rib.with(|rib| rib.poll_foreign_entities()) {
+                service.welcome(id).await;
             }
         }
     }

@@ -134,15 +134,12 @@ struct Reading {
 enum AnyDump {
     Objects(Dump<DumpedObject>),
     Routes(Dump<DumpedRoute>),
-    /// It failed: to be tried again then.
-    Pause(Instant),
 }
 
 /// What a dump has to tell.
 enum Found {
     Objects(DumpNews<DumpedObject>),
     Routes(DumpNews<DumpedRoute>),
-    PauseOver,
 }
 
 impl Reading {
@@ -155,10 +152,6 @@ impl Reading {
             }
             AnyDump::Routes(dump) => {
                 Found::Routes(dump.next().await.unwrap_or_else(|| DumpNews::Failed(ended())))
-            }
-            AnyDump::Pause(until) => {
-                super::until(Some(*until)).await;
-                Found::PauseOver
             }
         }
     }
@@ -256,25 +249,29 @@ impl Keeper<'_> {
                 Dump::start(question).map(AnyDump::Routes)
             }
         };
-        let dump = match started {
+        match started {
             Ok(dump) => {
                 self.planner.begin_reading(doubt);
-                dump
+                self.reading = Some(Reading { doubt, dump });
             }
-            Err(error) => pause(&error),
-        };
-        self.reading = Some(Reading { doubt, dump });
+            Err(error) => self.handle_unreadable(doubt, &error),
+        }
+    }
+
+    fn handle_unreadable(&mut self, doubt: Doubt, error: &io::Error) {
+        tracing::error!(?doubt, %error, "reading what the kernel has failed, again in a second");
+        self.planner.handle_reading_failed(doubt, Instant::now());
+        self.reading = None;
     }
 
     fn handle_found(&mut self, found: Found) {
         let Some(Reading { doubt, .. }) = &self.reading else { return };
         let doubt = *doubt;
-        let failure = match found {
+        match found {
             Found::Objects(DumpNews::Part(objects)) => {
                 for object in objects {
                     self.planner.handle_found_object(object.id, object.content);
                 }
-                return;
             }
             Found::Routes(DumpNews::Part(routes)) => {
                 if let Doubt::Table(id, _) = doubt {
@@ -283,32 +280,18 @@ impl Keeper<'_> {
                     }
                 }
                 self.report();
-                return;
             }
             Found::Objects(DumpNews::Restarted) | Found::Routes(DumpNews::Restarted) => {
                 tracing::debug!(?doubt, "it changed while it was read, which begins again");
                 self.planner.handle_reading_restarted(doubt);
-                return;
             }
             Found::Objects(DumpNews::Complete) | Found::Routes(DumpNews::Complete) => {
                 self.planner.handle_reading_complete(doubt);
                 self.reading = None;
                 self.report();
-                return;
             }
             Found::Objects(DumpNews::Failed(error)) | Found::Routes(DumpNews::Failed(error)) => {
-                Some(error)
-            }
-            Found::PauseOver => None,
-        };
-        match failure {
-            Some(error) => {
-                let dump = pause(&error);
-                self.reading = Some(Reading { doubt, dump });
-            }
-            None => {
-                self.planner.handle_reading_failed(doubt);
-                self.reading = None;
+                self.handle_unreadable(doubt, &error);
             }
         }
     }
@@ -380,9 +363,7 @@ impl Keeper<'_> {
                 false => gone.push(id),
             }
         }
-        if news.gained {
-            self.planner.hurry();
-        }
+        self.planner.hurry(news.gained, Instant::now());
         for Effect { table, to, wish } in effects {
             self.planner.want(table, to, wish);
         }
@@ -477,9 +458,4 @@ async fn next_found(reading: &mut Option<Reading>) -> Found {
         Some(reading) => reading.next().await,
         None => std::future::pending().await,
     }
-}
-
-fn pause(error: &io::Error) -> AnyDump {
-    tracing::error!(%error, "reading what the kernel has failed, again in a second");
-    AnyDump::Pause(Instant::now() + Duration::from_secs(1))
 }

@@ -289,6 +289,15 @@ impl Destination {
         }
     }
 
+    /// What is wished for it.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        match self {
+            Self::Nothing | Self::Unwanted(_) => None,
+            Self::Settled(wish, _) | Self::Wished(wish) => Some(*wish),
+            Self::Unsettled(state) => state.wish,
+        }
+    }
+
     /// Which count it is in.
     pub(super) fn class(&self) -> Class {
         match self {

@@ -459,14 +459,32 @@ impl Mirror {
         !some.is_empty()
     }
 
-    /// What was refused may be possible now: nothing waits any longer.
-    pub(super) fn hurry(&mut self, objects: &mut Objects) {
-        while let Some(to) = self.work.retries.take_first() {
-            self.update(to, objects, |work, state, objects| {
-                state.refusals = 0;
-                work.plan(to, state, objects);
-            });
+    /// What was refused and leads by these links may be possible now. If not, it waits on as long as it
+    /// would have.
+    pub(super) fn hurry(
+        &mut self,
+        gained: &BTreeSet<(InterfaceIndex, Family)>,
+        objects: &mut Objects,
+    ) {
+        let leads_by = |to: Prefix| {
+            let wish = self.destinations.get(&to).and_then(Destination::wish);
+            match wish.map(|wish| objects.wanted(wish)) {
+                Some(Wanted::Target(Target::Object(id))) => objects.leads_by(id, gained),
+                Some(Wanted::Target(target)) => leads_by(&target, to.family(), gained),
+                Some(Wanted::Nothing | Wanted::NotYet | Wanted::Refused) | None => false,
+            }
+        };
+        let waiting = self.work.retries.all();
+        let concerned: Vec<(Prefix, Instant)> = waiting.filter(|(to, _)| leads_by(*to)).collect();
+        for (to, due) in concerned {
+            self.work.retries.cancel(to, due);
+            self.update(to, objects, |work, state, objects| work.plan(to, state, objects));
         }
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.work.retries.all().len()
     }
 
     /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.

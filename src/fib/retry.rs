@@ -53,14 +53,44 @@ impl<T: Copy + Ord> Retries<T> {
         self.0.pop_first().map(|(_, to)| to)
     }
 
-    /// Takes any, whether its wait is over or not.
-    pub(super) fn take_first(&mut self) -> Option<T> {
-        self.0.pop_first().map(|(_, to)| to)
+    /// What waits, and until when.
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = (T, Instant)> {
+        self.0.iter().map(|(due, to)| (*to, *due))
     }
 
     /// When the next wait is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.first().map(|(due, _)| *due)
+    }
+}
+
+/// What is not to be done again and again: asked for too early, it is due when the pause is over.
+#[derive(Debug, Default)]
+pub(super) struct Seldom {
+    /// When the pause is over.
+    next: Option<Instant>,
+    /// Whether it was asked for since.
+    is_owed: bool,
+}
+
+impl Seldom {
+    /// Asks for it; answers whether it is to be done now, after which a pause of this length begins.
+    pub(super) fn ask(&mut self, now: Instant, pause: Duration) -> bool {
+        self.is_owed = self.next.is_some_and(|next| next > now);
+        if !self.is_owed {
+            self.next = now.checked_add(pause);
+        }
+        !self.is_owed
+    }
+
+    /// When to ask [`Self::is_due`].
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.next.filter(|_| self.is_owed)
+    }
+
+    /// Whether it is to be done now, because it was asked for too early.
+    pub(super) fn is_due(&mut self, now: Instant, pause: Duration) -> bool {
+        self.is_owed && self.ask(now, pause)
     }
 }
 
@@ -171,5 +201,19 @@ mod tests {
             }
             now += QUIET;
         }
+    }
+    #[test]
+    fn what_is_asked_for_too_early_is_done_once_when_the_pause_is_over() {
+        let (mut seldom, pause) = (Seldom::default(), Duration::from_secs(1));
+        let start = Instant::now();
+        assert!(seldom.ask(start, pause));
+        assert_eq!(seldom.next_due(), None);
+        for early in [0, 500, 999] {
+            assert!(!seldom.ask(start + Duration::from_millis(early), pause));
+        }
+        assert_eq!(seldom.next_due(), Some(start + pause));
+        assert!(!seldom.is_due(start, pause));
+        assert!(seldom.is_due(start + pause, pause));
+        assert!(!seldom.is_due(start + pause * 9, pause), "nobody asked again");
     }
 }

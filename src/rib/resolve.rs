@@ -53,8 +53,9 @@ pub struct LinkNews {
     pub down: BTreeSet<InterfaceIndex>,
     /// What happened to links was missed, so nothing that is known of the kernel is certain.
     pub missed: bool,
-    /// Something came up or got an address: what was refused may be possible now.
-    pub gained: bool,
+    /// Links that came up or got an address: what was refused may be possible by them now. In both
+    /// families, because IPv4 can have a gateway of IPv6.
+    pub gained: BTreeSet<(InterfaceIndex, Family)>,
 }
 
 #[derive(Debug, Default)]
@@ -197,7 +198,11 @@ impl Link {
 
 impl LinkNews {
     fn is_empty(&self) -> bool {
-        self.lost.is_empty() && !self.gained && !self.missed
+        self.lost.is_empty() && self.gained.is_empty() && !self.missed
+    }
+
+    fn gain(&mut self, link: InterfaceIndex) {
+        self.gained.extend(Family::ALL.map(|family| (link, family)));
     }
 
     fn lose(&mut self, link: InterfaceIndex) {
@@ -228,7 +233,7 @@ impl Rib {
         } else if link.up != up {
             link.up = up;
             if up {
-                self.link_news.gained = true;
+                self.link_news.gain(index);
             } else {
                 self.link_news.lose(index);
                 self.link_news.down.insert(index);
@@ -271,7 +276,7 @@ impl Rib {
     pub fn handle_address(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
         let link = self.links.told().entry(index).or_default();
         if link.addresses.insert((address, network)) {
-            self.link_news.gained = true;
+            self.link_news.gain(index);
             if self.links.is_settled() {
                 self.links.connect(index, network);
                 self.handle_network_changed(network);
@@ -307,10 +312,10 @@ impl Rib {
                 self.link_news.lose(index);
                 self.link_news.missed = true;
             }
-            self.link_news.gained = true;
             self.links.networks = PrefixMap::new();
             let told: Vec<InterfaceIndex> = self.links.by_index.keys().copied().collect();
             for index in told {
+                self.link_news.gain(index);
                 for network in self.links.networks_of(index) {
                     self.links.connect(index, network);
                 }

@@ -1,13 +1,10 @@
 //! What the kernel says of objects: results, losses, what others do to them, and what it has.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, mem, time::Instant};
 
 use super::{
-    END_OF_IDS, FIRST_ID, GroupEvent, Item, KernelGroup, Leg, Objects, Reading, Refusal, shape,
+    END_OF_IDS, FIRST_ID, GroupEvent, Item, KernelGroup, Leg, Objects, PAUSE, Reading, Refusal,
+    shape,
 };
 use crate::{
     fib::ObjectOp,
@@ -138,9 +135,7 @@ impl Objects {
     }
 
     fn unqueue(&mut self, item: Item) {
-        if self.queued.remove(&item) {
-            self.queue.retain(|other| *other != item);
-        }
+        self.queued.remove(&item); // its entry in the queue is void then
     }
 
     /// A link is down or gone, and with it all that leads by it.
@@ -297,9 +292,7 @@ impl Objects {
     /// The same because of what the kernel says of a route, which may have another reason: once a
     /// second at most.
     pub(in crate::fib) fn doubt_once(&mut self, now: Instant) {
-        const PAUSE: Duration = Duration::from_secs(1);
-        if self.doubted.is_none_or(|last| now.saturating_duration_since(last) >= PAUSE) {
-            self.doubted = Some(now);
+        if self.doubts.ask(now, PAUSE) {
             self.doubt();
         }
     }
@@ -405,7 +398,7 @@ impl Objects {
         {
             group.serving = None;
             if routes > 0 {
-                self.events.push(GroupEvent::Renewed);
+                self.events.push_back(GroupEvent::Renewed);
             }
         }
     }

@@ -559,7 +559,7 @@ impl Storm {
             let all: Vec<u8> = self.groups.keys().copied().collect();
             all.into_iter().for_each(|id| self.tell_group(id));
             if is_up {
-                self.planner.hurry();
+                self.planner.hurry([(interface, Family::Ipv4)].into(), self.now);
             }
         }
     }
@@ -608,7 +608,7 @@ impl Storm {
     }
 
     fn wait(&mut self) {
-        self.now += std::time::Duration::from_secs(61);
+        self.now += Duration::from_secs(61);
         self.planner.handle_deadline(self.now);
     }
 

@@ -133,7 +133,7 @@ fn who_deletes_our_objects_again_and_again_is_answered_ever_more_seldom() {
     let mut storm = at_rest();
     let (mut writes, mut said) = (0, String::new());
     for _ in 0..400 {
-        storm.now += std::time::Duration::from_millis(10);
+        storm.now += Duration::from_millis(10);
         storm.planner.handle_deadline(storm.now);
         while !storm.kernel.objects.is_empty() {
             storm.run(Event::DeleteObject(0, true));

@@ -1,6 +1,6 @@
 //! Putting the service on the bus, and taking its objects off.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use zbus::Connection;
 
@@ -36,6 +36,8 @@ pub struct Facts {
     pub fib_metric: u32,
     /// What an administrator could set better, a sentence each.
     pub advice: Vec<String>,
+    /// Whether what other programs do to routes cannot be followed, so that nobody knows what is there.
+    pub is_blind: Arc<AtomicBool>,
 }
 
 /// Whether the kernel holds what it should.

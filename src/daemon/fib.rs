@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     io,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,7 +21,7 @@ use crate::{
         Writer,
     },
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
-    rib::{Effect, GroupNews},
+    rib::{Effect, GroupNews, Instance},
     shared::SharedRib,
 };
 
@@ -29,6 +30,9 @@ const SLICE: usize = 512;
 
 /// With this many operations waiting, further effects wait in the RIB.
 const ENOUGH: usize = 4096;
+
+/// How often all is read again while what others do cannot be followed.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Work that is done sooner is not announced: a single route is in the kernel in microseconds.
 const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
@@ -42,6 +46,7 @@ pub(super) async fn keep(
     signature: Signature,
     with_objects: bool,
     state: &watch::Sender<FibState>,
+    is_blind: &AtomicBool,
     foreigners: &Foreigners,
 ) -> io::Error {
     let (writer, outcomes) = match Writer::start(signature) {
@@ -50,7 +55,7 @@ pub(super) async fn keep(
     };
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
     let support = if with_objects { support() } else { Support::None };
-    let keeper = Keeper {
+    let mut keeper = Keeper {
         rib,
         signature,
         planner: Planner::new(support, tables),
@@ -58,22 +63,18 @@ pub(super) async fn keep(
         complaints: Complaints::default(),
         notifier: Notifier::start(),
         reading: None,
-        watch: watch(writer.port(), signature, foreigners),
+        watch: None,
+        look_again: None,
+        is_blind,
         foreigners,
     };
+    keeper.watch(writer.port());
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
     foreigners.known().await;
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
-}
-
-/// Follows what others do, as far as it matters.
-fn watch(own: PortId, signature: Signature, foreigners: &Foreigners) -> io::Result<RouteWatch> {
-    let watch = RouteWatch::start(own)?;
-    watch.heed_only(signature, &foreigners.protocols())?;
-    Ok(watch)
 }
 
 /// What the kernel can do with next-hop objects.
@@ -91,11 +92,20 @@ fn support() -> Support {
 
 /// What could be set better for what goes to the kernel, a sentence each.
 pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
+    let mut advice = rib.with(|rib| {
+        let instances = rib.policy().instances.iter();
+        let broken = instances.filter_map(|(id, instance)| match instance {
+            Instance::Ready(_) => None,
+            Instance::Broken(fault) => {
+                Some(format!("instance {id} is not served until rtmd is restarted: {fault}"))
+            }
+        });
+        broken.collect::<Vec<_>>()
+    });
     if rib.with(|rib| rib.kernel_tables().next().is_none()) {
-        return Vec::new();
+        return advice;
     }
     let settings = NoticeSettings::read();
-    let mut advice = Vec::new();
     if settings.nexthop_compat_mode == Some(true) {
         advice.push(
             "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
@@ -121,7 +131,12 @@ struct Keeper<'r> {
     complaints: Complaints,
     notifier: Notifier,
     reading: Option<Reading>,
-    watch: io::Result<RouteWatch>,
+    /// None where what others do cannot be followed.
+    watch: Option<RouteWatch>,
+    /// When all is to be read again for that.
+    look_again: Option<Instant>,
+    /// Whether that is so, for the world.
+    is_blind: &'r AtomicBool,
     foreigners: &'r Foreigners,
 }
 
@@ -181,6 +196,7 @@ impl Keeper<'_> {
             let wants_more = self.pending() < ENOUGH;
             let deadline = self.planner.poll_deadline();
             let announcement = self.announced.due(self.state());
+            let look_again = self.look_again;
             tokio::select! {
                 biased;
                 outcome = outcomes.recv() => {
@@ -212,6 +228,13 @@ impl Keeper<'_> {
                     self.planner.handle_deadline(Instant::now());
                     may_have_work = true;
                 }
+                () = super::until(look_again), if look_again.is_some() => {
+                    // First, so that nothing happens between.
+                    self.watch(writer.port());
+                    self.planner.doubt_all();
+                    self.foreigners.doubt_all();
+                    may_have_work = true;
+                }
                 () = super::until(announcement), if announcement.is_some() => self.announce(state),
             }
         }
@@ -224,11 +247,40 @@ impl Keeper<'_> {
     fn state(&self) -> FibState {
         if !self.planner.is_settled() {
             FibState::Syncing
-        } else if self.planner.has_refusals() {
+        } else if self.planner.has_refusals() || self.watch.is_none() {
             FibState::Degraded
         } else {
             FibState::Synced
         }
+    }
+
+    /// Follows what others do, as far as it matters. Where that cannot be, it is tried again later, and what
+    /// they did is found by reading.
+    fn watch(&mut self, own: PortId) {
+        let watch = match RouteWatch::start(own) {
+            Ok(watch) => watch,
+            Err(error) => {
+                if self.look_again.is_none() {
+                    tracing::error!(
+                        %error,
+                        "what other programs do to routes cannot be followed, so all is read again every \
+                         {} seconds",
+                        LOOK_AGAIN.as_secs()
+                    );
+                }
+                self.look_again = Some(Instant::now() + LOOK_AGAIN);
+                self.is_blind.store(true, Ordering::Relaxed);
+                return;
+            }
+        };
+        if let Err(error) = watch.heed_only(self.signature, &self.foreigners.protocols()) {
+            tracing::warn!(%error, "the kernel has no filter, so all that others do is listened to");
+        }
+        if self.look_again.take().is_some() {
+            tracing::info!("what other programs do to routes is followed again");
+        }
+        self.watch = Some(watch);
+        self.is_blind.store(false, Ordering::Relaxed);
     }
 
     /// Begins to read what has to be read.
@@ -244,9 +296,7 @@ impl Keeper<'_> {
                 Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects)
             }
             Doubt::Table(id, table) => {
-                let signature = Some(signature);
-                let question = DumpRequest { table, family: id.family, signature };
-                Dump::start(question).map(AnyDump::Routes)
+                Dump::start(DumpRequest::ours(table, id.family, signature)).map(AnyDump::Routes)
             }
         };
         match started {
@@ -416,7 +466,9 @@ impl Keeper<'_> {
         let installed: usize = self.planner.counts().map(|(_, counts)| counts.installed).sum();
         self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
         let failed = self.planner.counts().map(|(_, counts)| counts.failed).sum();
-        self.complaints.announce(state, failed);
+        if self.watch.is_some() {
+            self.complaints.announce(state, failed);
+        }
         let _ = told.send(state); // without a listener the service is ending
         self.announced.state = state;
     }
@@ -446,10 +498,10 @@ impl Announced {
 }
 
 /// The next thing that somebody else did; for ever nothing where that cannot be followed.
-async fn next_event(watch: &mut io::Result<RouteWatch>) -> io::Result<RouteEvent> {
+async fn next_event(watch: &mut Option<RouteWatch>) -> io::Result<RouteEvent> {
     match watch {
-        Ok(watch) => watch.next().await,
-        Err(_) => std::future::pending().await,
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,9 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The wait after the first refusal; it doubles with each further one. Short enough for what is possible
-/// then to be done within a second.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// The wait after the first refusal; it doubles with each further one.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest wait.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
@@ -156,7 +155,7 @@ impl<T: Copy + Eq + Hash> Fights<T> {
             return None;
         }
         fight.pauses = fight.pauses.saturating_add(1);
-        fight.since = now.checked_add(delay(fight.pauses)).unwrap_or(now);
+        fight.since = now.checked_add(pause(fight.pauses)).unwrap_or(now);
         Some(fight.since)
     }
 }
@@ -168,9 +167,17 @@ impl Fight {
     }
 }
 
-/// 0.5 s after the first refusal, then 1 s, 2 s, up to 60 s.
+/// Half a second first, so that what is right then is so within a second; then 1 s, 2 s, up to 60 s.
+pub(super) fn pause(number: u8) -> Duration {
+    match number {
+        0 | 1 => FIRST_DELAY / 2,
+        _ => delay(number - 1),
+    }
+}
+
+/// 1 s after the first refusal, then 2 s, 4 s, up to 60 s.
 fn delay(refusals: u8) -> Duration {
-    let doublings = u32::from(refusals.saturating_sub(1)).min(7);
+    let doublings = u32::from(refusals.saturating_sub(1)).min(6);
     (FIRST_DELAY * (1 << doublings)).min(LONGEST_DELAY)
 }
 
@@ -179,9 +186,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_from_half_a_second_to_sixty() {
-        let seconds: Vec<f32> = (1..=9).map(|refusals| delay(refusals).as_secs_f32()).collect();
-        assert_eq!(seconds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+    fn waits_double_from_one_second_to_sixty() {
+        let seconds: Vec<u64> = (1..=9).map(|refusals| delay(refusals).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(delay(u8::MAX).as_secs(), 60);
     }
     #[test]

@@ -220,8 +220,8 @@ impl Rib {
         !self.link_news.is_empty()
     }
 
-    /// An interface is there, under this name and in this state.
-    pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) {
+    /// An interface is there, under this name and in this state; answers whether that is news.
+    pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) -> bool {
         let link = self.links.told().entry(index).or_default();
         let renamed = link.name != name;
         if renamed {
@@ -239,11 +239,14 @@ impl Rib {
                 self.link_news.down.insert(index);
             }
             self.handle_link_changed(index, &self.links.networks_of(index));
+        } else {
+            return false;
         }
+        true
     }
 
-    /// An interface came into a VRF, left it, or is one, as it was told before or not.
-    pub fn handle_vrf_place(&mut self, index: InterfaceIndex, place: VrfPlace) {
+    /// An interface came into a VRF, left it, or is one; answers whether that is news.
+    pub fn handle_vrf_place(&mut self, index: InterfaceIndex, place: VrfPlace) -> bool {
         let link = self.links.told().entry(index).or_default();
         let before = mem::replace(&mut link.place, place);
         if before.is_vrf != place.is_vrf {
@@ -252,6 +255,7 @@ impl Rib {
         } else if before != place {
             self.handle_link_changed(index, &self.links.networks_of(index));
         }
+        before != place
     }
 
     /// An interface is gone, and with it its addresses.
@@ -272,16 +276,23 @@ impl Rib {
         }
     }
 
-    /// An interface has this address, and by it this network; told again it changes nothing.
-    pub fn handle_address(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
+    /// An interface has this address, and by it this network; answers whether that is news.
+    pub fn handle_address(
+        &mut self,
+        index: InterfaceIndex,
+        address: IpAddr,
+        network: Prefix,
+    ) -> bool {
         let link = self.links.told().entry(index).or_default();
-        if link.addresses.insert((address, network)) {
+        let is_news = link.addresses.insert((address, network));
+        if is_news {
             self.link_news.gain(index);
             if self.links.is_settled() {
                 self.links.connect(index, network);
                 self.handle_network_changed(network);
             }
         }
+        is_news
     }
 
     /// An interface has this address no more; its network stays if another address has it too.

@@ -7,7 +7,7 @@ use super::{
     shape,
 };
 use crate::{
-    fib::ObjectOp,
+    fib::{ObjectOp, retry::pause},
     model::{GroupId, InterfaceIndex, Member, NextHopObject, ObjectId},
 };
 
@@ -130,7 +130,7 @@ impl Objects {
 
     fn retry(&mut self, item: Item, refusals: u8, now: Instant) {
         if self.waiting.insert(item) {
-            self.retries.schedule(item, refusals, now);
+            self.retries.wait(item, now.checked_add(pause(refusals)).unwrap_or(now));
         }
     }
 
@@ -203,7 +203,7 @@ impl Objects {
                 true
             }
         };
-        let item = leg.map(Item::Leg).or(group.map(Item::Group));
+        let item = leg.map(Item::Leg).or_else(|| group.map(Item::Group));
         if let Some(item) = item.filter(|_| changed)
             && let Some(until) = self.fights.pause(item, now)
         {

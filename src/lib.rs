@@ -22,7 +22,8 @@
 //! 2. [`rib`], the core: pure, no IO, no clock, and the best-route rule in its `destination`;
 //! 3. [`fib`], the plan, as pure as the core; [`netlink`], the language; [`kernel`], the sockets;
 //! 4. [`bus`], one file for each interface; [`client`], the other end of it;
-//! 5. [`config`], [`clock`], [`shared`], and [`daemon`], the only place that knows them all.
+//! 5. [`journal`], what survives a restart: commands are kept before they are answered;
+//! 6. [`config`], [`clock`], [`shared`], and [`daemon`], the only place that knows them all.
 #![cfg_attr(not(test), deny(clippy::print_stdout))]
 
 pub mod bus;
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod fib;
+pub mod journal;
 pub mod kernel;
 pub mod model;
 pub mod netlink;

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::rib::{Progress, Rib, Waste};
+use crate::{
+    journal::{Journal, ledger::Ledger},
+    rib::{Progress, Rib, Waste},
+};
 
 /// A handle to the one RIB of the service.
 #[derive(Clone, Debug)]
@@ -18,11 +21,18 @@ pub struct SharedRib(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    rib: Mutex<Rib>,
+    kept: Mutex<Kept>,
     effects: Notify,
     news: Notify,
     sooner: Notify,
     unfinished: Notify,
+}
+
+/// The RIB, and where what happens to it is kept.
+#[derive(Debug)]
+struct Kept {
+    ledger: Ledger,
+    journal: Option<Journal>,
 }
 
 /// How many items of some work are dealt with under one lock, so that the kernel is written to and
@@ -30,10 +40,19 @@ struct Shared {
 pub const SLICE: usize = 512;
 
 impl SharedRib {
-    /// Shares the RIB.
+    /// Shares a RIB that ends with the process.
     pub fn new(rib: Rib) -> Self {
+        Self::sharing(Kept { ledger: Ledger::new(rib, 0).without_notes(), journal: None })
+    }
+
+    /// Shares a RIB of which each command is kept before [`SharedRib::with`] returns.
+    pub fn kept(ledger: Ledger, journal: Journal) -> Self {
+        Self::sharing(Kept { ledger, journal: Some(journal) })
+    }
+
+    fn sharing(kept: Kept) -> Self {
         Self(Arc::new(Shared {
-            rib: Mutex::new(rib),
+            kept: Mutex::new(kept),
             effects: Notify::new(),
             news: Notify::new(),
             sooner: Notify::new(),
@@ -42,17 +61,21 @@ impl SharedRib {
     }
 
     /// Runs `f` on the RIB, then wakes those who carry out what there is to carry out.
-    pub fn with<T>(&self, f: impl FnOnce(&mut Rib) -> T) -> T {
-        let mut rib = self.0.rib.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn with<T>(&self, f: impl FnOnce(&mut Ledger) -> T) -> T {
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { ledger: rib, journal } = &mut *kept;
         let deadline = rib.next_deadline();
-        let value = f(&mut rib);
+        let value = f(rib);
+        if let Some(journal) = journal {
+            journal.keep(rib);
+        }
         let effects = rib.has_effects();
         let news = rib.has_wake_ups() || rib.has_questions() || rib.has_fib_results();
         let next = rib.next_deadline();
         let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
         let unfinished = rib.has_reelections();
         let waste = rib.poll_waste();
-        drop(rib);
+        drop(kept);
         free(waste);
         for (due, who) in [
             (effects, &self.0.effects),
@@ -69,7 +92,7 @@ impl SharedRib {
 
     /// Runs a part of some work on the RIB until it is done, each time for this many items, and lets
     /// the others have their turns in between.
-    pub async fn in_slices(&self, mut f: impl FnMut(&mut Rib, usize) -> Progress) {
+    pub async fn in_slices(&self, mut f: impl FnMut(&mut Ledger, usize) -> Progress) {
         while self.with(|rib| f(rib, SLICE)) == Progress::Unfinished {
             tokio::task::yield_now().await;
         }

@@ -303,6 +303,18 @@ async fn persistent_static_routes_are_there_again_after_a_restart() {
     let told = before.get_static_routes(0, "ipv4").await.unwrap();
     drop(service);
 
+    let service = bus.serve(NO_FIB);
+    let after = manager(&bus).await;
+    assert_eq!(
+        after.get_static_routes(0, "ipv4").await.unwrap(),
+        told,
+        "after the service's restart"
+    );
+    drop(service);
+
+    // And the machine's, which forgets the runtime directory.
+    let launch = bus.launch(NO_FIB, "first");
+    fs::remove_dir_all(&launch.runtime_directory).unwrap();
     let _service = bus.serve(NO_FIB);
     let after = manager(&bus).await;
     let kept = after.get_static_routes(0, "ipv4").await.unwrap();

@@ -1,8 +1,8 @@
 //! A service that is killed, and started again where its routes still are.
 //!
-//! It keeps no record of what clients had offered. So what the kernel has of an earlier life goes as soon as
-//! the table has been read, unless it is a static route or a client was quicker; what such a one offers
-//! as it was is not touched.
+//! Its journal has what clients offered, so nothing in the kernel changes. Where the journal is lost, what
+//! the kernel has of an earlier life goes as soon as the table has been read, unless it is a static route
+//! or a client was quicker; what such a one offers as it was is not touched.
 
 use std::{
     collections::BTreeSet,
@@ -79,6 +79,12 @@ impl Stage {
         service
     }
 
+    /// As if the machine had been started anew, but for the kernel.
+    fn lose_journal(&self) {
+        let directory = self.bus.launch(&self.config, "only").runtime_directory.join("journal");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
     /// Offers the first so many routes of each family, as ever.
     async fn offer(&self, count: usize) -> Vec<Client> {
         let mut clients = Vec::new();
@@ -133,7 +139,49 @@ async fn becomes(when: &str, expected: &BTreeSet<String>) {
 }
 
 #[test]
-fn after_a_kill_all_routes_are_there_until_the_next_start_and_then_those_that_nobody_keeps_go() {
+fn after_a_kill_nothing_is_written_and_clients_go_on_and_what_died_meanwhile_goes() {
+    in_both_ways(async |stage| {
+        let mut service = stage.start();
+        let mut clients = stage.offer(MANY).await;
+        let expected = stage.expected(MANY);
+        becomes("the offer", &expected).await;
+
+        for _ in 0..3 {
+            service.kill();
+            let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+            service = stage.start();
+            assert_eq!(routes(), expected, "ready, and not in step");
+            assert_eq!(heard(watch).await, Heard { set: 0, gone: 0, objects: 0 });
+        }
+        for (case, client) in CASES.iter().zip(&clients) {
+            let to = to(case, MANY);
+            let (_, errors) =
+                client.entity.add_prefixes(&[&to], &offer(case.west, 20, 0), 0).await.unwrap();
+            assert_eq!(errors, []);
+        }
+        let mut more = expected.clone();
+        more.extend(CASES.iter().map(|case| ours(&to(case, MANY), case.west, 254)));
+        becomes("one more of each", &more).await;
+
+        // The second client dies while nobody hears of it.
+        service.kill();
+        let of_second: BTreeSet<String> =
+            more.iter().filter(|it| it.contains("2001:db8:f")).cloned().collect();
+        drop(clients.pop());
+        let service = stage.start();
+        let left: BTreeSet<String> = more
+            .iter()
+            .filter(|it| !of_second.contains(*it) || stage.strangers.contains(*it))
+            .cloned()
+            .collect();
+        becomes("the routes of the second are gone", &left).await;
+        drop(service);
+    });
+}
+
+#[test]
+fn without_its_journal_all_routes_are_there_until_the_next_start_and_then_those_that_nobody_keeps_go()
+ {
     in_both_ways(async |stage| {
         let mut service = stage.start();
         let clients = stage.offer(MANY).await;
@@ -154,6 +202,7 @@ fn after_a_kill_all_routes_are_there_until_the_next_start_and_then_those_that_no
 
         service.kill();
         drop(clients);
+        stage.lose_journal();
         assert_eq!(routes(), expected);
 
         let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
@@ -193,6 +242,7 @@ fn what_clients_offer_again_before_the_table_has_been_read_stays_without_a_momen
         becomes("the offer", &stage.expected(MANY)).await;
         service.kill();
         drop(clients);
+        stage.lose_journal();
 
         // The first question of each thread takes time, and each dump has one of its own.
         let manager = stage.listen();

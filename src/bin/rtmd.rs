@@ -1,11 +1,16 @@
 //! The service: arguments, logging, start.
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use rtmd::{
     bus::address::Bus,
     daemon::{self, Options},
+    journal,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +37,9 @@ struct Arguments {
     /// For what survives a restart of the machine.
     #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/rtmd")]
     state_directory: PathBuf,
+    /// What a service has another process of its own do: makes an image of the journal in a directory.
+    #[arg(long, hide = true, num_args = 3, value_names = ["DIR", "MACHINE", "NUMBER"])]
+    follow_journal: Option<Vec<String>>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,6 +57,9 @@ async fn main() -> ExitCode {
         None => log.with_target(false).init(),
     }
     end_with_the_first_panic();
+    if let Some([directory, machine, number]) = arguments.follow_journal.as_deref() {
+        return follow_journal(directory.as_ref(), machine, number);
+    }
     let options = Options {
         bus: arguments.bus,
         config: arguments.config,
@@ -60,6 +71,23 @@ async fn main() -> ExitCode {
         Err(failure) => {
             tracing::error!("{failure}");
             ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+fn follow_journal(directory: &Path, machine: &str, number: &str) -> ExitCode {
+    // Nobody waits for it, and the next service makes its own. Where neither is to be had it is only late.
+    let _ = rustix::process::nice(10);
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let followed = number.parse().map_err(|_| format!("{number} is no number of an image"));
+    let followed = followed.and_then(|number| {
+        journal::follow(directory, machine, number).map_err(|fault| fault.to_string())
+    });
+    match followed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            tracing::error!("no image of the journal: {fault}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     clock,
+    journal::ledger::Ledger,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
-    rib::{Policy, Rib, StaticChange, StaticRoute},
+    rib::{Policy, StaticChange, StaticRoute},
 };
 
 /// Writes down the static routes that are to survive the service; may take as long as a disk does.
@@ -102,7 +103,7 @@ pub(super) async fn set_forwarding(
 pub(super) async fn change_static_routes(
     context: &Arc<Context>,
     connection: &Connection,
-    change: impl FnOnce(&mut Rib) -> Result<StaticChange>,
+    change: impl FnOnce(&mut Ledger) -> Result<StaticChange>,
 ) -> Result<()> {
     // One after the other, so that the last change is the last that is written.
     let _turn = context.changing_static_routes.lock().await;

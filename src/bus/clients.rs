@@ -79,6 +79,12 @@ impl Clients {
         }
     }
 
+    /// Takes over a connection that another process of the service knew.
+    pub(super) fn remember(&self, caller: &Caller) {
+        let client = Client { uid: Some(caller.uid), unit: None };
+        self.known().insert(caller.bus_name.clone(), client);
+    }
+
     /// The systemd unit of a caller; empty when nobody can tell.
     pub(super) async fn unit(&self, caller: &Caller) -> Arc<str> {
         let known = self.known().get(&caller.bus_name).and_then(|client| client.unit.clone());
@@ -135,6 +141,11 @@ impl Departures {
         // Bounded by the clients that are known.
         let (gone, queue) = mpsc::unbounded_channel();
         Ok(Self { news: news.into(), gone, queue: queue.into() })
+    }
+
+    /// A connection was found to be gone.
+    pub(super) fn note(&self, bus_name: &str) {
+        let _ = self.gone.send(bus_name.to_owned()); // the other end is here too
     }
 
     /// Reads the news, until the bus is gone.

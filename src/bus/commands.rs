@@ -12,11 +12,12 @@ use super::{
 };
 use crate::{
     clock,
+    journal::ledger::Ledger,
     model::{
         ChangeFlags, EntityId, Metric, NextHopId, Now, Preference, Result, RouteFlags, RouteId,
         Span, ViewSet,
     },
-    rib::{Offer, OfferedNextHops, Rib},
+    rib::{Offer, OfferedNextHops},
     shared::SLICE,
 };
 
@@ -25,7 +26,7 @@ impl Entity {
     pub(super) async fn command<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&mut Rib) -> Result<T>,
+        f: impl FnOnce(&mut Ledger) -> Result<T>,
     ) -> Result<T> {
         let caller = self.context.clients.caller(header).await?;
         self.context.rib.with(|rib| rib.authorize(self.id, &caller).and_then(|()| f(rib)))
@@ -36,7 +37,7 @@ impl Entity {
         &self,
         header: &Header<'_>,
         items: &[I],
-        mut f: impl FnMut(&mut Rib, &I) -> Result<T>,
+        mut f: impl FnMut(&mut Ledger, &I) -> Result<T>,
     ) -> Result<(Vec<Option<T>>, Vec<ItemError>)> {
         check_items(items)?;
         let caller = self.context.clients.caller(header).await?;
@@ -60,7 +61,7 @@ impl Entity {
 
 /// Offers a route as `AddRoutes` has it.
 pub(super) fn add(
-    rib: &mut Rib,
+    rib: &mut Ledger,
     owner: EntityId,
     item: &RouteItem,
     (how, now): (ChangeFlags, Now),
@@ -73,7 +74,7 @@ pub(super) fn add(
         metric: Metric(item.metric),
         flags: RouteFlags::new(item.flags)?,
         views: ViewSet(item.views),
-        next_hops: OfferedNextHops::Ids(&next_hops),
+        next_hops: OfferedNextHops::Ids(next_hops.into()),
         ttl: Span::from_millis(item.ttl)?,
         private: &[],
         list: None,
@@ -82,7 +83,7 @@ pub(super) fn add(
 }
 
 /// Withdraws a route.
-pub(super) fn delete(rib: &mut Rib, owner: EntityId, id: u64) -> Result<ChangeFlags> {
+pub(super) fn delete(rib: &mut Ledger, owner: EntityId, id: u64) -> Result<ChangeFlags> {
     rib.delete_route(owner, route_id(id)?, clock::now())
 }
 

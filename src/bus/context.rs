@@ -1,22 +1,18 @@
 //! What all objects of the service know.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use zbus::OwnedObjectPath;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
     administration::Administration,
     clients::Clients,
-    convert::enumeration_path,
     methods::Methods,
     news::{Credit, Inquiries},
-    private::Privates,
     queue::Queues,
     service::{Facts, FibState},
 };
 use crate::{model::FibCounts, shared::SharedRib};
 
-/// The RIB, the clients, and which private objects there are.
+/// The RIB, the clients, and what each is owed.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) rib: SharedRib,
@@ -27,11 +23,9 @@ pub(super) struct Context {
     pub(super) changing_static_routes: tokio::sync::Mutex<()>,
     /// Whether the kernel was in step since the start.
     in_step: AtomicBool,
-    pub(super) privates: Privates,
     pub(super) credit: Credit,
     pub(super) inquiries: Inquiries,
     pub(super) methods: Methods,
-    last_enumeration: AtomicU64,
 }
 
 impl Context {
@@ -49,11 +43,9 @@ impl Context {
             administration,
             changing_static_routes: tokio::sync::Mutex::default(),
             in_step: AtomicBool::new(false),
-            privates: Privates::default(),
             credit: Credit::default(),
             inquiries: Inquiries::default(),
             methods: Methods::new(),
-            last_enumeration: AtomicU64::new(0),
         }
     }
 
@@ -80,10 +72,5 @@ impl Context {
     /// The kernel is in step for the first time: from now on the counts tell.
     pub(super) fn set_in_step(&self) {
         self.in_step.store(true, Ordering::Relaxed);
-    }
-
-    /// A path for another enumeration.
-    pub(super) fn next_enumeration(&self) -> OwnedObjectPath {
-        enumeration_path(self.last_enumeration.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }

@@ -18,13 +18,12 @@ use super::{
         FindList, Options, RouteChanges, RouteOptions, next_hop_id, next_hop_key, route_id,
         route_ids,
     },
-    private::{self, Owner},
-    queue,
-    route_list::RouteList,
+    private, queue,
     wire::{ItemError, MethodOutput, NextHopInfo, RouteInfo, RouteItem},
 };
 use crate::{
     clock,
+    journal::ledger::{Ledger, Object, ObjectKind},
     model::{
         ChangeFlags, EntityId, ErrorKind, MethodSet, NextHopFlags, Result, Span, ViewSet, Weight,
     },
@@ -49,7 +48,7 @@ impl Entity {
     fn find_list(&self, header: &Header<'_>) -> impl FindList {
         |path: &OwnedObjectPath| {
             let caller = header.sender().map_or("", |name| name.as_str());
-            self.context.privates.route_list(path, caller)
+            self.context.rib.with(|rib| private::route_list(rib, path.as_str(), caller))
         }
     }
 
@@ -168,7 +167,7 @@ impl Entity {
         let to = destination.parse()?;
         let route = RouteOptions::read(route, self.find_list(&header))?;
         let how = ChangeFlags(change_flags);
-        let added = |rib: &mut Rib| rib.add_route(self.id, &route.to(to), how, clock::now());
+        let added = |rib: &mut Ledger| rib.add_route(self.id, &route.to(to), how, clock::now());
         self.command(&header, added).await.map(|(id, change)| (id.0.get(), change.0))
     }
 
@@ -184,7 +183,8 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
         let (how, now) = (ChangeFlags(change_flags), clock::now());
-        let add = |rib: &mut Rib, item: &RouteItem| commands::add(rib, self.id, item, (how, now));
+        let add =
+            |rib: &mut Ledger, item: &RouteItem| commands::add(rib, self.id, item, (how, now));
         let (done, errors) = self.command_each(&header, &routes, add).await?;
         Ok((commands::ids(&done), errors))
     }
@@ -202,7 +202,7 @@ impl Entity {
     ) -> Result<(Vec<u64>, Vec<ItemError>)> {
         let route = RouteOptions::read(route, self.find_list(&header))?;
         let (how, now) = (ChangeFlags(change_flags), clock::now());
-        let add = |rib: &mut Rib, destination: &String| {
+        let add = |rib: &mut Ledger, destination: &String| {
             rib.add_route(self.id, &route.to(destination.parse()?), how, now)
         };
         let (done, errors) = self.command_each(&header, &destinations, add).await?;
@@ -224,7 +224,7 @@ impl Entity {
     ) -> Result<u32> {
         let (id, changes) = (route_id(id)?, RouteChanges::read(changes, self.find_list(&header))?);
         let update =
-            |rib: &mut Rib| rib.update_route(self.id, id, &changes.amendment(), clock::now());
+            |rib: &mut Ledger| rib.update_route(self.id, id, &changes.amendment(), clock::now());
         self.command(&header, update).await.map(|change| change.0)
     }
 
@@ -232,7 +232,7 @@ impl Entity {
     /// AccessDenied, InvalidHandle, NotFound.
     #[zbus(out_args("change_flags"))]
     async fn delete_route(&self, id: u64, #[zbus(header)] header: Header<'_>) -> Result<u32> {
-        let delete = |rib: &mut Rib| commands::delete(rib, self.id, id);
+        let delete = |rib: &mut Ledger| commands::delete(rib, self.id, id);
         self.command(&header, delete).await.map(|change| change.0)
     }
 
@@ -244,7 +244,7 @@ impl Entity {
         ids: Vec<u64>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<ItemError>> {
-        let delete = |rib: &mut Rib, id: &u64| commands::delete(rib, self.id, *id);
+        let delete = |rib: &mut Ledger, id: &u64| commands::delete(rib, self.id, *id);
         self.command_each(&header, &ids, delete).await.map(|(_, errors)| errors)
     }
 
@@ -264,7 +264,7 @@ impl Entity {
         let wanted = enumeration::criteria(&self.context, matching, criteria, Unselected::Refused)?;
         self.command(&header, |_| Ok(())).await?;
         let mut work = Selection::new(self.id, wanted, to);
-        let delete = |rib: &mut Rib, count| rib.delete_selected(&mut work, count, clock::now());
+        let delete = |rib: &mut Ledger, count| rib.delete_selected(&mut work, count, clock::now());
         self.context.rib.in_slices(delete).await;
         match work.deleted {
             0 => Err(ErrorKind::NoMoreItems.because("no route of yours is like that")),
@@ -287,7 +287,7 @@ impl Entity {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
         let (to, span) = (destination.parse()?, Span::from_millis(hold_time)?);
-        let hold = |rib: &mut Rib| rib.hold_destination(self.id, to, ViewSet(views), span);
+        let hold = |rib: &mut Ledger| rib.hold_destination(self.id, to, ViewSet(views), span);
         self.command(&header, hold).await
     }
 
@@ -328,10 +328,8 @@ impl Entity {
     ) -> Result<OwnedObjectPath> {
         let id = self.command(&header, |rib| rib.create_route_list(self.id)).await?;
         let caller = self.context.clients.caller(&header).await?;
-        let owner = Owner::new(caller.clone());
-        let object = RouteList::new(Arc::clone(&self.context), owner, (self.id, id));
-        let place = (list_path(self.id, id), &caller, private::Kind::RouteList(id));
-        private::serve(&self.context, connection, place, object).await
+        let object = Object { owner: caller, kind: ObjectKind::RouteList(self.id, id) };
+        private::serve(&self.context, connection, list_path(self.id, id), object).await
     }
 
     /// Takes routes out of the lists they are in, at most 32768; all or none. Errors: AccessDenied,

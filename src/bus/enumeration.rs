@@ -4,10 +4,7 @@
 //! An enumeration belongs to the connection that made it: nobody else may use it, and it goes with
 //! that connection.
 
-use std::{
-    num::NonZeroU64,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{num::NonZeroU64, sync::Arc};
 
 use zbus::{Connection, interface, message::Header};
 
@@ -15,15 +12,16 @@ use super::{
     context::Context,
     convert::{destination_info, next_hop_info, route_info},
     options::{Options, next_hop_ids},
-    private::{self, Owner},
+    private::{self, Owner, not_yours},
     wire::{DestinationInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
+    journal::ledger::ObjectKind,
     model::{
         Caller, EntityId, ErrorKind, InterfaceIndex, Metric, NextHopId, Preference, Prefix, Result,
         TableId, ViewSet,
     },
-    rib::{Best, Match, NextHopWalk, Rib, RouteView, Start, Walk, WalkSettings},
+    rib::{Match, Rib, RouteView, Start, WalkSettings},
 };
 
 /// What "own" means in an enumeration's flags.
@@ -35,66 +33,70 @@ pub(super) enum Own {
     Routes,
 }
 
-/// What all kinds share.
-#[derive(Debug)]
-struct Cursor<P> {
+/// What all kinds share. How far it has come is in the ledger, under the object's path.
+#[derive(Clone, Debug)]
+struct Cursor {
     context: Arc<Context>,
     owner: Owner,
-    place: Mutex<P>,
 }
 
 /// A walk over destinations.
 #[derive(Clone, Debug)]
-pub(super) struct DestinationEnumeration(Arc<Cursor<(Walk, Best)>>);
+pub(super) struct DestinationEnumeration(Cursor);
 
 /// A walk over routes.
 #[derive(Clone, Debug)]
-pub(super) struct RouteEnumeration(Arc<Cursor<(Walk, Match)>>);
+pub(super) struct RouteEnumeration(Cursor);
 
 /// A walk over the caller's next hops.
 #[derive(Clone, Debug)]
-pub(super) struct NextHopEnumeration(Arc<Cursor<NextHopWalk>>);
+pub(super) struct NextHopEnumeration(Cursor);
 
-impl<P> Cursor<P> {
-    fn new(context: Arc<Context>, caller: Caller, place: P) -> Self {
-        Self { context, owner: Owner::new(caller), place: Mutex::new(place) }
-    }
-
+impl Cursor {
     /// A page, and whether it was the last.
     fn next<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&Rib, &Caller, &mut P) -> Result<(Vec<T>, bool)>,
+        f: impl FnOnce(&Rib, &Caller, &mut ObjectKind) -> Option<Result<(Vec<T>, bool)>>,
     ) -> Result<(Vec<T>, bool)> {
         let caller = self.owner.check(header)?;
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        self.context.rib.with(|rib| f(rib, caller, &mut place))
+        let path = header.path().map(|path| path.as_str()).unwrap_or_default();
+        self.context.rib.with(|rib| {
+            let mut object = rib.objects().get(path).cloned();
+            let page = object.as_mut().and_then(|object| f(rib, caller, &mut object.kind));
+            // Closed meanwhile.
+            let page = page.unwrap_or_else(|| Err(not_yours()))?;
+            if let Some(object) = object {
+                rib.keep_object(path.to_owned(), object);
+            }
+            Ok(page)
+        })
     }
 
     async fn close(&self, header: &Header<'_>, connection: &Connection) -> Result<()> {
         self.owner.check(header)?;
         if let Some(path) = header.path() {
-            private::close(&self.context, connection, path).await;
+            private::close(&self.context, connection, path.as_str()).await;
         }
         Ok(())
     }
 }
 
 impl DestinationEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Best)) -> Self {
-        Self(Arc::new(Cursor::new(context, caller, place)))
+    pub(super) fn new(context: Arc<Context>, owner: Owner) -> Self {
+        Self(Cursor { context, owner })
     }
 }
 
 impl RouteEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: Caller, place: (Walk, Match)) -> Self {
-        Self(Arc::new(Cursor::new(context, caller, place)))
+    pub(super) fn new(context: Arc<Context>, owner: Owner) -> Self {
+        Self(Cursor { context, owner })
     }
 }
 
 impl NextHopEnumeration {
-    pub(super) fn new(context: Arc<Context>, caller: Caller, place: NextHopWalk) -> Self {
-        Self(Arc::new(Cursor::new(context, caller, place)))
+    pub(super) fn new(context: Arc<Context>, owner: Owner) -> Self {
+        Self(Cursor { context, owner })
     }
 }
 
@@ -109,9 +111,10 @@ impl DestinationEnumeration {
         max: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<DestinationInfo>, bool)> {
-        self.0.next(&header, |rib, _, (walk, best)| {
-            let page = rib.next_destinations(walk, *best, max)?;
-            Ok((page.iter().map(destination_info).collect(), walk.is_done()))
+        self.0.next(&header, |rib, _, kind| {
+            let ObjectKind::Destinations(walk, best) = kind else { return None };
+            let page = rib.next_destinations(walk, *best, max);
+            Some(page.map(|page| (page.iter().map(destination_info).collect(), walk.is_done())))
         })
     }
 
@@ -132,11 +135,13 @@ impl RouteEnumeration {
     /// Errors: InvalidHandle, InvalidParameter.
     #[zbus(out_args("routes", "done"))]
     fn next(&self, max: u32, #[zbus(header)] header: Header<'_>) -> Result<(Vec<RouteInfo>, bool)> {
-        self.0.next(&header, |rib, caller, (walk, wanted)| {
-            let page = rib.next_routes(walk, wanted, max)?;
+        self.0.next(&header, |rib, caller, kind| {
+            let ObjectKind::Routes(walk, wanted) = kind else { return None };
             let own = |view: &RouteView<'_>| rib.is_own(view.route.owner, caller);
-            let page = page.iter().map(|view| route_info(view, own(view))).collect();
-            Ok((page, walk.is_done()))
+            let page = rib.next_routes(walk, wanted, max).map(|page| {
+                page.iter().map(|view| route_info(view, own(view))).collect::<Vec<_>>()
+            });
+            Some(page.map(|page| (page, walk.is_done())))
         })
     }
 
@@ -161,9 +166,12 @@ impl NextHopEnumeration {
         max: u32,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(Vec<NextHopInfo>, bool)> {
-        self.0.next(&header, |rib, _, walk| {
-            let page = rib.next_next_hops(walk, max)?;
-            Ok((page.iter().map(|own| next_hop_info(own, true)).collect(), walk.is_done()))
+        self.0.next(&header, |rib, _, kind| {
+            let ObjectKind::NextHops(walk) = kind else { return None };
+            let page = rib
+                .next_next_hops(walk, max)
+                .map(|page| page.iter().map(|own| next_hop_info(own, true)).collect::<Vec<_>>());
+            Some(page.map(|page| (page, walk.is_done())))
         })
     }
 

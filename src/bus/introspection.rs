@@ -96,13 +96,12 @@ impl Introspection {
             let below = object.strip_prefix(path.trim_end_matches('/'))?.strip_prefix('/')?;
             below.split('/').next().filter(|name| !name.is_empty()).map(str::to_owned)
         };
-        let mut names: BTreeSet<String> = self.0.rib.with(|rib| {
+        self.0.rib.with(|rib| {
             let tables = rib.tables().map(table_path);
             let objects = tables.chain(rib.entities().map(|entity| entity_path(entity.id)));
-            objects.filter_map(|object| name(&object)).collect()
-        });
-        names.extend(self.0.privates.paths().iter().filter_map(|object| name(object)));
-        names
+            let names = objects.filter_map(|object| name(&object));
+            names.chain(rib.objects().keys().filter_map(|object| name(object))).collect()
+        })
     }
 }
 

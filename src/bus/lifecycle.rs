@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{
     clock,
-    model::{EntityId, Result, TableId},
+    journal::ledger::{Object, ObjectKind},
+    model::{EntityId, EntityState, Result, TableId},
     rib::Withdrawal,
     shared::SLICE,
 };
@@ -37,12 +38,17 @@ pub(super) async fn welcome(
     id: EntityId,
     unit: Arc<str>,
 ) -> Result<OwnedObjectPath> {
-    let (table, info) = context
-        .rib
-        .with(|rib| rib.entity(id).map(|entity| (entity.key.table, entity_info(entity))))?;
     let (server, path) = (connection.object_server(), entity_path(id));
-    let object = Entity::new(Arc::clone(context), id, unit);
-    if let Err(error) = server.at(&path, Served::new(context, object)).await {
+    let (table, info, object) = context.rib.with(|rib| {
+        let entity = rib.entity(id)?;
+        let (table, info) = (entity.key.table, entity_info(entity));
+        let object = Object { owner: entity.caller.clone(), kind: ObjectKind::Entity(id, unit) };
+        if entity.state != EntityState::Builtin {
+            rib.keep_object(path.to_string(), object.clone());
+        }
+        Ok((table, info, object))
+    })?;
+    if let Err(error) = private::put(context, connection, &path, &object).await {
         context.rib.with(|rib| rib.deregister(id))?;
         retire(context, connection, id).await;
         return Err(bus_trouble(&error));
@@ -72,7 +78,8 @@ pub(super) async fn retire(context: &Context, connection: &Connection, id: Entit
         }
     };
     let (path, table) = (entity_path(id), entity.key.table);
-    for list in context.privates.below(&path) {
+    context.rib.with(|rib| rib.forget_object(path.as_str()));
+    for list in context.rib.with(|rib| private::all_below(rib, path.as_str())) {
         private::close(context, connection, &list).await;
     }
     if let Err(error) = connection.object_server().remove::<Entity, _>(&path).await {
@@ -90,7 +97,7 @@ pub(super) async fn retire(context: &Context, connection: &Connection, id: Entit
 
 /// A connection is gone: its registrations and private objects go too.
 pub(super) async fn forget(context: &Context, connection: &Connection, bus_name: &str) {
-    for path in context.privates.of(bus_name) {
+    for path in context.rib.with(|rib| private::all_of(rib, bus_name)) {
         private::close(context, connection, &path).await;
     }
     context.credit.forget(bus_name);

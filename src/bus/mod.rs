@@ -41,6 +41,7 @@ mod options;
 mod private;
 mod questions;
 mod queue;
+mod resume;
 mod route_list;
 mod served;
 mod service;

@@ -34,8 +34,9 @@ use super::{
 };
 use crate::{
     clock,
+    journal::ledger::Ledger,
     model::{Caller, ErrorKind},
-    rib::{Question, Rib, Verdict, WakeUp},
+    rib::{Question, Verdict, WakeUp},
 };
 
 /// How much was sent to each client since it was last heard from.
@@ -132,7 +133,7 @@ pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
 
 /// Tells owners what the kernel made of their routes.
 async fn tell_fib_results(context: &Context, connection: &Connection) {
-    for (owner, bus_name) in context.rib.with(Rib::poll_fib_listeners) {
+    for (owner, bus_name) in context.rib.with(Ledger::poll_fib_listeners) {
         if !context.credit.spend(&bus_name, |sent| &mut sent.fib_results) {
             continue;
         }

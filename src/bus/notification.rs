@@ -12,8 +12,8 @@ use super::{
     wire::{BestChange, DestinationInfo},
 };
 use crate::{
+    journal::ledger::Ledger,
     model::{NotificationId, Prefix, Result, TableId},
-    rib::Rib,
 };
 
 /// The object of a registration for change notification.
@@ -37,7 +37,7 @@ impl Notification {
     fn command<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&mut Rib, TableId, NotificationId) -> Result<T>,
+        f: impl FnOnce(&mut Ledger, TableId, NotificationId) -> Result<T>,
     ) -> Result<T> {
         self.owner.check(header)?;
         self.context.rib.with(|rib| f(rib, self.table, self.id))
@@ -139,7 +139,7 @@ impl Notification {
     ) -> Result<()> {
         self.owner.check(&header)?;
         if let Some(path) = header.path() {
-            private::close(&self.context, connection, path).await;
+            private::close(&self.context, connection, path.as_str()).await;
         }
         Ok(())
     }

@@ -151,8 +151,8 @@ impl NextHops {
 
     fn offered(&self) -> OfferedNextHops<'_> {
         match self {
-            Self::Ids(ids) => OfferedNextHops::Ids(ids),
-            Self::Inline(inline) => OfferedNextHops::Inline(inline),
+            Self::Ids(ids) => OfferedNextHops::Ids(ids.into()),
+            Self::Inline(inline) => OfferedNextHops::Inline(inline.into()),
         }
     }
 }

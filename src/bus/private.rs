@@ -4,19 +4,25 @@
 //! there is no secret: `Introspect` lists its path, and who calls it is answered `InvalidHandle`,
 //! where a path without an object is answered `UnknownObject`.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use zbus::{
-    Connection, OwnedObjectPath, message::Header, names::InterfaceName, object_server::Interface,
-    wire::ObjectPath,
+    Connection, OwnedObjectPath, message::Header, object_server::Interface, wire::ObjectPath,
 };
 
-use super::{context::Context, errors::bus_trouble, introspection, served::Served};
+use super::{
+    context::Context,
+    entity::Entity,
+    enumeration::{DestinationEnumeration, NextHopEnumeration, RouteEnumeration},
+    errors::bus_trouble,
+    introspection,
+    notification::Notification,
+    route_list::RouteList,
+    served::Served,
+};
 use crate::{
-    model::{Caller, ErrorKind, ListId, NotificationId, Result, TableId, quoted},
+    journal::ledger::{Ledger, Object, ObjectKind},
+    model::{Caller, Error, ErrorKind, ListId, Result, quoted},
     rib::Limits,
 };
 
@@ -24,30 +30,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Owner(Caller);
 
-/// The private objects there are.
-#[derive(Debug, Default)]
-pub(super) struct Privates(Mutex<HashMap<OwnedObjectPath, Private>>);
-
-#[derive(Debug)]
-struct Private {
-    owner: Caller,
-    kind: Kind,
-    interface: InterfaceName<'static>,
-}
-
-/// What a private object is, and what the core knows of it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    Enumeration,
-    Notification(TableId, NotificationId),
-    RouteList(ListId),
-}
-
 impl Owner {
-    pub(super) fn new(caller: Caller) -> Self {
-        Self(caller)
-    }
-
     /// The owner, if it is the one that calls.
     ///
     /// # Errors
@@ -55,127 +38,117 @@ impl Owner {
     pub(super) fn check(&self, header: &Header<'_>) -> Result<&Caller> {
         match header.sender() {
             Some(sender) if sender.as_str() == self.0.bus_name => Ok(&self.0),
-            _ => Err(ErrorKind::InvalidHandle.because("there is no such object of yours")),
+            _ => Err(not_yours()),
         }
     }
 }
 
-impl Kind {
-    /// What there are too many of, and the limit's name; how many a connection may have, a user, and
-    /// all together.
-    fn limits(self, l: &Limits) -> (&'static str, &'static str, [u32; 3]) {
-        match self {
-            Self::Enumeration => (
-                "enumerations",
-                "enumerations",
-                [l.enumerations_per_client, l.enumerations_per_user, l.enumerations],
-            ),
-            Self::Notification(..) => (
-                "registrations for change notification",
-                "notifications",
-                [l.notifications_per_client, l.notifications_per_user, l.notifications],
-            ),
-            Self::RouteList(_) => (
-                "route lists",
-                "route-lists",
-                [l.route_lists_per_client, l.route_lists_per_user, l.route_lists],
-            ),
-        }
-    }
+pub(super) fn not_yours() -> Error {
+    ErrorKind::InvalidHandle.because("there is no such object of yours")
+}
 
-    fn is_alike(self, other: Self) -> bool {
-        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+/// What a private object is called where there are too many, its limits' name, and how many a connection
+/// may have, a user, and all together; `None` for what is not private.
+fn limits(kind: &ObjectKind, l: &Limits) -> Option<(&'static str, &'static str, [u32; 3])> {
+    match kind {
+        ObjectKind::Destinations(..) | ObjectKind::Routes(..) | ObjectKind::NextHops(_) => Some((
+            "enumerations",
+            "enumerations",
+            [l.enumerations_per_client, l.enumerations_per_user, l.enumerations],
+        )),
+        ObjectKind::Notification(..) => Some((
+            "registrations for change notification",
+            "notifications",
+            [l.notifications_per_client, l.notifications_per_user, l.notifications],
+        )),
+        ObjectKind::RouteList(..) => Some((
+            "route lists",
+            "route-lists",
+            [l.route_lists_per_client, l.route_lists_per_user, l.route_lists],
+        )),
+        ObjectKind::Entity(..) => None,
     }
 }
 
-impl Privates {
-    /// # Errors
-    /// `NoSystemResources` when the connection, its user, or all together have too many of the kind.
-    fn add(&self, path: &OwnedObjectPath, private: Private, limits: &Limits) -> Result<()> {
-        let mut known = self.lock();
-        let mut counts = [0; 3];
-        for Private { owner, .. } in known.values().filter(|it| it.kind.is_alike(private.kind)) {
-            counts[0] += u32::from(owner.bus_name == private.owner.bus_name);
-            counts[1] += u32::from(owner.uid == private.owner.uid);
-            counts[2] += 1;
-        }
-        let (what, name, most) = private.kind.limits(limits);
-        let whose =
-            [("for one client", "-per-client"), ("for one user", "-per-user"), ("of all", "")];
-        for ((count, most), (whose, per)) in counts.into_iter().zip(most).zip(whose) {
-            if count >= most {
-                return Err(ErrorKind::NoSystemResources.because(format_args!(
-                    "{count} {what} are open, the most {whose} (limit {name}{per}): end one first"
-                )));
-            }
-        }
-        known.insert(path.clone(), private);
-        Ok(())
+/// # Errors
+/// `NoSystemResources` when the connection, its user, or all together have too many of the kind.
+fn check_room(ledger: &Ledger, new: &Object) -> Result<()> {
+    let most = ledger.policy().limits;
+    let Some((what, name, most)) = limits(&new.kind, &most) else { return Ok(()) };
+    let mut counts = [0; 3];
+    let is_alike = |other: &&Object| {
+        limits(&other.kind, &ledger.policy().limits).is_some_and(|(kind, ..)| kind == what)
+    };
+    for Object { owner, .. } in ledger.objects().values().filter(is_alike) {
+        counts[0] += u32::from(owner.bus_name == new.owner.bus_name);
+        counts[1] += u32::from(owner.uid == new.owner.uid);
+        counts[2] += 1;
     }
-
-    /// The route list that is this object of the connection's.
-    ///
-    /// # Errors
-    /// `InvalidHandle` for everything else (RTMv2 row LIST-10).
-    pub(super) fn route_list(&self, path: &OwnedObjectPath, bus_name: &str) -> Result<ListId> {
-        match self.lock().get(path) {
-            Some(Private { owner, kind: Kind::RouteList(id), .. })
-                if owner.bus_name == bus_name =>
-            {
-                Ok(*id)
-            }
-            _ => {
-                let path = quoted(path.as_str());
-                Err(ErrorKind::InvalidHandle
-                    .because(format_args!("{path} is no route list of yours")))
-            }
+    let whose = [("for one client", "-per-client"), ("for one user", "-per-user"), ("of all", "")];
+    for ((count, most), (whose, per)) in counts.into_iter().zip(most).zip(whose) {
+        if count >= most {
+            return Err(ErrorKind::NoSystemResources.because(format_args!(
+                "{count} {what} are open, the most {whose} (limit {name}{per}): end one first"
+            )));
         }
     }
+    Ok(())
+}
 
-    /// Those of a connection.
-    pub(super) fn of(&self, bus_name: &str) -> Vec<OwnedObjectPath> {
-        let known = self.lock();
-        let own = known.iter().filter(|(_, private)| private.owner.bus_name == bus_name);
-        own.map(|(path, _)| path.clone()).collect()
-    }
-
-    /// Those below an object.
-    pub(super) fn below(&self, path: &ObjectPath<'_>) -> Vec<OwnedObjectPath> {
-        let known = self.lock();
-        let is_below = |other: &&OwnedObjectPath| {
-            let rest = other.as_str().strip_prefix(path.as_str());
-            rest.is_some_and(|rest| rest.starts_with('/'))
-        };
-        known.keys().filter(is_below).cloned().collect()
-    }
-
-    /// Those of everybody.
-    pub(super) fn paths(&self) -> Vec<OwnedObjectPath> {
-        self.lock().keys().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedObjectPath, Private>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// The route list that is this object of the connection's.
+///
+/// # Errors
+/// `InvalidHandle` for everything else (RTMv2 row LIST-10).
+pub(super) fn route_list(ledger: &Ledger, path: &str, bus_name: &str) -> Result<ListId> {
+    match ledger.objects().get(path) {
+        Some(Object { owner, kind: ObjectKind::RouteList(_, id) })
+            if owner.bus_name == bus_name =>
+        {
+            Ok(*id)
+        }
+        _ => {
+            let path = quoted(path);
+            Err(ErrorKind::InvalidHandle.because(format_args!("{path} is no route list of yours")))
+        }
     }
 }
 
-/// Puts a private object on the bus.
-pub(super) async fn serve<I: Interface + Clone>(
+/// The private objects of a connection.
+pub(super) fn all_of(ledger: &Ledger, bus_name: &str) -> Vec<String> {
+    let own = ledger.objects().iter().filter(|(_, object)| {
+        object.owner.bus_name == bus_name && !matches!(object.kind, ObjectKind::Entity(..))
+    });
+    own.map(|(path, _)| path.clone()).collect()
+}
+
+/// The objects below an object.
+pub(super) fn all_below(ledger: &Ledger, path: &str) -> Vec<String> {
+    let below =
+        |other: &&String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    ledger.objects().keys().filter(below).cloned().collect()
+}
+
+/// Puts a private object on the bus, if there is room for another.
+pub(super) async fn serve(
     context: &Arc<Context>,
     connection: &Connection,
-    (path, owner, kind): (OwnedObjectPath, &Caller, Kind),
-    object: I,
+    path: OwnedObjectPath,
+    object: Object,
 ) -> Result<OwnedObjectPath> {
-    let limits = context.rib.with(|rib| rib.policy().limits);
-    let private = Private { owner: owner.clone(), kind, interface: I::name() };
-    if let Err(refusal) = context.privates.add(&path, private, &limits) {
-        forget(context, kind);
-        return Err(refusal);
-    }
-    let object = Served::new(context, object);
-    if let Err(error) = connection.object_server().at(&path, object).await {
-        context.privates.lock().remove(&path);
-        forget(context, kind);
+    let kept = context.rib.with(|rib| {
+        let room = check_room(rib, &object);
+        match room {
+            Ok(()) => rib.keep_object(path.to_string(), object.clone()),
+            Err(_) => end(rib, &object.kind),
+        }
+        room
+    });
+    kept?;
+    if let Err(error) = put(context, connection, &path, &object).await {
+        context.rib.with(|rib| {
+            rib.forget_object(path.as_str());
+            end(rib, &object.kind);
+        });
         return Err(bus_trouble(&error));
     }
     if let Some((above, _)) = path.rsplit_once('/') {
@@ -184,18 +157,64 @@ pub(super) async fn serve<I: Interface + Clone>(
     Ok(path)
 }
 
-/// Takes a private object off the bus, with what it stands for; if it is gone nothing happens.
-pub(super) async fn close(context: &Context, connection: &Connection, path: &ObjectPath<'_>) {
-    let path = OwnedObjectPath::from(path.to_owned());
-    let Some(private) = context.privates.lock().remove(&path) else { return };
-    forget(context, private.kind);
-    let _ = connection.object_server().remove_named(&path, private.interface).await;
+/// Puts an object that a client made on the bus.
+pub(super) async fn put(
+    context: &Arc<Context>,
+    connection: &Connection,
+    path: &ObjectPath<'_>,
+    object: &Object,
+) -> zbus::Result<()> {
+    async fn at<I: Interface + Clone>(
+        (context, connection, path): (&Arc<Context>, &Connection, &ObjectPath<'_>),
+        object: I,
+    ) -> zbus::Result<()> {
+        connection.object_server().at(path, Served::new(context, object)).await.map(drop)
+    }
+    let (place, all) = ((context, connection, path), Arc::clone(context));
+    let owner = Owner(object.owner.clone());
+    match &object.kind {
+        ObjectKind::Entity(id, unit) => at(place, Entity::new(all, *id, Arc::clone(unit))).await,
+        ObjectKind::Notification(table, id) => {
+            at(place, Notification::new(all, owner, (*table, *id))).await
+        }
+        ObjectKind::RouteList(entity, id) => {
+            at(place, RouteList::new(all, owner, (*entity, *id))).await
+        }
+        ObjectKind::Destinations(..) => at(place, DestinationEnumeration::new(all, owner)).await,
+        ObjectKind::Routes(..) => at(place, RouteEnumeration::new(all, owner)).await,
+        ObjectKind::NextHops(_) => at(place, NextHopEnumeration::new(all, owner)).await,
+    }
 }
 
-fn forget(context: &Context, kind: Kind) {
-    context.rib.with(|rib| match kind {
-        Kind::Enumeration => {}
-        Kind::Notification(table, id) => rib.deregister_from_changes(table, id),
-        Kind::RouteList(id) => rib.delete_route_list(id),
+/// Takes a private object off the bus, with what it stands for; if it is gone nothing happens.
+pub(super) async fn close(context: &Context, connection: &Connection, path: &str) {
+    let closed = context.rib.with(|rib| {
+        let object = rib.forget_object(path)?;
+        end(rib, &object.kind);
+        Some(object)
     });
+    let Some(object) = closed else { return };
+    let interface = match object.kind {
+        ObjectKind::Entity(..) => Entity::name(),
+        ObjectKind::Notification(..) => Notification::name(),
+        ObjectKind::RouteList(..) => RouteList::name(),
+        ObjectKind::Destinations(..) => DestinationEnumeration::name(),
+        ObjectKind::Routes(..) => RouteEnumeration::name(),
+        ObjectKind::NextHops(_) => NextHopEnumeration::name(),
+    };
+    if let Ok(path) = OwnedObjectPath::try_from(path) {
+        let _ = connection.object_server().remove_named(&path, interface).await;
+    }
+}
+
+/// Ends what a private object stands for.
+fn end(rib: &mut Ledger, kind: &ObjectKind) {
+    match kind {
+        ObjectKind::Notification(table, id) => rib.deregister_from_changes(*table, *id),
+        ObjectKind::RouteList(_, id) => rib.delete_route_list(*id),
+        ObjectKind::Destinations(..)
+        | ObjectKind::Routes(..)
+        | ObjectKind::NextHops(_)
+        | ObjectKind::Entity(..) => {}
+    }
 }

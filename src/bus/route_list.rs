@@ -13,8 +13,8 @@ use super::{
     wire::RouteInfo,
 };
 use crate::{
+    journal::ledger::Ledger,
     model::{EntityId, ListId, Result},
-    rib::Rib,
 };
 
 /// The object of a route list.
@@ -38,7 +38,7 @@ impl RouteList {
     fn command<T>(
         &self,
         header: &Header<'_>,
-        f: impl FnOnce(&mut Rib, EntityId, ListId) -> Result<T>,
+        f: impl FnOnce(&mut Ledger, EntityId, ListId) -> Result<T>,
     ) -> Result<T> {
         self.owner.check(header)?;
         self.context.rib.with(|rib| f(rib, self.entity, self.id))
@@ -67,7 +67,7 @@ impl RouteList {
 
     /// Begins from the beginning again. Errors: InvalidHandle.
     fn rewind(&self, #[zbus(header)] header: Header<'_>) -> Result<()> {
-        self.command(&header, Rib::rewind_list)
+        self.command(&header, Ledger::rewind_list)
     }
 
     /// Ends the list; its routes stay in the table, in no list. Errors: InvalidHandle.
@@ -78,7 +78,7 @@ impl RouteList {
     ) -> Result<()> {
         self.owner.check(&header)?;
         if let Some(path) = header.path() {
-            private::close(&self.context, connection, path).await;
+            private::close(&self.context, connection, path.as_str()).await;
         }
         Ok(())
     }

@@ -15,13 +15,14 @@ use super::{
     manager::Manager,
     news,
     object_manager::ObjectManager,
+    resume,
     served::Served,
     table::Table,
     transport,
     wire::{ENTITIES, ROOT, SERVICE, TABLES},
 };
 use crate::{
-    model::{EntityId, TableId},
+    model::{EntityId, EntityState, Error, TableId},
     shared::SharedRib,
 };
 
@@ -57,6 +58,9 @@ pub enum StartError {
     /// There is no bus, or it does not let us in.
     #[error("cannot reach the bus: {0}")]
     NoBus(zbus::Error),
+    /// The bus does not say who is on it.
+    #[error("{0}")]
+    Silent(#[from] Error),
     /// Another one is there.
     #[error("another rtmd is on this bus: it owns the name {SERVICE}")]
     NameTaken,
@@ -101,8 +105,11 @@ impl Service {
         let questions = bus.builder().build().await.map_err(StartError::NoBus)?;
         let clients = Clients::new(questions).await.map_err(StartError::NoBus)?;
         let tables: Vec<TableId> = rib.with(|rib| rib.tables().collect());
-        // Of the service's own; nobody else can have registered yet.
-        let entities: Vec<EntityId> = rib.with(|rib| rib.entities().map(|own| own.id).collect());
+        // Of the service's own; the others come when it is known whose clients are still there.
+        let entities: Vec<EntityId> = rib.with(|rib| {
+            let own = rib.entities().filter(|entity| entity.state == EntityState::Builtin);
+            own.map(|own| own.id).collect()
+        });
         let context = Arc::new(Context::new(rib, clients, facts, administration));
         let mut builder = transport::builder(bus)
             .await
@@ -124,6 +131,7 @@ impl Service {
         }
         // Before the name is ours, so that no client can come and go unnoticed.
         let departures = Departures::subscribe(&connection).await.map_err(StartError::NoBus)?;
+        resume::resume(&context, &connection, &departures).await?;
         Ok(Self { context, connection, departures })
     }
 

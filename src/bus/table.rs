@@ -9,17 +9,17 @@ use zbus::{
 
 use super::{
     context::Context,
-    convert::{destination_info, next_hop_info, notification_path, route_info},
-    enumeration::{self, DestinationEnumeration, NextHopEnumeration, RouteEnumeration, Unselected},
+    convert::{destination_info, enumeration_path, next_hop_info, notification_path, route_info},
+    enumeration::{self, Unselected},
     explain::explanation,
-    notification::Notification,
     options::{Options, next_hop_id, route_id},
-    private::{self, Owner},
+    private,
     wire::{DestinationInfo, Details, EntityInfo, NextHopInfo, RouteInfo},
 };
 use crate::{
-    model::{NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
-    rib::{Best, LookUp, Match, Rib, RouteView, Subscription},
+    journal::ledger::{Ledger, Object, ObjectKind},
+    model::{Caller, NotifyFlags, Prefix, Protocol, Result, TableId, ViewSet},
+    rib::{Best, LookUp, Match, RouteView, Subscription},
 };
 
 /// The object of one table.
@@ -32,6 +32,17 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(context: Arc<Context>, id: TableId) -> Self {
         Self { context, id }
+    }
+
+    /// Puts an enumeration at its beginning on the bus.
+    async fn enumerate(
+        &self,
+        connection: &Connection,
+        owner: Caller,
+        kind: ObjectKind,
+    ) -> Result<OwnedObjectPath> {
+        let path = enumeration_path(self.context.rib.with(Ledger::next_enumeration));
+        private::serve(&self.context, connection, path, Object { owner, kind }).await
     }
 
     async fn look_up(
@@ -240,11 +251,9 @@ impl Table {
             let own = enumeration::Own::Destinations;
             let position = (views, flags, prefix);
             let settings = enumeration::settings(rib, self.id, &caller, position, None, own)?;
-            Ok((rib.walk(settings)?, best))
+            Ok(ObjectKind::Destinations(rib.walk(settings)?, best))
         })?;
-        let object = DestinationEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
-        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
-        private::serve(&self.context, connection, place, object).await
+        self.enumerate(connection, caller, walk).await
     }
 
     /// Begins to walk over the routes; the object answers only the caller. "flags" as with
@@ -277,11 +286,9 @@ impl Table {
             let position = (views, flags, prefix);
             let settings =
                 enumeration::settings(rib, self.id, &caller, position, destination, own)?;
-            Ok((rib.walk(settings)?, wanted))
+            Ok(ObjectKind::Routes(rib.walk(settings)?, wanted))
         })?;
-        let object = RouteEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
-        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
-        private::serve(&self.context, connection, place, object).await
+        self.enumerate(connection, caller, walk).await
     }
 
     /// Registers the caller to be told of changes in these views, 0 for all; the object answers only
@@ -306,12 +313,10 @@ impl Table {
         let (table, views, flags) = (self.id, ViewSet(views), NotifyFlags::new(flags)?);
         let subscription = Subscription { table, views, flags, context };
         let caller = self.context.clients.caller(&header).await?;
-        let register = |rib: &mut Rib| rib.register_for_changes(subscription, caller.clone());
+        let register = |rib: &mut Ledger| rib.register_for_changes(subscription, caller.clone());
         let id = self.context.rib.with(register)?;
-        let owner = Owner::new(caller.clone());
-        let object = Notification::new(Arc::clone(&self.context), owner, (table, id));
-        let place = (notification_path(id), &caller, private::Kind::Notification(table, id));
-        private::serve(&self.context, connection, place, object).await
+        let object = Object { owner: caller, kind: ObjectKind::Notification(table, id) };
+        private::serve(&self.context, connection, notification_path(id), object).await
     }
 
     /// Begins to walk over the next hops of the caller's entities in this table; the object answers
@@ -329,9 +334,7 @@ impl Table {
         let caller = self.context.clients.caller(&header).await?;
         let start = enumeration::start(flags, prefix)?;
         let walk = self.context.rib.with(|rib| rib.walk_next_hops(self.id, &caller, start))?;
-        let object = NextHopEnumeration::new(Arc::clone(&self.context), caller.clone(), walk);
-        let place = (self.context.next_enumeration(), &caller, private::Kind::Enumeration);
-        private::serve(&self.context, connection, place, object).await
+        self.enumerate(connection, caller, ObjectKind::NextHops(walk)).await
     }
 
     /// An entity registered in this table.
@@ -363,7 +366,7 @@ impl Table {
     /// The kernel's table that the best routes of the unicast view go to; 0 when they go nowhere.
     #[zbus(property(emits_changed_signal = "const"))]
     fn kernel_table(&self) -> u32 {
-        let table = |rib: &mut Rib| Some(rib.policy().table(self.id).ok()?.kernel_table?.0);
+        let table = |rib: &mut Ledger| Some(rib.policy().table(self.id).ok()?.kernel_table?.0);
         self.context.rib.with(table).unwrap_or(0)
     }
 
@@ -383,7 +386,7 @@ impl Table {
     /// How many entities are registered.
     #[zbus(property)]
     pub(super) fn entities(&self) -> u32 {
-        let count = |rib: &mut Rib| rib.registered_entities(self.id).map_or(0, Iterator::count);
+        let count = |rib: &mut Ledger| rib.registered_entities(self.id).map_or(0, Iterator::count);
         u32::try_from(self.context.rib.with(count)).unwrap_or(u32::MAX)
     }
 

@@ -71,6 +71,7 @@ pub(super) async fn keep(
     keeper.watch(writer.port());
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
     foreigners.known().await;
+    keeper.take_all_effects().await;
     match keeper.run(&writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
@@ -394,6 +395,15 @@ impl Keeper<'_> {
     fn tampered(&mut self, route: &DumpedRoute, what: Tampering) {
         tracing::debug!(table = %route.table, to = %route.to, ?what, "our route was changed");
         self.planner.handle_tampering(route.table, route.to, what, Instant::now());
+    }
+
+    /// Takes what is wished for at the start, of which there may be a million: what is not wished for
+    /// is taken for left over.
+    async fn take_all_effects(&mut self) {
+        while self.rib.with(|rib| rib.has_effects()) {
+            self.take_effects();
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes some effects from the RIB into the planner.

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, io};
 use super::foreign::Foreigners;
 use crate::{
     clock,
+    journal::ledger::Ledger,
     kernel::{AddressEvent, LinkEvent, LinkState, Watch, WatchEvent},
     model::KernelTable,
-    rib::{Policy, Rib},
     shared::SharedRib,
 };
 
@@ -32,13 +32,14 @@ pub(super) async fn learn(watch: &mut Watch) -> io::Result<Known> {
 }
 
 impl Known {
-    /// A RIB that begins with them.
-    pub(super) fn rib(self, policy: Policy) -> Rib {
-        let mut rib = Rib::new(policy);
+    /// Tells a RIB of them, and so that there are no others.
+    pub(super) fn tell(self, rib: &mut Ledger) {
+        rib.handle_links_unknown();
         for event in self.0 {
-            let _ = handle(&mut rib, event); // all is news
+            let _ = handle(rib, event); // all is news
         }
-        rib
+        // Whoever had static routes wait for one was told nothing by the process before.
+        rib.settle_static_routes(clock::now());
     }
 
     /// The kernel table of the VRF with this name.
@@ -102,7 +103,7 @@ pub(super) async fn follow(
 }
 
 /// Whether it was news: much is told again and again, such as an address each time it is renewed.
-fn handle(rib: &mut Rib, event: WatchEvent) -> bool {
+fn handle(rib: &mut Ledger, event: WatchEvent) -> bool {
     match event {
         WatchEvent::Link(LinkEvent::Set { index, name, state, vrf }) => {
             let is_news = rib.handle_link(index, &name, state == LinkState::Up);

@@ -17,6 +17,7 @@ mod static_routes;
 
 use std::{
     cell::RefCell,
+    ffi::OsString,
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -33,10 +34,11 @@ use crate::{
     bus::{Administration, Facts, FibState, Service, StartError, address::Bus},
     clock,
     config::{Config, ConfigError},
+    journal::{Journal, ledger::Ledger},
     kernel::{Watch, privilege},
     model::{Error, ErrorKind, KernelTable},
     netlink::Signature,
-    rib::{Instance, Policy},
+    rib::{Instance, Policy, Rib},
     shared::SharedRib,
 };
 use foreign::Foreigners;
@@ -113,11 +115,37 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         .map_err(|error| Failure::Config(options.config.clone(), error))?;
     report_broken_instances(&config, &options.config)?;
     let _lock = lock(&options.runtime_directory)?;
+    let journal_directory = options.runtime_directory.join("journal");
     make_directory(&options.state_directory)?;
 
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
     let with_objects = config.next_hop_objects;
-    let rib = SharedRib::new(links.rib(config.policy));
+    let (mut journal, kept) = Journal::open(&journal_directory, &machine(), follower())
+        .map_err(|error| Failure::Directory(journal_directory.clone(), error))?;
+    let kept = kept.filter(|kept| {
+        let fits = kept.configured().instances == config.policy.instances;
+        if !fits {
+            tracing::warn!(
+                "the configuration has other instances than before: what clients offered is forgotten, \
+                 they have to register and offer again"
+            );
+            journal.forget();
+        }
+        fits
+    });
+    let is_new = kept.is_none();
+    let mut ledger =
+        kept.unwrap_or_else(|| Ledger::new(Rib::new(config.policy.clone()), new_epoch()));
+    ledger.begin_anew();
+    if *ledger.configured() != config.policy {
+        // Its instances are the same.
+        ledger.reconfigure(config.policy).map_err(|refusal| {
+            Failure::Config(options.config.clone(), ConfigError::Impossible(refusal.to_string()))
+        })?;
+    }
+    links.tell(&mut ledger);
+    let epoch = ledger.epoch();
+    let rib = SharedRib::kept(ledger, journal);
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
         privilege::check().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Failure::Privilege(error),
@@ -127,7 +155,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let foreigners = Foreigners::new(&rib, signature);
 
     let is_blind = Arc::new(AtomicBool::new(false));
-    let epoch = new_epoch();
     let facts = Facts {
         epoch,
         fib_protocol: signature.protocol.get(),
@@ -136,11 +163,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         is_blind: Arc::clone(&is_blind),
     };
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
-    rib.with(|rib| {
-        for (table, route) in routes {
-            rib.restore_static_route(table, route, clock::now());
-        }
-    });
+    if is_new {
+        rib.with(|rib| {
+            for (table, route) in routes {
+                rib.restore_static_route(table, route, clock::now());
+            }
+        });
+    }
     let (file, known) = (options.config.clone(), rib.clone());
     let administration = Administration {
         read_configuration: Box::new(move || {
@@ -265,6 +294,18 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 fn make_directory(directory: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(directory)
         .map_err(|error| Failure::Directory(directory.to_owned(), error))
+}
+
+/// The command that makes an image of the journal: this same program, also when it was replaced since.
+fn follower() -> Vec<OsString> {
+    vec!["/proc/self/exe".into(), "--follow-journal".into()]
+}
+
+/// What tells this start of the machine from all others.
+fn machine() -> String {
+    // Where the kernel does not say, the runtime directory going with the machine has to do.
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 /// A number that no earlier start had: the time, in microseconds.

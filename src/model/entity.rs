@@ -1,5 +1,7 @@
 //! Entities: registered clients, and the table each works in.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 use super::{
@@ -8,11 +10,13 @@ use super::{
 };
 
 /// An independent routing world; 0 is the default one.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct InstanceId(pub u16);
 
 /// All destinations of one family in one instance.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct TableId {
     /// The instance.
     pub instance: InstanceId,
@@ -21,15 +25,15 @@ pub struct TableId {
 }
 
 /// Names a registration, for ever: ids are never used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct EntityId(pub u64);
 
 /// A protocol's number, as `PROTOCOL_ID` composes it: type (2 bits), vendor (14), protocol (16).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Protocol(pub u32);
 
 /// What tells entities apart: no two with the same key are registered at a time.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct EntityKey {
     /// The table it works in.
     pub table: TableId,
@@ -40,7 +44,7 @@ pub struct EntityKey {
 }
 
 /// Whether a registration is in use.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum EntityState {
     /// Its client is there.
     Active,
@@ -49,7 +53,7 @@ pub enum EntityState {
 }
 
 /// Who calls: what the bus says, never what the client says.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Caller {
     /// The connection's unique name.
     pub bus_name: String,

@@ -1,5 +1,7 @@
 //! What the choice comes to: how packets to a destination are treated.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     fmt,
     net::IpAddr,
@@ -14,11 +16,11 @@ use super::{
 };
 
 /// A kernel routing table by its number; 254 is the main one.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct KernelTable(pub u32);
 
 /// What the kernel is to do with packets to a destination.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Forwarding {
     /// Send to one of these, by weight; at least one, in the order the kernel is told.
     Unicast(Box<[Hop]>),
@@ -31,7 +33,7 @@ pub enum Forwarding {
 }
 
 /// What packets to a destination follow.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Wish {
     /// Nothing: they are dropped.
     Special(Special),
@@ -41,11 +43,11 @@ pub enum Wish {
 
 /// A group of destinations that share their next hops and what would replace them, and so one object
 /// in the kernel.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct GroupId(pub NonZeroU32);
 
 /// One way out: an interface, and the router to hand the packet to if there is one.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Hop {
     /// The neighbouring router; `None` when the destination is on the link itself.
     pub gateway: Option<IpAddr>,
@@ -105,7 +107,7 @@ pub struct Member {
 }
 
 /// How far a destination's best route has come in the kernel.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum FibStatus {
     /// Nothing to do: no best route in the unicast view, or the instance keeps away from the kernel.
     #[default]
@@ -124,7 +126,7 @@ pub enum FibStatus {
 }
 
 /// How many destinations are how far in the kernel.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FibCounts {
     /// The kernel has what is wished.
     pub installed: usize,
@@ -135,7 +137,7 @@ pub struct FibCounts {
 }
 
 /// What a link has to do with VRFs (ip-vrf(8)).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct VrfPlace {
     /// The link it is a part of: for all that is known here, that can be a VRF, a bridge or a bond.
     pub master: Option<InterfaceIndex>,

@@ -1,11 +1,13 @@
 //! Whose a route in the kernel is: the kernel's own numbers for that.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 use super::entity::Protocol;
 
 /// `rtm_protocol` of a route in the kernel: who put it there, by what that program says of itself.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct KernelProtocol(pub u8);
 
 impl KernelProtocol {

@@ -1,7 +1,9 @@
 //! Methods that entities export to each other: a mask, one bit for each.
 
+use serde::{Deserialize, Serialize};
+
 /// Some of the 32 methods that an entity can have.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MethodSet(pub u32);
 
 /// How a method ended, as a Win32 code; what a method itself answers is its own affair.

@@ -1,19 +1,23 @@
 //! Next hops: where to send, an address and a link. Each belongs to one entity.
 
+use serde::{Deserialize, Serialize};
+
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
 use super::error::{Error, ErrorKind};
 
 /// Names a next hop, for ever: ids are never used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct NextHopId(pub NonZeroU64);
 
 /// The kernel's number of a network interface; 0 leaves the choice to resolution.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct InterfaceIndex(pub u32);
 
 /// What tells the next hops of one entity apart (RTMv2: address and interface).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct NextHopKey {
     /// The neighbouring router; `None` when the destination is on the link itself.
     pub address: Option<IpAddr>,
@@ -22,11 +26,11 @@ pub struct NextHopKey {
 }
 
 /// The share of a next hop among those of one route, 1 to 256 (what `rtnh_hops` can carry).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Weight(u16);
 
 /// `RTM_NEXTHOP_FLAGS_*`, kept as the client gave them.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct NextHopFlags(pub u32);
 
 impl NextHopFlags {

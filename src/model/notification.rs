@@ -1,20 +1,22 @@
 //! Change notification: what a client wants to hear of, and its names.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     error::{Error, ErrorKind},
     view::ViewSet,
 };
 
 /// Names a registration for change notification, for ever: ids are never used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct NotificationId(pub u64);
 
 /// Names a route list, for ever: ids are never used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct ListId(pub u64);
 
 /// `RTM_CHANGE_TYPE_*` and `RTM_NOTIFY_*`: what a registration for change notification is about.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NotifyFlags(pub u32);
 
 /// What changed about a destination: for each type of change, the views it happened in.

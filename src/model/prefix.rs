@@ -2,6 +2,8 @@
 //!
 //! A [`Prefix`] with host bits set cannot exist, so nothing behind the parser has to check.
 
+use serde::{Deserialize, Serialize};
+
 use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
 
 use either::Either;
@@ -16,7 +18,7 @@ use super::error::{Error, ErrorKind, quoted};
 pub type PrefixMap<T> = JointPrefixMap<Prefix, T>;
 
 /// An address family.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Family {
     /// IPv4: lengths 0 to 32.
     Ipv4,
@@ -27,7 +29,7 @@ pub enum Family {
 /// Address bits and a length, host bits zero.
 ///
 /// Ordered by family, then address, then the shorter first (RTMv2 gap 16).
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Prefix(IpNet);
 
 impl Family {

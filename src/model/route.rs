@@ -1,29 +1,37 @@
 //! Routes: identity, order and content are different types.
 
+use serde::{Deserialize, Serialize};
+
 use std::{fmt, num::NonZeroU64};
 
 use super::error::{Error, ErrorKind};
 
 /// Names a route, for ever: ids are never used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct RouteId(pub NonZeroU64);
 
 /// How much policy wants a route. Smaller wins; 1 is the best, 0 means "the protocol's level".
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Preference(pub u32);
 
 /// The protocol's own cost. Smaller wins among routes of the same preference.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Metric(pub u32);
 
 /// When a route took on its preference and metric, counted up in the RIB; the earlier wins.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Turn(pub u64);
 
 /// What decides between two routes to one destination, weightiest field first.
 ///
 /// No two routes share a turn, so no two tie.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Rank {
     /// Compared first.
     pub preference: Preference,
@@ -34,11 +42,11 @@ pub struct Rank {
 }
 
 /// `RTM_ROUTE_FLAGS_*`, 16 bits, kept and returned as the client gave them.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct RouteFlags(pub u16);
 
 /// The ways of not forwarding. A route that has one needs no next hop.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Special {
     /// Drop without a word.
     Blackhole,
@@ -49,7 +57,7 @@ pub enum Special {
 }
 
 /// `RTM_ROUTE_STATE_*`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum RouteState {
     /// In the table (0).
     Created = 0,
@@ -58,7 +66,7 @@ pub enum RouteState {
 }
 
 /// `RTM_ROUTE_CHANGE_*`: how to match on the way in, what happened on the way out.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ChangeFlags(pub u32);
 
 impl RouteFlags {

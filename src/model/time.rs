@@ -1,5 +1,7 @@
 //! Time: one clock for showing, one for deadlines.
 
+use serde::{Deserialize, Serialize};
+
 use std::{fmt, time::Duration};
 
 use super::error::{Error, ErrorKind};
@@ -7,17 +9,19 @@ use super::error::{Error, ErrorKind};
 /// A moment of real time, in microseconds since 1970.
 ///
 /// Only for showing: nothing is decided by it, because it jumps when the clock is set.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Timestamp(pub u64);
 
 /// A moment of a clock that never jumps, in microseconds since some beginning.
 ///
 /// Deadlines are counted on it (RTMv2 row TTL-12).
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Moment(pub u64);
 
 /// The time at which something happens, by both clocks.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Now {
     /// For showing.
     pub time: Timestamp,
@@ -26,7 +30,7 @@ pub struct Now {
 }
 
 /// How long something lasts: at least a millisecond, or for ever.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Span(Option<Duration>);
 
 impl Span {

@@ -1,15 +1,17 @@
 //! Views: subsets of a table in which the best route is chosen separately.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 use super::error::{Error, ErrorKind};
 
 /// One view, by its id 0 to 31.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct View(u8);
 
 /// A set of views; bit n stands for the view with id n.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct ViewSet(pub u32);
 
 impl View {

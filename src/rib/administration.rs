@@ -4,6 +4,8 @@
 //! the kernel have their turn; what comes meanwhile is treated by the new word already. None of it
 //! outlives the service: what shall last is in the configuration file.
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::VecDeque;
 
 use super::{Rib, arena::Slot, policy::Policy};
@@ -12,7 +14,7 @@ use crate::model::{
 };
 
 /// How far giving a protocol's routes its level has come.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Reapplication {
     owners: VecDeque<EntityId>,
     /// The last route of the first owner that was looked at.
@@ -20,7 +22,7 @@ pub struct Reapplication {
 }
 
 /// How far telling the kernel of all destinations of a table has come.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Requeue {
     table: TableId,
     last: Option<Prefix>,

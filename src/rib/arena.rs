@@ -4,13 +4,15 @@
 //! the first ids of a service are 1, 2, 3, and an id whose slot was given to another value answers
 //! "gone", never with the other value. A slot whose generations are used up is not used any more.
 
+use serde::{Deserialize, Serialize};
+
 use std::num::NonZeroU64;
 
 /// Values under ids.
 ///
 /// Kept in chunks, so that growing moves nothing: a table of a million routes would otherwise stand
 /// still while all of them are copied, and keep room for a million more.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Arena<T> {
     chunks: Vec<Vec<Entry<T>>>,
     free: Vec<u32>,
@@ -20,10 +22,10 @@ pub(super) struct Arena<T> {
 const CHUNK: usize = 4096;
 
 /// A value's place: the short form of its id, valid while the value is there.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub(super) struct Slot(u32);
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Entry<T> {
     generation: u32,
     value: Option<T>,

@@ -13,6 +13,8 @@
 mod load;
 mod ordered;
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
@@ -31,7 +33,7 @@ use crate::model::{
 };
 
 /// What somebody wants to hear of.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Subscription {
     /// In this table.
     pub table: TableId,
@@ -55,18 +57,19 @@ pub struct WakeUp {
 }
 
 /// All registrations.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Notifications {
     by_table: BTreeMap<TableId, BTreeMap<NotificationId, Notification>>,
     /// Those whose owners have to be woken.
     waking: BTreeSet<(TableId, NotificationId)>,
     loads: load::Loads,
     /// What was dropped, to be freed elsewhere.
+    #[serde(skip)]
     pub(super) waste: Waste,
     last_id: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Notification {
     subscription: Subscription,
     owner: Caller,
@@ -122,6 +125,16 @@ impl Notifications {
     }
 }
 
+impl Notifications {
+    /// No wake-up has reached anybody.
+    pub(super) fn wake_all_again(&mut self) {
+        for (table, all) in &self.by_table {
+            let waiting = all.iter().filter(|(_, it)| it.is_waiting());
+            self.waking.extend(waiting.map(|(id, _)| (*table, *id)));
+        }
+    }
+}
+
 impl Rib {
     /// Registers for change notification (RTMv2 rows CHG-01 to CHG-04). Nothing waits in the
     /// beginning: what is there already has to be enumerated.
@@ -157,6 +170,12 @@ impl Rib {
     /// Ends a registration, with all that waits and is marked; without such a one nothing happens.
     pub fn deregister_from_changes(&mut self, table: TableId, id: NotificationId) {
         self.notifications.remove(table, id);
+    }
+
+    /// All registrations.
+    pub fn registrations_for_changes(&self) -> impl Iterator<Item = (TableId, NotificationId)> {
+        let tables = self.notifications.by_table.iter();
+        tables.flat_map(|(table, all)| all.keys().map(|id| (*table, *id)))
     }
 
     /// Whether [`Rib::poll_wake_ups`] has something to tell.

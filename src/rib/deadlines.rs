@@ -5,6 +5,8 @@
 //! answer. Owners are asked about a few routes at a time, so that a table that expires as a whole
 //! drowns nobody; the time to answer runs for all of them.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,
@@ -14,11 +16,11 @@ use super::{Rib, arena::Slot, route::Expiry};
 use crate::model::{EntityId, Moment, Now, Prefix, RouteId, TableId};
 
 /// The deadlines there are, the next one first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Deadlines(BTreeSet<(Moment, Due)>);
 
 /// What is due.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(super) enum Due {
     /// A route's time to live ends.
     Expiry(Slot),
@@ -29,7 +31,7 @@ pub(super) enum Due {
 }
 
 /// What an entity is to be asked about its expired routes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Questions {
     /// Not asked yet, the first to expire first, each with the time its answer is due: a route that
     /// was updated and expired again is another question.
@@ -39,7 +41,7 @@ pub(super) struct Questions {
 }
 
 /// A question to the owner of an expired route, which [`Rib::answer_expiry`] wants back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Question {
     /// The route; it is still in the table.
     pub route: RouteId,
@@ -50,7 +52,7 @@ pub struct Question {
 }
 
 /// What the owner of an expired route says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Verdict {
     /// It may go.
     Delete,
@@ -70,9 +72,24 @@ impl Deadlines {
         self.0.remove(&(moment, due));
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Moment, Due)> {
+        self.0.iter().copied()
+    }
+
     fn take_due(&mut self, now: Moment) -> Option<Due> {
         self.0.first().filter(|(moment, _)| *moment <= now)?;
         self.0.pop_first().map(|(_, due)| due)
+    }
+}
+
+impl Questions {
+    /// Nobody was asked anything.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn add(&mut self, route: RouteId, until: Moment) {
+        self.waiting.push_back((route, until));
     }
 }
 
@@ -179,7 +196,7 @@ impl Rib {
         let until = now.moment.after(patience);
         self.set_expiry(slot, Expiry::Asked(until));
         if let Some(entity) = self.entities.get_mut(owner) {
-            entity.questions.waiting.push_back((id, until));
+            entity.questions.add(id, until);
             self.inquiring.insert(owner);
         }
     }

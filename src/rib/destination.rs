@@ -10,6 +10,8 @@
 //! best of a view is the candidate that says so. The list is in order of rank, which viability and
 //! incumbency do not touch.
 
+use serde::{Deserialize, Serialize};
+
 use smallvec::SmallVec;
 
 use super::{
@@ -23,7 +25,7 @@ use crate::model::{
 };
 
 /// A prefix's candidates and how far the best one is in the kernel.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Destination {
     /// Best rank first.
     routes: SmallVec<[Slot; 4]>,

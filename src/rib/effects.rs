@@ -4,6 +4,8 @@
 //! most one entry for each destination. What is to be done there is read when the entry is taken,
 //! not when it is made.
 
+use serde::{Deserialize, Serialize};
+
 use super::Rib;
 use crate::model::{FibCounts, FibStatus, KernelTable, Prefix, TableId, Wish};
 
@@ -22,7 +24,7 @@ pub struct Effect {
 pub(super) type Failure = String;
 
 /// The kernel's side of one table, as far as it has told.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct FibReport {
     counts: FibCounts,
     /// Taken by [`Rib::poll_effects`] and not yet in the counts.

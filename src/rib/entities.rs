@@ -1,5 +1,7 @@
 //! Entities: who is registered, and what goes when they go.
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Rib, arena::Slot, deadlines::Questions, foreign, statics, waste::Piece};
@@ -9,7 +11,7 @@ use crate::model::{
 };
 
 /// A registered client of one table.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Entity {
     /// Its id.
     pub id: EntityId,
@@ -38,7 +40,7 @@ pub struct Entity {
 }
 
 /// Who a registration belongs to, and so how long it lives.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Tenure {
     /// To the connection that made it; it ends with that.
     Connection,
@@ -49,7 +51,7 @@ pub enum Tenure {
 }
 
 /// What a client says when it registers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Registration {
     /// Who it wants to be.
     pub key: EntityKey,
@@ -62,7 +64,7 @@ pub struct Registration {
 }
 
 /// What a client asks for beyond being registered, and what binds it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Terms {
     /// The path of its object that answers questions (`org.rtmd1.Callback`), at most 255 bytes.
     pub callback: Option<String>,
@@ -105,7 +107,7 @@ pub enum Withdrawal {
     Unknown,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Entities {
     by_id: BTreeMap<EntityId, Entity>,
     by_key: HashMap<EntityKey, EntityId>,
@@ -181,6 +183,10 @@ impl Entities {
     /// Whether there is anyone to ask about the entity's routes.
     pub(super) fn can_be_asked(&self, id: EntityId) -> bool {
         self.by_id.get(&id).is_some_and(|entity| entity.tenure == Tenure::Connection)
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Entity> {
+        self.by_id.values_mut()
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Entity> {
@@ -383,6 +389,11 @@ impl Rib {
     /// The registered entities of all tables, by id.
     pub fn entities(&self) -> impl Iterator<Item = &Entity> {
         self.entities.values()
+    }
+
+    /// Those that are deregistered and whose routes are still to be withdrawn.
+    pub fn leaving(&self) -> impl Iterator<Item = EntityId> {
+        self.entities.leaving.keys().copied()
     }
 
     /// The entities of one table, by id (RTMv2 rows REG-16 and REG-17).

@@ -12,6 +12,8 @@
 //! A destination where others' best routes go again and again is theirs to be shown only, until it has
 //! been quiet for a while: ours stays, and with it the reason to go round.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
@@ -36,7 +38,7 @@ const FIRST_INSTANCE: u32 = 0xFFFF_FE00;
 const LAST: Preference = Preference(u32::MAX);
 
 /// Somebody else's route in a kernel's table.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct ForeignRoute {
     /// The destination.
     pub to: Prefix,
@@ -49,7 +51,7 @@ pub struct ForeignRoute {
 }
 
 /// What becomes of the packets of somebody else's route.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum ForeignWay {
     /// They are sent by one of these.
     Out(Box<[Hop]>),
@@ -73,7 +75,7 @@ const FORGETTING: Duration = Duration::from_mins(10);
 const MOST_COUNTED: usize = 16_384;
 
 /// All there are.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Foreign {
     owners: BTreeMap<EntityId, KernelProtocol>,
     known: BTreeMap<(TableId, KernelProtocol), Known>,
@@ -83,7 +85,7 @@ pub(super) struct Foreign {
 }
 
 /// The routes that a protocol has in a table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Known {
     told: BTreeMap<ForeignRoute, RouteId>,
     /// Not told yet since all are told anew.
@@ -93,7 +95,7 @@ struct Known {
 }
 
 /// How often others' best routes went from a destination, and when the last did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Losses {
     count: u8,
     last: Moment,
@@ -349,7 +351,7 @@ impl Rib {
             metric: route.metric,
             flags: route.flags(),
             views: supported,
-            next_hops: OfferedNextHops::Inline(&inline),
+            next_hops: OfferedNextHops::Inline(inline.as_slice().into()),
             ttl: Span::FOREVER,
             private: &[],
             list: None,

@@ -9,6 +9,8 @@
 //! now. So when the first fails and when it heals, the destinations stay in their group, and nothing
 //! has to be written for any of them.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeSet, HashMap},
     num::NonZeroU32,
@@ -42,7 +44,7 @@ pub struct GroupNews {
 }
 
 /// The sets of a group's next hops, in order of rank.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct Pair {
     first: Slot,
     second: Option<Slot>,
@@ -55,7 +57,7 @@ pub(super) enum Way {
     Pair(Pair),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Group {
     pair: Pair,
     references: u32,
@@ -65,7 +67,7 @@ struct Group {
     fault: Option<Box<str>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Groups {
     by_id: HashMap<GroupId, Group>,
     by_pair: HashMap<Pair, GroupId>,
@@ -89,6 +91,13 @@ impl Groups {
         let least = GroupId(NonZeroU32::MIN);
         let with = self.by_set.range((set, least)..).take_while(|(other, _)| *other == set);
         self.news.extend(with.map(|(_, id)| *id));
+    }
+
+    /// Nobody has heard of any.
+    pub(super) fn tell_again(&mut self) {
+        self.by_id.values_mut().for_each(|group| (group.told, group.fault) = (false, None));
+        self.news = self.by_id.keys().copied().collect();
+        self.taken = false;
     }
 
     pub(super) fn has_news(&self) -> bool {

@@ -9,6 +9,8 @@
 //! What is held counts for the user that asked for it, whoever offered it: else one could fill the
 //! table with others' routes, or use up what others may have.
 
+use serde::{Deserialize, Serialize};
+
 use smallvec::SmallVec;
 
 use super::{Rib, arena::Slot, deadlines::Due};
@@ -17,7 +19,7 @@ use crate::model::{
 };
 
 /// The marks and held routes of a destination.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Hold {
     /// The views in which the last route to go will be held.
     marked: ViewSet,
@@ -31,7 +33,7 @@ pub(super) struct Hold {
 }
 
 /// A route that a view holds, and the user it counts for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Held {
     view: View,
     slot: Slot,

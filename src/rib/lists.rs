@@ -1,5 +1,7 @@
 //! Route lists: an entity's own groupings of its routes. A route is in one list at most.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
@@ -9,13 +11,13 @@ use super::{Rib, arena::Slot, route::Route, table::RouteView, waste::Piece};
 use crate::model::{EntityId, Error, ErrorKind, ListId, Result, RouteId};
 
 /// All route lists.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Lists {
     by_id: BTreeMap<ListId, List>,
     last_id: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct List {
     owner: EntityId,
     routes: BTreeSet<Slot>,
@@ -38,6 +40,11 @@ impl Lists {
 }
 
 impl Rib {
+    /// All lists.
+    pub fn route_list_ids(&self) -> impl Iterator<Item = ListId> {
+        self.lists.by_id.keys().copied()
+    }
+
     /// An empty list for routes of the entity.
     ///
     /// # Errors

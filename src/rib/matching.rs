@@ -1,5 +1,7 @@
 //! Which routes are meant: criteria that a route fulfils or not.
 
+use serde::{Deserialize, Serialize};
+
 use std::ops::Bound;
 
 use super::{
@@ -11,7 +13,7 @@ use crate::model::{
 };
 
 /// What a route must be like; only the given criteria count (RTMv2 gap 38).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Match {
     /// Its owner.
     pub owner: Option<EntityId>,
@@ -28,7 +30,7 @@ pub struct Match {
 }
 
 /// The withdrawal of those routes of an entity that fulfil some criteria (`RtmBlockDeleteRoutes`).
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Selection {
     owner: EntityId,
     wanted: Match,

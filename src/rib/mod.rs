@@ -23,6 +23,7 @@
 )]
 
 mod administration;
+mod anew;
 mod arena;
 mod changes;
 mod deadlines;
@@ -56,6 +57,8 @@ mod tests;
 mod walk;
 mod waste;
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub use administration::{Progress, Reapplication, Requeue};
@@ -84,7 +87,7 @@ pub use waste::Waste;
 use crate::model::{EntityId, Prefix, TableId, Turn};
 
 /// All tables, all entities, and what waits to be told to the kernel.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Rib {
     policy: Policy,
     tables: BTreeMap<TableId, table::Table>,
@@ -117,6 +120,7 @@ pub struct Rib {
     cells: opaque::Cells,
     results: results::Results,
     /// What ended and is still to be freed.
+    #[serde(skip)]
     waste: Waste,
 }
 

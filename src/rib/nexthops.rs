@@ -14,6 +14,8 @@ mod commands;
 mod places;
 mod walk;
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -29,7 +31,7 @@ use crate::model::{
 };
 
 /// A place to send to, known to one entity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NextHop {
     /// The entity it belongs to.
     pub owner: EntityId,
@@ -62,7 +64,7 @@ pub struct NextHop {
 }
 
 /// What ends a next hop's life.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Lifetime {
     /// Its owner, who added it for its own sake.
     Explicit,
@@ -71,7 +73,7 @@ enum Lifetime {
 }
 
 /// How an entity describes a next hop it adds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct NextHopOffer<'a> {
     /// Address and interface.
     pub key: NextHopKey,
@@ -101,7 +103,7 @@ pub struct NextHopView<'a> {
 }
 
 /// A list of next hops that routes of one entity share.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct NextHopSet {
     pub(super) owner: EntityId,
     pub(super) members: Box<[NextHopId]>,
@@ -121,7 +123,7 @@ pub(super) struct NextHopSet {
 }
 
 /// What one entity has.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Owned {
     by_key: BTreeMap<NextHopKey, NextHopId>,
     /// Next hops that are deleted, while routes still refer to them.
@@ -130,7 +132,7 @@ struct Owned {
     sets: BTreeSet<Slot>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct NextHops {
     hops: Arena<NextHop>,
     by_owner: HashMap<EntityId, Owned>,

@@ -1,6 +1,8 @@
 //! What an entity offers, and what can be wrong with it by itself.
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
+
+use std::{borrow::Cow, fmt};
 
 use super::{Rib, arena::Slot};
 use crate::model::{
@@ -9,7 +11,7 @@ use crate::model::{
 };
 
 /// What an entity offers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Offer<'a> {
     /// The prefix.
     pub to: Prefix,
@@ -34,7 +36,7 @@ pub struct Offer<'a> {
 }
 
 /// What an entity wants changed about a route; what is `None` stays as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Amendment<'a> {
     /// Only if the route leads to this prefix (RTMv2 gap 32).
     pub to: Option<Prefix>,
@@ -62,14 +64,14 @@ pub struct Amendment<'a> {
 pub type InlineNextHop = (NextHopKey, Option<Weight>);
 
 /// The two ways of naming next hops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum OfferedNextHops<'a> {
     /// By the ids of what the owner added before.
-    Ids(&'a [NextHopId]),
+    Ids(Cow<'a, [NextHopId]>),
     /// Inline: found, or added for as long as a route refers to them.
     ///
     /// A weight changes the next hop, for all routes that have it; none leaves it as it is, or 1.
-    Inline(&'a [InlineNextHop]),
+    Inline(Cow<'a, [InlineNextHop]>),
 }
 
 impl Rib {
@@ -102,7 +104,7 @@ impl Rib {
         if let Some(neighbour) = offer.neighbour {
             self.check_next_hop_use(owner, neighbour)?;
         }
-        match offer.next_hops {
+        match &offer.next_hops {
             OfferedNextHops::Ids(ids) => {
                 self.check_listed(ids.iter())?;
                 ids.iter().try_for_each(|id| self.check_next_hop_use(owner, *id))?;
@@ -183,7 +185,7 @@ impl Rib {
         &mut self,
         owner: EntityId,
         table: TableId,
-        offered: OfferedNextHops<'_>,
+        offered: &OfferedNextHops<'_>,
     ) -> Result<Slot> {
         match offered {
             OfferedNextHops::Ids(ids) => {

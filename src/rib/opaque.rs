@@ -2,16 +2,18 @@
 //!
 //! A cell lives as long as its destination and its entity do (RTMv2 gap 30).
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::BTreeMap;
 
 use super::Rib;
 use crate::model::{EntityId, ErrorKind, Prefix, PrefixMap, Result, TableId};
 
 /// The cells of all entities that reserved them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Cells(BTreeMap<EntityId, Owned>);
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Owned {
     table: TableId,
     cells: PrefixMap<Box<[u8]>>,

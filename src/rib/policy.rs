@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 /// All that is configured.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Policy {
     /// The instances, by number.
     pub instances: BTreeMap<InstanceId, Instance>,
@@ -23,7 +23,7 @@ pub struct Policy {
 }
 
 /// An instance as configured, or what is wrong with its configuration.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Instance {
     /// Usable.
     Ready(InstanceSettings),
@@ -32,7 +32,7 @@ pub enum Instance {
 }
 
 /// What an instance is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct InstanceSettings {
     /// The families it has tables for, and the views that each table's routes can be offered in.
     pub families: BTreeMap<Family, ViewSet>,
@@ -50,11 +50,11 @@ pub struct InstanceSettings {
 }
 
 /// What becomes of the routes that others have in the kernel's table, by whose they are.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Imports(BTreeMap<KernelProtocol, Import>);
 
 /// What becomes of a route that is not ours.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Import {
     /// Nothing: it is not even read.
     Ignore,
@@ -65,7 +65,7 @@ pub enum Import {
 }
 
 /// What a default route is to next hops that only it leads to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum ViaDefault {
     /// No way: a default says that nothing is known of an address, so a next hop that was lost would
     /// be looked for where everything goes.
@@ -76,7 +76,7 @@ pub enum ViaDefault {
 }
 
 /// What it counts in the choice of the best route that packets can follow a route now.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Viability {
     /// It comes before preference and metric.
     #[default]
@@ -86,7 +86,7 @@ pub enum Viability {
 }
 
 /// The preference of each protocol; smaller wins.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Levels {
     by_protocol: BTreeMap<Protocol, Preference>,
     /// For a protocol without a level of its own.

@@ -17,6 +17,8 @@
 mod circles;
 mod settling;
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -67,7 +69,7 @@ enum Relay {
 }
 
 /// A step on the way of a next hop.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Link {
     /// The destination that its address is in.
     pub(super) to: Prefix,

@@ -6,6 +6,8 @@
 //! between the slices any other command may touch these routes, so an election trusts nothing that
 //! was noted before it but looks at the next hops itself.
 
+use serde::{Deserialize, Serialize};
+
 use std::{collections::BTreeMap, ops::Bound};
 
 use super::{Progress, Rib, arena::Slot};
@@ -15,7 +17,7 @@ use crate::model::Change;
 const SLICE: usize = 512;
 
 /// The sets whose routes have to be looked at, each at most once beside the one that is begun.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Reelections {
     begun: Option<Work>,
     /// Whether the owner says something else of the next hops, which those who follow a route hear
@@ -23,7 +25,7 @@ pub(super) struct Reelections {
     waiting: BTreeMap<Slot, bool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Work {
     set: Slot,
     edited: bool,

@@ -6,6 +6,8 @@
 //! network is none of the table's business, even where the table has a better match for it; only
 //! one that is flagged as remote is always looked up there. How that goes is in `recursion`.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -20,7 +22,7 @@ use crate::model::{
 };
 
 /// The interfaces of the machine, as the kernel tells them.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Links {
     by_index: BTreeMap<InterfaceIndex, Link>,
     /// What is told anew from the beginning, until it is complete and takes the old one's place:
@@ -44,7 +46,7 @@ pub(super) enum Course {
 }
 
 /// What changes of links mean for routes that are in the kernel, or were refused by it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LinkNews {
     /// The kernel drops a family's routes by a link that goes down, or that loses its last address
     /// of the family, without a word about each; that the link may be back does not bring them back.
@@ -58,7 +60,7 @@ pub struct LinkNews {
     pub gained: BTreeSet<(InterfaceIndex, Family)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Link {
     name: String,
     up: bool,

@@ -4,6 +4,8 @@
 //! So the set costs at most an entry for each of its routes, however often the kernel changes its
 //! mind and however long the owner does not listen.
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::BTreeSet;
 
 use super::{Rib, arena::Slot};
@@ -20,10 +22,10 @@ pub struct FibResult {
     pub error: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Results {
     /// Owners that have something to be told.
-    telling: BTreeSet<EntityId>,
+    pub(super) telling: BTreeSet<EntityId>,
     /// How many asked; nothing is noted while nobody did.
     pub(super) listeners: usize,
 }
@@ -32,6 +34,11 @@ impl Rib {
     /// Whether [`Rib::poll_fib_listeners`] has something to tell.
     pub fn has_fib_results(&self) -> bool {
         !self.results.telling.is_empty()
+    }
+
+    /// Whether anybody wants to hear what the kernel makes of routes.
+    pub fn has_listeners(&self) -> bool {
+        self.results.listeners > 0
     }
 
     /// The owners that have something to be told, with their connections, each until something new is

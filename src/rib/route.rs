@@ -1,5 +1,7 @@
 //! What a route is, and what few routes have beside it.
 
+use serde::{Deserialize, Serialize};
+
 use super::arena::Slot;
 use crate::model::{
     EntityId, ListId, Metric, Moment, NextHopId, Preference, Prefix, Protocol, Rank, RouteFlags,
@@ -7,7 +9,7 @@ use crate::model::{
 };
 
 /// One entity's way to a destination.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Route {
     /// The prefix it leads to.
     pub to: Prefix,
@@ -40,7 +42,7 @@ pub struct Route {
     pub(super) extras: Option<Box<Extras>>,
 }
 
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Extras {
     private: Box<[u8]>,
     expiry: Expiry,
@@ -48,7 +50,7 @@ pub(super) struct Extras {
 }
 
 /// When a route's time to live ends.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Expiry {
     #[default]
     Never,

@@ -54,7 +54,7 @@ impl Rib {
         if known.is_none() {
             self.check_room_for_route(owner, table, offer.to)?;
         }
-        let next_hops = self.refer_offered_set(owner, table, offer.next_hops)?;
+        let next_hops = self.refer_offered_set(owner, table, &offer.next_hops)?;
         if let Some(neighbour) = offer.neighbour {
             self.next_hops.refer(neighbour);
         }
@@ -125,13 +125,16 @@ impl Rib {
             metric: changes.metric.unwrap_or(known.rank.metric),
             flags: known.flags,
             views: changes.views.unwrap_or(known.views),
-            next_hops: changes.next_hops.unwrap_or(OfferedNextHops::Ids(&[])),
+            next_hops: changes
+                .next_hops
+                .clone()
+                .unwrap_or_else(|| OfferedNextHops::Ids([][..].into())),
             ttl: changes.ttl.unwrap_or(Span::FOREVER),
             private,
             list: changes.list,
         };
         let views = self.check_offer(owner, known.table, &offer, ChangeFlags(0))?;
-        let next_hops = match changes.next_hops {
+        let next_hops = match &changes.next_hops {
             Some(offered) => self.refer_offered_set(owner, known.table, offered)?,
             None => self.next_hops.refer_again(known.next_hops),
         };

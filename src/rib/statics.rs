@@ -5,6 +5,8 @@
 //! name, because its number is another after a restart or when it was made anew; as long as there is
 //! no such interface the route waits, and is in no table.
 
+use serde::{Deserialize, Serialize};
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
@@ -17,7 +19,7 @@ use crate::model::{
 };
 
 /// A route as an administrator configures it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StaticRoute {
     /// What tells it apart from the others of its table.
     pub key: StaticKey,
@@ -32,7 +34,7 @@ pub struct StaticRoute {
 }
 
 /// What tells static routes of a table apart: where to, and how much it is wanted.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct StaticKey {
     /// The prefix.
     pub to: Prefix,
@@ -45,7 +47,7 @@ pub struct StaticKey {
 }
 
 /// A next hop of a static route.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StaticNextHop {
     /// The neighbouring router; `None` when the destination is on the link itself.
     pub address: Option<IpAddr>,
@@ -56,7 +58,7 @@ pub struct StaticNextHop {
 }
 
 /// Which static route is meant; what is not given does not count.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct StaticMatch {
     /// Its protocol.
     pub protocol: Option<Protocol>,
@@ -82,7 +84,7 @@ pub struct StaticView<'a> {
 }
 
 /// What putting or removing a static route changed, for [`Rib::undo_static`].
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 #[must_use]
 pub struct StaticChange {
     table: TableId,
@@ -95,17 +97,17 @@ pub struct StaticChange {
 }
 
 /// All there are, also those of tables that are not configured any more.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Statics(BTreeMap<(TableId, StaticKey), Known>);
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Known {
     route: StaticRoute,
     standing: Standing,
 }
 
 /// Whether a route is in its table.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 enum Standing {
     /// Under this id, with the numbers its interfaces had when it got there.
     Offered(RouteId, Vec<InterfaceIndex>),
@@ -398,7 +400,7 @@ impl Rib {
             metric,
             flags: route.flags,
             views: route.views,
-            next_hops: OfferedNextHops::Inline(&inline),
+            next_hops: OfferedNextHops::Inline(inline.as_slice().into()),
             ttl: Span::FOREVER,
             private: &[],
             list: None,

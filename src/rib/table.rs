@@ -3,6 +3,8 @@
 //! Look-ups by prefix see only destinations that have a route in a requested view; with no view
 //! asked for they see all, but tell nothing about any view (RTMv2 gap 3 and row VIEW-02).
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -18,7 +20,7 @@ use crate::model::{
     Result, RouteId, RouteState, TableId, Timestamp, View, ViewSet,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Table {
     /// Some may be without routes, until the kernel was told so: they do not exist for anyone else.
     pub(super) destinations: PrefixMap<Destination>,
@@ -31,7 +33,7 @@ pub(super) struct Table {
 
 /// How many routes of a table count for each user: those of its entities, and those that are held
 /// because it asked for it. The service's own count for none.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Users(BTreeMap<u32, usize>);
 
 /// What is known of a destination.
@@ -97,7 +99,7 @@ pub enum LookUp {
 }
 
 /// Whose best route a record tells.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Best {
     /// Over all protocols.
     Overall,

@@ -177,7 +177,7 @@ impl TestRib {
             metric: Metric(metric),
             flags: RouteFlags::new(flags)?,
             views: ViewSet(views),
-            next_hops: OfferedNextHops::Inline(&via),
+            next_hops: OfferedNextHops::Inline(via.as_slice().into()),
             ttl,
             private: private.as_bytes(),
             list: None,

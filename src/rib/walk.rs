@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Rib,
     matching::Match,
@@ -18,7 +20,7 @@ use super::{
 use crate::model::{EntityId, ErrorKind, Prefix, Result, RouteId, TableId, View, ViewSet};
 
 /// Where a walk begins and ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Start {
     /// The whole table.
     Beginning,
@@ -31,7 +33,7 @@ pub enum Start {
 }
 
 /// What to walk over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct WalkSettings {
     /// The table.
     pub table: TableId,
@@ -44,7 +46,7 @@ pub struct WalkSettings {
 }
 
 /// A reader's place in a table.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Walk {
     settings: WalkSettings,
     /// The last prefix dealt with.

@@ -196,6 +196,9 @@ pub(crate) enum Command {
         narrow: bool,
         level: u8,
     },
+    Restart {
+        with_image: bool,
+    },
     TakeEffects {
         count: u8,
     },

@@ -187,6 +187,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             C::Hold { entity, prefix, views, milliseconds }
         }),
         3 => n().prop_map(|count| C::TakeEffects { count }),
+        3 => any::<bool>().prop_map(|with_image| C::Restart { with_image }),
     ];
     let followers = prop_oneof![
         4 => (n(), family(), views(), notify)

@@ -19,6 +19,7 @@ mod reading;
 mod recursion;
 mod refusals;
 mod relaying;
+mod restarting;
 mod selecting;
 mod statics;
 mod things;
@@ -34,21 +35,24 @@ use proptest::{
     test_runner::{Config, TestCaseResult},
 };
 use rtmd::{
+    journal::ledger::Ledger,
     model::{
         EntityId, ErrorKind, Family, Forwarding, GroupId, InterfaceIndex, ListId, NextHopId, Now,
         Prefix, Result, RouteId, TableId, Timestamp, ViewSet, Wish,
     },
-    rib::{Question, Rib},
+    rib::Question,
 };
 
 use commands::Command;
 use generation::command;
 use naive::{Naive, Place};
+use restarting::Written;
 use world::Setting;
 
 /// Both sides, and what clients remember.
 pub(crate) struct Pair {
-    rib: Rib,
+    rib: Ledger,
+    written: Written,
     naive: Naive,
     /// The kernel's table as it comes out of the effects.
     kernel: BTreeMap<Place, Wish>,
@@ -85,8 +89,10 @@ fn accepted<T>(result: Result<T>, refusals: &[ErrorKind]) -> Option<T> {
 impl Pair {
     fn new(setting: Setting) -> Self {
         let up = (1..=world::INTERFACES).map(|number| (InterfaceIndex(number.into()), true));
+        let rib = Ledger::new(world::rib(setting), 1);
         Self {
-            rib: world::rib(setting),
+            written: Written::new(&rib),
+            rib,
             naive: Naive {
                 up: up.collect(),
                 networks: world::networks(),
@@ -164,6 +170,7 @@ impl Pair {
     fn play(mut self, script: &Script) -> TestCaseResult {
         for command in &script.0 {
             let _ = self.run(command);
+            self.write_down();
             self.check();
         }
         // The property that matters most: with all effects carried out, the kernel has the wish.
@@ -268,6 +275,7 @@ impl Pair {
             }
             C::SettleStatics => self.settle_statics(),
             C::Reconfigure { narrow, level } => self.reconfigure(*narrow, (*level % 3 * 40).into()),
+            C::Restart { with_image } => self.restart(*with_image),
             C::TakeEffects { count } => self.take_effects((*count).into()),
         }
         Some(())

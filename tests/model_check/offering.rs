@@ -32,9 +32,9 @@ pub(crate) struct Named {
 impl Named {
     fn offered(&self) -> OfferedNextHops<'_> {
         if self.by_id {
-            OfferedNextHops::Ids(&self.ids)
+            OfferedNextHops::Ids(self.ids.as_slice().into())
         } else {
-            OfferedNextHops::Inline(&self.inline)
+            OfferedNextHops::Inline(self.inline.as_slice().into())
         }
     }
 }
@@ -231,7 +231,10 @@ impl Pair {
                 metric: Metric(0),
                 flags: RouteFlags(0),
                 views: changes.views.unwrap_or(ViewSet(1)),
-                next_hops: changes.next_hops.unwrap_or(OfferedNextHops::Ids(&[])),
+                next_hops: changes
+                    .next_hops
+                    .clone()
+                    .unwrap_or_else(|| OfferedNextHops::Ids([][..].into())),
                 ttl: Span::FOREVER,
                 private: changes.private.unwrap_or(&[]),
                 list: changes.list,

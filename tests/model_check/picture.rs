@@ -138,7 +138,7 @@ impl Follower {
         }
     }
 
-    fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.pending.is_empty() || !self.ordered.is_empty() || self.lost > 0
     }
 

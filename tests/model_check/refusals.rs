@@ -114,7 +114,7 @@ impl Naive {
         let Some(entity) = self.entity(owner) else { return vec![InvalidHandle] };
         let limits = self.limits;
         let table = entity.key.table;
-        let (ids, keys): (&[NextHopId], Vec<NextHopKey>) = match offer.next_hops {
+        let (ids, keys): (&[NextHopId], Vec<NextHopKey>) = match &offer.next_hops {
             OfferedNextHops::Ids(ids) => (ids, Vec::new()),
             OfferedNextHops::Inline(all) => (&[], all.iter().map(|(key, _)| *key).collect()),
         };

@@ -92,6 +92,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => n().prop_map(|protocol| C::Reapply { protocol }),
         1 => (n(), n()).prop_map(|(protocol, level)| C::SetLevel { protocol, level }),
         1 => n().prop_map(|count| C::TakeEffects { count }),
+        1 => any::<bool>().prop_map(|with_image| C::Restart { with_image }),
     ]
 }
 

@@ -53,7 +53,7 @@ fn offer<'a>(route: &StaticRoute, inline: &'a [InlineNextHop]) -> Offer<'a> {
         metric: route.key.metric,
         flags: route.flags,
         views: route.views,
-        next_hops: OfferedNextHops::Inline(inline),
+        next_hops: OfferedNextHops::Inline(inline.into()),
         ttl: Span::FOREVER,
         private: &[],
         list: None,

@@ -54,7 +54,7 @@ impl Core {
             metric: Metric(0),
             flags: RouteFlags::default(),
             views: ViewSet(views),
-            next_hops: OfferedNextHops::Ids(&[]),
+            next_hops: OfferedNextHops::Ids([][..].into()),
             ttl: Span::from_millis(ttl).unwrap(),
             private: &[],
             list: None,

@@ -1,5 +1,7 @@
 //! How much waits, and for whom: counted for each user, and dropped where it is too much.
 
+use serde::{Deserialize, Serialize};
+
 use std::{collections::BTreeMap, mem};
 
 use smallvec::SmallVec;
@@ -14,11 +16,11 @@ use crate::{
 };
 
 /// How much waits for all registrations of each account.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Loads(BTreeMap<Account, usize>);
 
 /// What is counted together: a user's destinations that wait, or its changes in order.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 struct Account {
     user: u32,
     ordered: bool,

@@ -4,6 +4,8 @@
 //! is kept once for all registrations. What a client does itself is not told to its own
 //! registrations (RTMv2 row V1-08).
 
+use serde::{Deserialize, Serialize};
+
 use std::{collections::VecDeque, sync::Arc};
 
 use super::Notification;
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// A change of the best route of a destination in one view.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BestChange {
     /// The destination.
     pub to: Prefix,
@@ -29,7 +31,7 @@ pub struct BestChange {
 }
 
 /// A route as it was.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct RouteSnapshot {
     id: RouteId,
     route: Route,

@@ -1,5 +1,7 @@
 //! Where next hops are looked for: indexes by which what happens finds those it may concern.
 
+use serde::{Deserialize, Serialize};
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
@@ -10,7 +12,7 @@ use std::{
 use crate::model::{Hop, InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Prefix, TableId};
 
 /// The next hops that are not deleted, by what decides where they lead.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(in crate::rib) struct Places {
     /// Those that name their link.
     by_link: BTreeMap<InterfaceIndex, BTreeSet<NextHopId>>,
@@ -23,14 +25,14 @@ pub(in crate::rib) struct Places {
 }
 
 /// An address that is looked up in a table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Target {
     next_hops: BTreeSet<NextHopId>,
     found: Found,
 }
 
 /// What looking up an address came to.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(in crate::rib) struct Found {
     /// The destination at which the search ended; none when no route leads to the address.
     pub(in crate::rib) through: Option<Prefix>,

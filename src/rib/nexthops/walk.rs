@@ -8,6 +8,8 @@ use std::{
     ops::Bound,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::NextHopView;
 use crate::{
     model::{
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// A reader's place among its next hops.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NextHopWalk {
     table: TableId,
     owners: Vec<EntityId>,

@@ -59,7 +59,7 @@ fn each_part_can_be_changed_and_the_routes_take_their_new_order() {
         neighbour: Some(None),
         preference: Some(Preference(200)),
         views: Some(ViewSet(3)),
-        next_hops: Some(OfferedNextHops::Inline(&via)),
+        next_hops: Some(OfferedNextHops::Inline(via[..].into())),
         ttl: Some(Span::from_millis(10).unwrap()),
         private: Some(b"new"),
         ..Amendment::default()

@@ -1,0 +1,107 @@
+//! Taking over what another process of the service left: the objects of its clients, who may have gone
+//! meanwhile.
+//!
+//! A client's connection is to the bus and not to us, so most of them notice nothing. A name on a bus is
+//! never given to another, so whoever is still there is who made the object. What had not been answered
+//! yet when the process ended is undone: its client was told that nobody answers.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use zbus::{Connection, OwnedObjectPath, fdo};
+
+use super::{
+    clients::Departures, context::Context, errors::bus_trouble, introspection, lifecycle, private,
+    wire::ENTITIES,
+};
+use crate::{
+    journal::ledger::{Ledger, ObjectKind},
+    model::{EntityId, EntityState, Result},
+};
+
+/// Puts the objects that clients made on the bus, and has those taken off whose clients are gone.
+///
+/// # Errors
+/// When the bus does not answer.
+pub(super) async fn resume(
+    context: &Arc<Context>,
+    connection: &Connection,
+    departures: &Departures,
+) -> Result<()> {
+    let trouble = |error: fdo::Error| bus_trouble(&error.into());
+    let bus = fdo::DBusProxy::new(connection).await.map_err(|error| bus_trouble(&error))?;
+    let id = bus.get_id().await.map_err(trouble)?.to_string();
+    let is_same = context.rib.with(|rib| {
+        undo_unanswered(rib);
+        let is_same = rib.bus() == id;
+        if !is_same {
+            rib.set_bus(id);
+        }
+        is_same
+    });
+    let objects = context.rib.with(|rib| rib.objects().clone());
+    for (path, object) in &objects {
+        let Ok(path) = OwnedObjectPath::try_from(path.as_str()) else { continue };
+        private::put(context, connection, &path, object).await.map_err(|e| bus_trouble(&e))?;
+        if let Some((above, _)) = path.rsplit_once('/').filter(|(above, _)| *above != ENTITIES) {
+            introspection::list_by_name(context, connection, above).await;
+        }
+    }
+    // Their departures are noticed from now on, so nobody gets lost between this and the question.
+    let names: BTreeSet<String> =
+        objects.values().map(|object| object.owner.bus_name.clone()).collect();
+    for object in objects.values() {
+        context.clients.remember(&object.owner);
+    }
+    let there = match is_same {
+        true => bus.list_names().await.map_err(trouble)?,
+        false => Vec::new(),
+    };
+    let there: BTreeSet<&str> = there.iter().map(|name| name.as_str()).collect();
+    let gone: Vec<&String> = names.iter().filter(|name| !there.contains(name.as_str())).collect();
+    if !names.is_empty() {
+        let (clients, gone) = (names.len(), gone.len());
+        tracing::info!(
+            objects = objects.len(),
+            clients,
+            gone,
+            "taken over from the process before"
+        );
+    }
+    gone.into_iter().for_each(|name| departures.note(name));
+    for id in context.rib.with(|rib| rib.leaving().collect::<Vec<_>>()) {
+        let (context, connection) = (Arc::clone(context), connection.clone());
+        tokio::spawn(async move { lifecycle::retire(&context, &connection, id).await });
+    }
+    Ok(())
+}
+
+/// Ends what has no object yet.
+fn undo_unanswered(rib: &mut Ledger) {
+    let kinds: Vec<ObjectKind> = rib.objects().values().map(|object| object.kind.clone()).collect();
+    let has =
+        |id: EntityId| kinds.iter().any(|it| matches!(it, ObjectKind::Entity(of, _) if *of == id));
+    let entities = rib.entities().filter(|it| it.state == EntityState::Active && !has(it.id));
+    let entities: Vec<EntityId> = entities.map(|entity| entity.id).collect();
+    for id in entities {
+        let _ = rib.deregister(id); // it is there
+    }
+    let notifications: BTreeSet<_> = kinds
+        .iter()
+        .filter_map(|kind| match kind {
+            ObjectKind::Notification(table, id) => Some((*table, *id)),
+            _ => None,
+        })
+        .collect();
+    let unheard: Vec<_> =
+        rib.registrations_for_changes().filter(|it| !notifications.contains(it)).collect();
+    unheard.into_iter().for_each(|(table, id)| rib.deregister_from_changes(table, id));
+    let lists: BTreeSet<_> = kinds
+        .iter()
+        .filter_map(|kind| match kind {
+            ObjectKind::RouteList(_, id) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    let unheard: Vec<_> = rib.route_list_ids().filter(|id| !lists.contains(id)).collect();
+    unheard.into_iter().for_each(|id| rib.delete_route_list(id));
+}

@@ -1,0 +1,260 @@
+//! What survives a restart of the service: the state of the RIB at some moment, and what happened since.
+//!
+//! ```text
+//!   image-3 ──▶ log-3 ──▶ log-4 ──▶ log-5     image-5, which takes the place of what is left of
+//!   the state   commands            written to         log-5, is made by another process meanwhile
+//! ```
+//!
+//! Whatever a command changed is in the log before anybody hears that it is done. The files are where
+//! the kernel forgets them as it forgets its routes, with the machine's next start: so writing is enough,
+//! and no disk is waited for. When the logs have grown to the size of their image, the next one is begun,
+//! and another process does what a start does, from the files alone, and writes what comes out as the next
+//! image. So nobody waits for that, its memory is given back, and what a restart depends on is tried all
+//! the time.
+//!
+//! What a reader would get wrong: a journal that misses one command is worth less than none, because it
+//! would bring back a state that never was. So where writing fails all files go, the service goes on
+//! without, says so, and tries again with a new image.
+
+mod file;
+mod follower;
+pub mod ledger;
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use file::{Log, Number};
+use follower::Recovered;
+use ledger::Ledger;
+
+pub use file::Fault;
+
+/// A log is not replaced before it has so many bytes.
+const WORTH_REPLACING: u64 = 8 << 20;
+
+/// How long to wait before a journal that could not be written is begun anew.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How often a start may end before the journal was read, until that is taken for the journal's fault.
+const ATTEMPTS: usize = 16;
+
+/// Where commands are kept.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    machine: String,
+    state: State,
+    /// Length of the logs at which the next image is made, in bytes.
+    worth_replacing: u64,
+    /// Makes the next image: a program, which gets the directory, the machine and a number as arguments.
+    follower: Vec<OsString>,
+}
+
+#[derive(Debug)]
+enum State {
+    Writing(Writing),
+    /// It could not be written: to be begun anew then.
+    Lost(Instant),
+}
+
+#[derive(Debug)]
+struct Writing {
+    log: Log,
+    /// Size of the newest image, in bytes.
+    image: u64,
+    /// Length of the logs between that and this one, in bytes.
+    logs: u64,
+    /// Who makes the next image.
+    follower: Option<Child>,
+}
+
+impl Journal {
+    /// Opens the journal in a directory, which is made if it is not there, and reads what another process
+    /// left in it. `machine` tells one start of the machine from another. `follower` is a program and
+    /// its first arguments; the others are what [`follow`] takes.
+    ///
+    /// One that cannot be used is put aside, with a word in the log why.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub fn open(
+        directory: &Path,
+        machine: &str,
+        follower: Vec<OsString>,
+    ) -> io::Result<(Self, Option<Ledger>)> {
+        make_private(directory)?;
+        let attempts = directory.join("attempts");
+        let begun = fs::read(&attempts).map_or(0, |marks| marks.len());
+        let found = if begun >= ATTEMPTS {
+            Err(Fault::Deadly(begun))
+        } else {
+            fs::write(&attempts, vec![b'|'; begun + 1])?;
+            follower::recover(directory, machine, None)
+        };
+        let found = found.or_else(|fault| {
+            let aside = put_aside(directory)?;
+            tracing::error!(
+                "the journal was put aside as {}: {fault}; clients have to register and offer again",
+                aside.display()
+            );
+            io::Result::Ok(None)
+        })?;
+        if let Err(error) = fs::remove_file(&attempts)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut journal = Self {
+            directory: directory.to_owned(),
+            machine: machine.to_owned(),
+            // Begun with the first notes.
+            state: State::Lost(Instant::now()),
+            worth_replacing: WORTH_REPLACING,
+            follower,
+        };
+        let Some(Recovered { ledger, next, image, logs }) = found else {
+            return Ok((journal, None));
+        };
+        match Log::create(directory, next) {
+            Ok(log) => {
+                journal.state = State::Writing(Writing { log, image, logs, follower: None });
+            }
+            Err(error) => journal.lose(&error),
+        }
+        Ok((journal, Some(ledger)))
+    }
+
+    /// What was read is not to be gone on with: begins anew with the next notes.
+    pub fn forget(&mut self) {
+        self.state = State::Lost(Instant::now());
+    }
+
+    /// Keeps notes; when this returns, a process that begins now knows of them.
+    ///
+    /// What goes wrong is logged, and the journal goes on when that is over.
+    pub fn keep(&mut self, ledger: &mut Ledger) {
+        let notes = ledger.take_notes();
+        let writing = match &mut self.state {
+            State::Writing(writing) => writing,
+            State::Lost(until) if *until <= Instant::now() => return self.begin_anew(ledger),
+            State::Lost(_) => return,
+        };
+        let kept = match &notes {
+            Ok(notes) if notes.is_empty() => return,
+            Ok(notes) => writing.log.append(notes),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
+        if let Err(error) = kept.and_then(|()| self.follow_up()) {
+            self.lose(&error);
+        }
+    }
+
+    /// Begins the next log when these are long, and has the next image made.
+    fn follow_up(&mut self) -> io::Result<()> {
+        let State::Writing(Writing { log, image, logs, follower }) = &mut self.state else {
+            return Ok(());
+        };
+        if let Some(child) = follower
+            && let Some(status) = child.try_wait()?
+        {
+            *follower = None;
+            if status.success() {
+                *image = file::image_size(&self.directory, log.number())?;
+                (*logs, self.worth_replacing) = (0, WORTH_REPLACING.max(*image));
+            } else {
+                // All is there still, only longer than it need be.
+                *logs += log.length();
+                self.worth_replacing = logs.saturating_mul(2);
+                tracing::error!(%status, "no next image of the journal was made; the logs go on");
+            }
+        }
+        if follower.is_none() && *logs + log.length() > self.worth_replacing.max(*image) {
+            *logs += log.length();
+            *log = Log::create(&self.directory, log.number().next())?;
+            let [program, arguments @ ..] = &*self.follower else { return Ok(()) };
+            let child = Command::new(program)
+                .args(arguments)
+                .arg(&self.directory)
+                .arg(&self.machine)
+                .arg(log.number().to_string())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn();
+            match child {
+                Ok(child) => *follower = Some(child),
+                Err(error) => {
+                    self.worth_replacing = logs.saturating_mul(2);
+                    tracing::error!(%error, "nobody makes the next image of the journal; the logs go on");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an image of all there is: where nothing was found at the start, and after a failure.
+    fn begin_anew(&mut self, ledger: &Ledger) {
+        let begin = || {
+            let number = file::newest(&self.directory)?.map_or(Number::FIRST, Number::next);
+            // The log first: an image whose log is missing is complete all the same.
+            let log = Log::create(&self.directory, number)?;
+            let image = file::write_image(&self.directory, number, &self.machine, ledger)?;
+            file::remove_before(&self.directory, number)?;
+            io::Result::Ok(Writing { log, image, logs: 0, follower: None })
+        };
+        match begin() {
+            Ok(writing) => self.state = State::Writing(writing),
+            Err(error) => self.lose(&error),
+        }
+    }
+
+    fn lose(&mut self, error: &io::Error) {
+        let directory = self.directory.display();
+        tracing::error!(
+            %error,
+            "the journal in {directory} cannot be written: should the service end now, clients have to \
+             register and offer again; trying again in {PAUSE:?}"
+        );
+        // A follower that is still at it must leave nothing that looks whole.
+        if let State::Writing(Writing { follower: Some(mut follower), .. }) =
+            std::mem::replace(&mut self.state, State::Lost(Instant::now() + PAUSE))
+        {
+            let _ = follower.kill();
+            let _ = follower.wait();
+        }
+        if let Err(error) = file::remove_all(&self.directory) {
+            tracing::error!(%error, "what is left of the journal in {directory} cannot be removed");
+        }
+    }
+}
+
+/// Makes the image with this number, of what was written before the log with it: the other process's part.
+///
+/// # Errors
+/// When the files cannot be read, or the image not written; then they are as they were.
+pub fn follow(directory: &Path, machine: &str, number: u64) -> Result<(), Fault> {
+    follower::replace(directory, machine, Number::from(number))
+}
+
+/// Puts what is there out of the way, in place of what was put there before.
+fn put_aside(directory: &Path) -> io::Result<PathBuf> {
+    let aside = directory.with_extension("damaged");
+    match fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(directory, &aside)?;
+    make_private(directory)?;
+    Ok(aside)
+}
+
+/// What clients offer is for nobody else to read or change.
+fn make_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+}

@@ -1,0 +1,242 @@
+//! A service that is killed and started again: its clients notice nothing but calls that nobody answers
+//! meanwhile.
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use futures_util::StreamExt as _;
+use rtmd::{
+    client::{
+        self, DestinationEnumerationProxy, EntityProxy, NotificationProxy, RouteListProxy,
+        TableProxy,
+    },
+    model::Family,
+};
+use support::{
+    Client, NO_FIB, PrivateBus, Service, details, eventually, own_state, picture, refusal, route,
+};
+use zbus::{MessageStream, Variant};
+
+const OSPF: u32 = 13;
+const BGP: u32 = 14;
+
+fn kill(mut service: Service) {
+    service.kill();
+}
+
+/// All there is, but for what goes by itself.
+async fn all(bus: &PrivateBus) -> Vec<String> {
+    let mut lines = picture(bus).await;
+    lines.retain(|line| !line.contains("expires-in") && !line.contains("held-for"));
+    lines
+}
+
+fn paths(bus: &PrivateBus) -> Vec<String> {
+    let tree = bus.busctl(&["tree", "--list", "org.rtmd1"]);
+    String::from_utf8(tree.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn clients_go_on_where_they_were_with_the_same_objects_ids_and_deadlines() {
+    for bus in PrivateBus::of_each_kind() {
+        let service = bus.serve(NO_FIB);
+        let owner = Client::register(&bus, Family::Ipv4, OSPF).await;
+        let other = Client::register(&bus, Family::Ipv6, BGP).await;
+        let mut ids = Vec::new();
+        for number in 0..100 {
+            let prefix = format!("10.{number}.0.0/16");
+            ids.push(owner.add(&prefix, "127.0.0.2").await.unwrap().0);
+        }
+        let lasting = details([
+            ("via", Variant::from(vec![("127.0.0.3".to_owned(), 0u32)])),
+            ("ttl", Variant::from(60_000u32)),
+            ("private", Variant::from(vec![1u8, 2, 3])),
+        ]);
+        owner.entity.add_route("172.16.0.0/12", &lasting, 0).await.unwrap();
+        other.add("2001:db8::/32", "::1").await.unwrap();
+        owner.entity.hold_destination("10.0.0.0/16", 1, 3_600_000).await.unwrap();
+        owner.entity.delete_route(ids[0]).await.unwrap();
+        let list = owner.entity.create_route_list().await.unwrap();
+        let list = RouteListProxy::new(&owner.connection, list).await.unwrap();
+        list.insert(&ids[1..6]).await.unwrap();
+        assert_eq!(list.next(2).await.unwrap().0.len(), 2);
+        let walk = owner.table.create_destination_enumeration(0, 0, "", 0).await.unwrap();
+        let walk = DestinationEnumerationProxy::new(&owner.connection, walk).await.unwrap();
+        let (page, _) = walk.next(40).await.unwrap();
+        let (paths_before, before) = (paths(&bus), all(&bus).await);
+        let own_before = own_state(&owner.entity, &owner.table).await;
+        let epoch = owner.manager.epoch().await.unwrap();
+
+        kill(service);
+        let service = bus.serve(NO_FIB);
+
+        assert_eq!(paths(&bus), paths_before);
+        assert_eq!(all(&bus).await, before);
+        assert_eq!(own_state(&owner.entity, &owner.table).await, own_before);
+        assert_eq!(owner.manager.epoch().await.unwrap(), epoch);
+        // In the middle of a walk and of a list.
+        let (rest, done) = walk.next(1000).await.unwrap();
+        assert_eq!((page.len() + rest.len(), done), (101, true));
+        let (rest, done) = list.next(10).await.unwrap();
+        assert_eq!((rest.len(), done), (3, true));
+        // What is new has new ids, and what is known is known by its old ones.
+        let (id, _) = owner.add("10.200.0.0/16", "127.0.0.2").await.unwrap();
+        assert!(!ids.contains(&id));
+        owner.entity.delete_route(ids[1]).await.unwrap();
+        assert_eq!(refusal(owner.entity.delete_route(ids[1]).await).0, "NotFound");
+        // Who lived through it is still noticed when it goes.
+        drop((owner, list, walk));
+        eventually("its routes are gone", async || {
+            other.manager.get_registered_entities(0, "ipv4").await.unwrap().is_empty()
+        })
+        .await;
+        drop(service);
+    }
+}
+
+#[tokio::test]
+async fn changes_that_wait_are_told_after_the_restart_and_none_is_told_twice() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let owner = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let follower = bus.connect().await;
+    let manager = client::manager(&follower).await.unwrap();
+    let table: TableProxy<'_> = client::table(&manager, 0, Family::Ipv4).await.unwrap();
+    let path = table.register_for_change_notification(0, 2, 7).await.unwrap();
+    let notification = NotificationProxy::new(&follower, path).await.unwrap();
+    for number in 0..10 {
+        owner.add(&format!("10.{number}.0.0/16"), "127.0.0.2").await.unwrap();
+    }
+    let (first, done) = notification.get_changed_destinations(4).await.unwrap();
+    assert_eq!((first.len(), done), (4, false));
+
+    let mut wake_ups = MessageStream::from(&follower).filter(|message| {
+        let is_one = message.as_ref().is_ok_and(|message| {
+            message.header().member().is_some_and(|member| *member == "ChangeNotification")
+        });
+        std::future::ready(is_one)
+    });
+    kill(service);
+    let service = bus.serve(NO_FIB);
+
+    // The wake-up of before may have been lost, so there is another.
+    let told = tokio::time::timeout(Duration::from_secs(10), wake_ups.next()).await;
+    assert!(told.expect("a wake-up").is_some());
+    let (rest, done) = notification.get_changed_destinations(100).await.unwrap();
+    assert_eq!((rest.len(), done), (6, true));
+    owner.add("10.3.0.0/16", "127.0.0.3").await.unwrap();
+    let (changed, _) = notification.get_changed_destinations(100).await.unwrap();
+    assert_eq!(changed.len(), 1);
+    drop(service);
+}
+
+#[tokio::test]
+async fn clients_that_went_while_nobody_served_them_are_cleaned_up_after() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let there = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let gone = Client::register(&bus, Family::Ipv4, BGP).await;
+    there.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    gone.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    gone.add("10.1.0.0/16", "127.0.0.2").await.unwrap();
+    gone.table.register_for_change_notification(0, 1, 0).await.unwrap();
+    let shared = bus.connect().await;
+    let manager = client::manager(&shared).await.unwrap();
+    let options = details([("shared", Variant::from(true))]);
+    let (path, _) = manager.register_entity(0, "ipv4", 10006, 5, &options).await.unwrap();
+    let entity = EntityProxy::new(&shared, path).await.unwrap();
+    entity.add_route("10.2.0.0/16", &route("127.0.0.2", []), 0).await.unwrap();
+    drop((entity, manager, shared));
+
+    kill(service);
+    drop(gone);
+    let service = bus.serve(NO_FIB);
+
+    // What belongs to a user needs no connection.
+    eventually("only the others are left", async || {
+        let left = there.manager.get_registered_entities(0, "ipv4").await.unwrap();
+        left.len() == 2
+    })
+    .await;
+    eventually("and their routes", async || there.table.routes().await.unwrap() == 2).await;
+    assert!(there.table.get_routes("10.1.0.0/16").await.unwrap().is_empty());
+    assert_eq!(there.table.get_routes("10.2.0.0/16").await.unwrap().len(), 1);
+    assert!(!paths(&bus).iter().any(|path| path.contains("/notification/")));
+    drop(service);
+}
+
+/// The names of one bus mean nothing on another, where they are given out from the beginning again.
+#[tokio::test]
+async fn on_another_bus_no_connection_is_taken_for_one_of_the_old() {
+    let old = PrivateBus::start();
+    let service = old.serve(NO_FIB);
+    let clients = [OSPF, BGP].map(|protocol| Client::register(&old, Family::Ipv4, protocol));
+    for client in clients {
+        let client = client.await;
+        client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+        // It lives on, on its bus.
+        std::mem::forget(client);
+    }
+    kill(service);
+
+    let new = PrivateBus::start();
+    let mut launch = new.launch(NO_FIB, "first");
+    launch.runtime_directory = old.launch(NO_FIB, "first").runtime_directory;
+    let service = launch.start();
+    eventually("it is there", async || new.busctl(&["status", "org.rtmd1"]).status.success()).await;
+    let client = Client::register(&new, Family::Ipv4, OSPF).await;
+    eventually("it is alone", async || {
+        client.manager.get_registered_entities(0, "ipv4").await.unwrap().len() == 1
+    })
+    .await;
+    eventually("the old routes are gone", async || client.table.routes().await.unwrap() == 0).await;
+    drop(service);
+}
+
+#[tokio::test]
+async fn what_was_lost_shows_in_another_epoch_and_a_clear_line_in_the_log() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+    client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let epoch = client.manager.epoch().await.unwrap();
+    kill(service);
+    let journal = bus.launch(NO_FIB, "first").runtime_directory.join("journal");
+    for entry in fs::read_dir(&journal).unwrap() {
+        let path = entry.unwrap().path();
+        let mut contents = fs::read(&path).unwrap();
+        let last = contents.len() - 1;
+        contents[last] ^= 1;
+        fs::write(path, contents).unwrap();
+    }
+
+    let service = bus.serve(NO_FIB);
+    assert_ne!(client.manager.epoch().await.unwrap(), epoch);
+    assert!(client.manager.get_registered_entities(0, "ipv4").await.unwrap().is_empty());
+    let log = service.log();
+    assert!(log.contains("damaged at byte") && log.contains("journal.damaged"), "{log}");
+    assert!(journal.with_extension("damaged").is_dir());
+}
+
+#[tokio::test]
+async fn a_configuration_with_other_instances_begins_with_nothing_and_says_so() {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+    client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    let epoch = client.manager.epoch().await.unwrap();
+    drop(service);
+    let service = bus.serve(&format!("{NO_FIB}\n[[instance]]\nid = 1\nfib = false\n"));
+    assert_ne!(client.manager.epoch().await.unwrap(), epoch);
+    assert!(service.log().contains("other instances"), "{}", service.log());
+    let client = Client::register(&bus, Family::Ipv4, BGP).await;
+    client.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+    drop(service);
+    // Only a level is another one: nothing is lost.
+    let config = format!("[preferences]\nospf = 77\n{NO_FIB}\n[[instance]]\nid = 1\nfib = false\n");
+    let _service = bus.serve(&config);
+    assert_eq!(client.table.routes().await.unwrap(), 1);
+    let levels = client.manager.get_preferences().await.unwrap();
+    assert!(levels.iter().any(|(protocol, _, level)| (*protocol, *level) == (OSPF, 77)));
+}

@@ -106,7 +106,7 @@ impl Raw {
         let began = Instant::now();
         let table = KernelTable::MAIN;
         let mut question = Vec::new();
-        DumpRequest { table, family, signature: Some(signature) }.encode(1, &mut question);
+        DumpRequest::ours(table, family, signature).encode(1, &mut question);
         self.socket.send(&question, 0).unwrap();
         let mut count = 0;
         loop {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,9 +16,9 @@ use rustix::io::Errno;
 use crate::{
     faults::Faults,
     scene::{Scene, offer, restore},
-    stage::{CASES, Case, becomes, heard, in_both_ways},
+    stage::{CASES, Case, becomes, heard, in_both_ways, prepared},
     support::{Client, details, eventually},
-    world::{all_routes, index, ip, ours},
+    world::{all_routes, index, ip, ours, with_links},
 };
 
 /// What may be tried again after one second is right again after this.
@@ -307,4 +308,69 @@ fn dumps_that_fail_are_tried_again_once_a_second_and_only_the_difference_is_writ
             client.entity.deregister(&details([])).await.unwrap();
         }
     });
+}
+
+/// How many bytes a socket of this network may have for filters and the like (Linux 6.8; before, it was the
+/// same for all).
+const ROOM_FOR_FILTERS: &str = "/proc/sys/net/core/optmem_max";
+
+/// Only the filter of our own echoes fits.
+#[test]
+fn where_the_kernel_takes_no_filter_of_others_routes_tampering_is_undone_all_the_same() {
+    without_room_for_filters("700", async |scene| {
+        assert!(scene.service.log().contains("the kernel has no filter"));
+        for case in CASES {
+            let rivals = case.rivals(scene, case.north, case.west).await;
+            case.becomes(scene, "the offer", case.north).await;
+            ip(&format!("{} route del {} metric 82", case.option(), case.to));
+            case.becomes(scene, "the route was deleted", case.north).await;
+            rivals.leave().await;
+        }
+    });
+}
+
+#[test]
+fn where_others_cannot_be_followed_that_is_said_and_all_is_read_until_they_can() {
+    without_room_for_filters("300", async |scene| {
+        let told = "what other programs do to routes cannot be followed";
+        assert_eq!(scene.service.log().matches(told).count(), 1);
+        let [case, _] = CASES;
+        let rivals = case.rivals(scene, case.north, case.west).await;
+        eventually("it is degraded", async || {
+            scene.manager.fib_state().await.unwrap() == "degraded"
+        })
+        .await;
+        case.becomes(scene, "the offer", case.north).await;
+        for can_follow in [false, true] {
+            if can_follow {
+                std::fs::write(ROOM_FOR_FILTERS, "131072").unwrap();
+            }
+            ip(&format!("{} route del {} metric 82", case.option(), case.to));
+            let deleted = Instant::now();
+            // It reads every ten seconds.
+            while !ip(&format!("route show {} metric 82", case.to)).contains("proto 82") {
+                assert!(deleted.elapsed() < Duration::from_secs(12), "it is not repaired");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert_eq!(scene.service.log().matches(told).count(), 1, "it is said once");
+        }
+        eventually("it is in step", async || scene.manager.fib_state().await.unwrap() == "synced")
+            .await;
+        ip(&format!("{} route del {} metric 82", case.option(), case.to));
+        case.becomes(scene, "it can be followed again", case.north).await;
+        rivals.leave().await;
+    });
+}
+
+/// Runs a test where a socket may have so many bytes of filters. Says so where that cannot be told a network
+/// by itself.
+fn without_room_for_filters(bytes: &'static str, test: impl AsyncFnOnce(&Scene) + Send + 'static) {
+    let prepare = move || std::fs::write(ROOM_FOR_FILTERS, bytes).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    with_links(move || tell.send(Path::new(ROOM_FOR_FILTERS).exists()).unwrap());
+    let Ok(is_own) = told.recv() else { return };
+    match is_own {
+        true => prepared(&[], true, prepare, test),
+        false => println!("skip: {ROOM_FOR_FILTERS} is not there in a network namespace"),
+    }
 }

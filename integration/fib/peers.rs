@@ -251,7 +251,7 @@ async fn leave(clients: Vec<Client>) {
     }
 }
 
-/// BIRD says "File exists" for ever, and so may we; but it heals by itself.
+/// BIRD says "File exists" for ever.
 #[test]
 fn a_strangers_route_in_our_place_is_told_and_left_alone_and_ours_comes_when_it_goes() {
     in_both_ways(async |scene| {
@@ -265,7 +265,7 @@ fn a_strangers_route_in_our_place_is_told_and_left_alone_and_ours_comes_when_it_
                 let best = routes.iter().find(|route| is_best(route)).unwrap();
                 let error: Option<&str> =
                     best.more.get("fib-error").and_then(|error| error.try_into().ok());
-                fib(best) == "failed" && error.is_some_and(|error| error.contains("exists"))
+                fib(best) == "failed" && error.is_some_and(|error| error.contains("is in the way"))
             })
             .await;
             // Long enough for the waits between attempts to be longer than what `becomes` allows.

@@ -174,9 +174,19 @@ pub(crate) fn launched(
     objects: bool,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
+    prepared(wrapper, objects, || {}, test);
+}
+
+/// The same, with a network that something was done to before.
+pub(crate) fn prepared(
+    wrapper: &'static [&'static str],
+    objects: bool,
+    prepare: impl FnOnce() + Send + 'static,
+    test: impl AsyncFnOnce(&Scene) + Send + 'static,
+) {
     println!("next-hop-objects = {objects}");
     let config = format!("[fib]\nnext-hop-objects = {objects}\n\n{}", scene::CONFIG);
-    scene::launched(wrapper, config, || {}, test);
+    scene::launched(wrapper, config, prepare, test);
 }
 
 impl Rivals {

@@ -69,8 +69,7 @@ impl Machine {
                     }
                 }
                 Doubt::Table(id, table) => {
-                    let signature = Some(signature);
-                    let question = DumpRequest { table, family: id.family, signature };
+                    let question = DumpRequest::ours(table, id.family, signature);
                     for route in collect(Dump::start(question)) {
                         self.planner.handle_found_route(id, route.to, route.target());
                     }
@@ -171,9 +170,9 @@ fn table_id(family: Family) -> TableId {
 
 /// What of ours is in a table, said in the routes themselves.
 pub(crate) fn dump(table: KernelTable) -> Vec<(Prefix, Option<Forwarding>)> {
-    let routes = Family::ALL.into_iter().flat_map(|family| {
-        collect(Dump::start(DumpRequest { table, family, signature: Some(signature()) }))
-    });
+    let routes = Family::ALL
+        .into_iter()
+        .flat_map(|family| collect(Dump::start(DumpRequest::ours(table, family, signature()))));
     let forwarding = |target| match target {
         Target::Plain(forwarding) => Some((*forwarding).clone()),
         Target::Object(_) => None,

@@ -28,7 +28,11 @@ fn objects() -> Vec<DumpedObject> {
 fn routes_to(to: &str, signature: Option<Signature>) -> Vec<DumpedRoute> {
     let to: rtmd::model::Prefix = to.parse().unwrap();
     let (table, family) = (KernelTable::MAIN, to.family());
-    let mut routes = collect(Dump::start(DumpRequest { table, family, signature }));
+    let question = match signature {
+        Some(signature) => DumpRequest::ours(table, family, signature),
+        None => DumpRequest::all(table, family),
+    };
+    let mut routes = collect(Dump::start(question));
     routes.retain(|route| route.to == to);
     routes
 }
@@ -358,7 +362,7 @@ fn routes_of_everybody_are_read_with_their_kind_and_their_legs() {
         assert_eq!(by_object.object, Some(id(9)));
         assert_eq!(by_object.legs[0].hop.gateway, Some("192.0.2.8".parse().unwrap()));
 
-        let local = DumpRequest { table: KernelTable(255), family: Family::Ipv4, signature: None };
+        let local = DumpRequest::all(KernelTable(255), Family::Ipv4);
         let local = collect(Dump::start(local));
         let kind = |to: &str| local.iter().find(|route| route.to.to_string() == to).unwrap().kind;
         assert_eq!(kind("192.0.2.1/32"), RouteKind::Local);

@@ -60,7 +60,9 @@ impl Context {
         });
         if counts.iter().any(|counts| counts.pending > 0) {
             FibState::Syncing
-        } else if counts.iter().any(|counts| counts.failed > 0) {
+        } else if counts.iter().any(|counts| counts.failed > 0)
+            || self.facts.is_blind.load(Ordering::Relaxed)
+        {
             FibState::Degraded
         } else {
             FibState::Synced

@@ -1,6 +1,6 @@
 //! Putting the service on the bus, and taking its objects off.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use zbus::Connection;
 
@@ -35,6 +35,8 @@ pub struct Facts {
     pub fib_protocol: u8,
     /// The metric of its routes in the kernel.
     pub fib_metric: u32,
+    /// Whether what other programs do to routes cannot be followed, so that nobody knows what is there.
+    pub is_blind: Arc<AtomicBool>,
 }
 
 /// Whether the kernel holds what it should.

@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     io,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,7 +21,7 @@ use crate::{
         Writer,
     },
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest, Signature},
-    rib::{Effect, Fate, GroupNews},
+    rib::{Effect, Fate, GroupNews, Instance},
     shared::SharedRib,
 };
 
@@ -29,6 +30,9 @@ const SLICE: usize = 512;
 
 /// With this many operations waiting, further effects wait in the RIB.
 const ENOUGH: usize = 4096;
+
+/// How often all is read again while what others do cannot be followed.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Work that is done sooner is not announced: a single route is in the kernel in microseconds. Neither
 /// is a refusal that is over sooner: of what leads by a link whose loss is told a moment later.
@@ -43,6 +47,7 @@ pub(super) async fn keep(
     signature: Signature,
     with_objects: bool,
     state: &watch::Sender<FibState>,
+    is_blind: &AtomicBool,
     foreigners: &Foreigners,
 ) -> io::Error {
     let (writer, outcomes) = match Writer::start(signature) {
@@ -59,9 +64,12 @@ pub(super) async fn keep(
         complaints: Complaints::default(),
         notifier: Notifier::start(),
         reading: None,
-        watch: watch(writer.port(), signature, foreigners),
+        watch: None,
+        look_again: None,
+        is_blind,
         foreigners,
     };
+    keeper.watch(writer.port());
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
     foreigners.known().await;
     keeper.take_all_effects().await;
@@ -69,13 +77,6 @@ pub(super) async fn keep(
         Ok(never) => match never {},
         Err(error) => error,
     }
-}
-
-/// Follows what others do, as far as it matters.
-fn watch(own: PortId, signature: Signature, foreigners: &Foreigners) -> io::Result<RouteWatch> {
-    let watch = RouteWatch::start(own)?;
-    watch.heed_only(signature, &foreigners.protocols())?;
-    Ok(watch)
 }
 
 /// What the kernel can do with next-hop objects.
@@ -93,11 +94,20 @@ fn support() -> Support {
 
 /// What could be set better for what goes to the kernel, a sentence each.
 pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
+    let mut advice = rib.with(|rib| {
+        let instances = rib.policy().instances.iter();
+        let broken = instances.filter_map(|(id, instance)| match instance {
+            Instance::Ready(_) => None,
+            Instance::Broken(fault) => {
+                Some(format!("instance {id} is not served until rtmd is restarted: {fault}"))
+            }
+        });
+        broken.collect::<Vec<_>>()
+    });
     if rib.with(|rib| rib.kernel_tables().next().is_none()) {
-        return Vec::new();
+        return advice;
     }
     let settings = NoticeSettings::read();
-    let mut advice = Vec::new();
     if settings.nexthop_compat_mode == Some(true) {
         advice.push(
             "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
@@ -124,7 +134,12 @@ struct Keeper<'r> {
     complaints: Complaints,
     notifier: Notifier,
     reading: Option<Reading>,
-    watch: io::Result<RouteWatch>,
+    /// None where what others do cannot be followed.
+    watch: Option<RouteWatch>,
+    /// When all is to be read again for that.
+    look_again: Option<Instant>,
+    /// Whether that is so, for the world.
+    is_blind: &'r AtomicBool,
     foreigners: &'r Foreigners,
 }
 
@@ -137,15 +152,12 @@ struct Reading {
 enum AnyDump {
     Objects(Dump<DumpedObject>),
     Routes(Dump<DumpedRoute>),
-    /// It failed: to be tried again then.
-    Pause(Instant),
 }
 
 /// What a dump has to tell.
 enum Found {
     Objects(DumpNews<DumpedObject>),
     Routes(DumpNews<DumpedRoute>),
-    PauseOver,
 }
 
 impl Reading {
@@ -158,10 +170,6 @@ impl Reading {
             }
             AnyDump::Routes(dump) => {
                 Found::Routes(dump.next().await.unwrap_or_else(|| DumpNews::Failed(ended())))
-            }
-            AnyDump::Pause(until) => {
-                super::until(Some(*until)).await;
-                Found::PauseOver
             }
         }
     }
@@ -192,6 +200,7 @@ impl Keeper<'_> {
             let deadline = self.planner.poll_deadline();
             let announcement = self.announced.due(self.state());
             let complaint = self.complaints.poll_deadline();
+            let look_again = self.look_again;
             tokio::select! {
                 biased;
                 // One of these is worth any number of routes.
@@ -231,6 +240,13 @@ impl Keeper<'_> {
                     self.planner.handle_deadline(Instant::now());
                     may_have_work = true;
                 }
+                () = super::until(look_again), if look_again.is_some() => {
+                    // First, so that nothing happens between.
+                    self.watch(writer.port());
+                    self.planner.doubt_all();
+                    self.foreigners.doubt_all();
+                    may_have_work = true;
+                }
                 () = super::until(announcement), if announcement.is_some() => self.announce(state),
                 () = super::until(complaint), if complaint.is_some() => {
                     self.complaints.tell(Instant::now());
@@ -242,11 +258,40 @@ impl Keeper<'_> {
     fn state(&self) -> FibState {
         if !self.planner.is_settled() {
             FibState::Syncing
-        } else if self.planner.has_refusals() {
+        } else if self.planner.has_refusals() || self.watch.is_none() {
             FibState::Degraded
         } else {
             FibState::Synced
         }
+    }
+
+    /// Follows what others do, as far as it matters. Where that cannot be, it is tried again later, and what
+    /// they did is found by reading.
+    fn watch(&mut self, own: PortId) {
+        let watch = match RouteWatch::start(own) {
+            Ok(watch) => watch,
+            Err(error) => {
+                if self.look_again.is_none() {
+                    tracing::error!(
+                        %error,
+                        "what other programs do to routes cannot be followed, so all is read again every \
+                         {} seconds",
+                        LOOK_AGAIN.as_secs()
+                    );
+                }
+                self.look_again = Some(Instant::now() + LOOK_AGAIN);
+                self.is_blind.store(true, Ordering::Relaxed);
+                return;
+            }
+        };
+        if let Err(error) = watch.heed_only(self.signature, &self.foreigners.protocols()) {
+            tracing::warn!(%error, "the kernel has no filter, so all that others do is listened to");
+        }
+        if self.look_again.take().is_some() {
+            tracing::info!("what other programs do to routes is followed again");
+        }
+        self.watch = Some(watch);
+        self.is_blind.store(false, Ordering::Relaxed);
     }
 
     /// Begins to read what has to be read.
@@ -262,30 +307,32 @@ impl Keeper<'_> {
                 Dump::start(ObjectDumpRequest { signature }).map(AnyDump::Objects)
             }
             Doubt::Table(id, table) => {
-                let signature = Some(signature);
-                let question = DumpRequest { table, family: id.family, signature };
-                Dump::start(question).map(AnyDump::Routes)
+                Dump::start(DumpRequest::ours(table, id.family, signature)).map(AnyDump::Routes)
             }
         };
-        let dump = match started {
+        match started {
             Ok(dump) => {
                 self.planner.begin_reading(doubt);
-                dump
+                self.reading = Some(Reading { doubt, dump });
             }
-            Err(error) => pause(&error),
-        };
-        self.reading = Some(Reading { doubt, dump });
+            Err(error) => self.handle_unreadable(doubt, &error),
+        }
+    }
+
+    fn handle_unreadable(&mut self, doubt: Doubt, error: &io::Error) {
+        tracing::error!(?doubt, %error, "reading what the kernel has failed, again in a second");
+        self.planner.handle_reading_failed(doubt, Instant::now());
+        self.reading = None;
     }
 
     fn handle_found(&mut self, found: Found) {
         let Some(Reading { doubt, .. }) = &self.reading else { return };
         let doubt = *doubt;
-        let failure = match found {
+        match found {
             Found::Objects(DumpNews::Part(objects)) => {
                 for object in objects {
                     self.planner.handle_found_object(object.id, object.content);
                 }
-                return;
             }
             Found::Routes(DumpNews::Part(routes)) => {
                 if let Doubt::Table(id, _) = doubt {
@@ -294,32 +341,18 @@ impl Keeper<'_> {
                     }
                 }
                 self.report();
-                return;
             }
             Found::Objects(DumpNews::Restarted) | Found::Routes(DumpNews::Restarted) => {
                 tracing::debug!(?doubt, "it changed while it was read, which begins again");
                 self.planner.handle_reading_restarted(doubt);
-                return;
             }
             Found::Objects(DumpNews::Complete) | Found::Routes(DumpNews::Complete) => {
                 self.planner.handle_reading_complete(doubt);
                 self.reading = None;
                 self.report();
-                return;
             }
             Found::Objects(DumpNews::Failed(error)) | Found::Routes(DumpNews::Failed(error)) => {
-                Some(error)
-            }
-            Found::PauseOver => None,
-        };
-        match failure {
-            Some(error) => {
-                let dump = pause(&error);
-                self.reading = Some(Reading { doubt, dump });
-            }
-            None => {
-                self.planner.handle_reading_failed(doubt);
-                self.reading = None;
+                self.handle_unreadable(doubt, &error);
             }
         }
     }
@@ -333,10 +366,9 @@ impl Keeper<'_> {
                 let what = Tampering::Ours { target: route.target(), replaced };
                 self.tampered(&route, what);
             }
-            RouteEvent::RouteSet { route, replaced: true }
-                if route.metric == signature.metric.get() =>
-            {
-                self.tampered(&route, Tampering::Overwritten);
+            RouteEvent::RouteSet { route, replaced } if route.metric == signature.metric.get() => {
+                let what = if replaced { Tampering::Overwritten } else { Tampering::Occupied };
+                self.tampered(&route, what);
             }
             RouteEvent::RouteGone { route, by_itself } if signature.is_on(&route) => {
                 let what = if by_itself { Tampering::Dropped } else { Tampering::Gone };
@@ -346,10 +378,10 @@ impl Keeper<'_> {
                 self.planner.handle_room(route.table, route.to, Instant::now());
             }
             RouteEvent::ObjectSet(object) if self.is_ours(&object) => {
-                self.planner.handle_object(object.id, object.content.as_ref());
+                self.planner.handle_object(object.id, object.content.as_ref(), Instant::now());
             }
             RouteEvent::ObjectGone(object) if self.is_ours(&object) => {
-                self.planner.handle_object(object.id, None);
+                self.planner.handle_object(object.id, None, Instant::now());
             }
             RouteEvent::Overrun => {
                 tracing::warn!(
@@ -405,9 +437,7 @@ impl Keeper<'_> {
                 GroupNews::Gone(id) => self.planner.handle_group_gone(id),
             }
         }
-        if news.gained {
-            self.planner.hurry();
-        }
+        self.planner.hurry(news.gained, Instant::now());
         for Effect { table, to, wish } in effects {
             self.planner.want(table, to, wish);
         }
@@ -460,7 +490,9 @@ impl Keeper<'_> {
         let installed: usize = self.planner.counts().map(|(_, counts)| counts.installed).sum();
         self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
         let failed = self.planner.counts().map(|(_, counts)| counts.failed).sum();
-        self.complaints.announce(state, failed);
+        if self.watch.is_some() {
+            self.complaints.announce(state, failed);
+        }
         let _ = told.send(state); // without a listener the service is ending
         self.announced.state = state;
     }
@@ -490,10 +522,10 @@ impl Announced {
 }
 
 /// The next thing that somebody else did; for ever nothing where that cannot be followed.
-async fn next_event(watch: &mut io::Result<RouteWatch>) -> io::Result<RouteEvent> {
+async fn next_event(watch: &mut Option<RouteWatch>) -> io::Result<RouteEvent> {
     match watch {
-        Ok(watch) => watch.next().await,
-        Err(_) => std::future::pending().await,
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -502,9 +534,4 @@ async fn next_found(reading: &mut Option<Reading>) -> Found {
         Some(reading) => reading.next().await,
         None => std::future::pending().await,
     }
-}
-
-fn pause(error: &io::Error) -> AnyDump {
-    tracing::error!(%error, "reading what the kernel has failed, again in a second");
-    AnyDump::Pause(Instant::now() + Duration::from_secs(1))
 }

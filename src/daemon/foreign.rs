@@ -28,7 +28,7 @@ use crate::{
         Family, Hop, InterfaceIndex, KernelProtocol, KernelTable, Metric, NextHopObject, ObjectId,
         Special, TableId, Weight,
     },
-    netlink::{DumpedRoute, ObjectDumpRequest, ProtocolDumpRequest, RouteKind, Signature},
+    netlink::{DumpRequest, DumpedRoute, ObjectDumpRequest, RouteKind, Signature},
     rib::{ForeignRoute, ForeignWay, QUIET},
     shared::SharedRib,
 };
@@ -171,11 +171,12 @@ impl Foreigners {
                 rest = rest.max(PAUSE);
                 one.doubted.notify_one();
             }
-            for id in rib.with(|rib| rib.poll_foreign_entities()) {
-                service.welcome(id).await;
-            }
+            // The kernel waits for that, and not for the bus.
             if std::mem::take(&mut is_first) {
                 self.unread.send_modify(|unread| *unread = unread.saturating_sub(1));
+            }
+            for id in rib.with(|rib| rib.poll_foreign_entities()) {
+                service.welcome(id).await;
             }
         }
     }
@@ -203,7 +204,8 @@ impl Foreigner {
     async fn read(&self, rib: &SharedRib) -> io::Result<()> {
         rib.with(|rib| rib.handle_foreign_unknown(self.id, self.protocol));
         let (table, protocol) = (self.table, self.protocol);
-        let question = ProtocolDumpRequest { table, family: self.id.family, protocol: protocol.0 };
+        let question =
+            DumpRequest { table, family: self.id.family, protocol: Some(protocol.0), metric: None };
         let mut dump = Dump::start(question)?;
         let (mut objects, mut uses_objects) = (Objects::new(), false);
         let mut refused = 0;

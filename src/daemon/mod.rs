@@ -16,11 +16,12 @@ mod reelections;
 mod static_routes;
 
 use std::{
+    cell::RefCell,
     ffi::OsString,
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -41,6 +42,7 @@ use crate::{
     shared::SharedRib,
 };
 use foreign::Foreigners;
+use links::Vrfs;
 use static_routes::StaticRoutes;
 
 /// How to run the service.
@@ -108,7 +110,8 @@ impl Failure {
 pub async fn run(options: Options) -> Result<(), Failure> {
     let mut watched = Watch::start().map_err(Failure::Kernel)?;
     let links = links::learn(&mut watched).await.map_err(Failure::Kernel)?;
-    let config = load(&options.config, |name| links.vrf_table(name))
+    let vrfs = RefCell::new(Vrfs::default());
+    let config = load(&options.config, |name| vrfs.borrow_mut().note(name, links.vrf_table(name)))
         .map_err(|error| Failure::Config(options.config.clone(), error))?;
     report_broken_instances(&config, &options.config)?;
     let _lock = lock(&options.runtime_directory)?;
@@ -151,8 +154,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
     let foreigners = Foreigners::new(&rib, signature);
 
-    let facts =
-        Facts { epoch, fib_protocol: signature.protocol.get(), fib_metric: signature.metric.get() };
+    let is_blind = Arc::new(AtomicBool::new(false));
+    let facts = Facts {
+        epoch,
+        fib_protocol: signature.protocol.get(),
+        fib_metric: signature.metric.get(),
+        is_blind: Arc::clone(&is_blind),
+    };
     let (kept, routes) = StaticRoutes::open(&options.state_directory);
     if is_new {
         rib.with(|rib| {
@@ -179,13 +187,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, signature, with_objects, &state, &foreigners) => {
+        error = fib::keep(&rib, signature, with_objects, &state, &is_blind, &foreigners) => {
             Err(Failure::Kernel(error))
         }
         never = deadlines::keep(&rib) => match never {},
         never = reelections::keep(&rib) => match never {},
         never = foreigners.keep(&rib, &service) => match never {},
-        error = links::follow(&mut watched, &rib, &foreigners) => Err(Failure::Kernel(error)),
+        error = links::follow(&mut watched, &rib, &foreigners, vrfs.into_inner()) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
         name = stop_signal() => {
             tracing::info!(signal = name, "stopping; the routes stay in the kernel");

@@ -48,6 +48,8 @@ pub(super) struct State {
 pub(super) enum Fact {
     /// Nothing.
     Absent,
+    /// The same, as somebody told who may not know of what was written since.
+    Gone,
     /// Exactly this.
     Present(Target),
     /// One route of ours or none, of an unclear version: a removal failed, an answer was lost, or
@@ -90,6 +92,8 @@ pub(super) enum Stage {
 pub(super) enum Meanwhile {
     #[default]
     Nothing,
+    /// A route of ours was taken away.
+    Gone,
     /// A route of ours may have gone, or a stranger's have taken its place.
     Lost,
     /// A route like ours took the place of another, or a place where none was.
@@ -130,9 +134,13 @@ impl Fact {
     pub(super) fn doubt(&mut self, meanwhile: Meanwhile) {
         match (meanwhile, &self) {
             (Meanwhile::Added, _) => *self = Self::Unclear,
-            (Meanwhile::Lost | Meanwhile::Replaced, Self::Present(_))
-            | (Meanwhile::Replaced, Self::Absent) => *self = Self::Stale,
-            (Meanwhile::Nothing | Meanwhile::Lost | Meanwhile::Replaced, _) => {}
+            // What comes there now is not ours to replace.
+            (Meanwhile::Gone, Self::Present(_) | Self::Stale) => *self = Self::Gone,
+            (Meanwhile::Lost, Self::Present(_))
+            | (Meanwhile::Replaced, Self::Present(_) | Self::Absent | Self::Gone) => {
+                *self = Self::Stale;
+            }
+            (_, _) => {}
         }
     }
 }
@@ -149,7 +157,7 @@ impl State {
             (Wanted::NotYet, _) | (Wanted::Refused, Fact::Absent) => Step::Wait,
             (Wanted::Nothing, Fact::Absent) => Step::Nothing,
             (Wanted::Target(wish), Fact::Present(fact)) if wish == *fact => Step::Nothing,
-            (Wanted::Target(_), Fact::Absent) => Step::Act(Action::Install),
+            (Wanted::Target(_), Fact::Absent | Fact::Gone) => Step::Act(Action::Install),
             (Wanted::Target(_), Fact::Present(_) | Fact::Stale) => Step::Act(Action::Replace),
             (Wanted::Target(_), Fact::Unclear | Fact::Outdated)
             | (Wanted::Nothing | Wanted::Refused, _) => Step::Act(Action::Uninstall),
@@ -192,7 +200,7 @@ impl State {
     fn targets(&self) -> [Option<&Target>; 2] {
         let there = match &self.fact {
             Fact::Present(target) => Some(target),
-            Fact::Absent | Fact::Stale | Fact::Outdated | Fact::Unclear => None,
+            Fact::Absent | Fact::Gone | Fact::Stale | Fact::Outdated | Fact::Unclear => None,
         };
         let tried = match &self.stage {
             Stage::InFlight { tried, .. } => tried.as_ref(),
@@ -313,6 +321,15 @@ impl Destination {
             Self::Nothing | Self::Wished(_) => false,
             Self::Settled(..) | Self::Unwanted(_) => true,
             Self::Unsettled(state) => !matches!(state.fact, Fact::Absent),
+        }
+    }
+
+    /// What is wished for it.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        match self {
+            Self::Nothing | Self::Unwanted(_) => None,
+            Self::Settled(wish, _) | Self::Wished(wish) => Some(*wish),
+            Self::Unsettled(state) => state.wish,
         }
     }
 

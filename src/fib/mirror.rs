@@ -20,7 +20,7 @@ use survey::Survey;
 
 use super::{
     Refusal, RouteOp,
-    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step},
+    destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step, leads_by},
     objects::{Objects, Wanted},
     retry::{Fights, Retries},
 };
@@ -46,7 +46,7 @@ struct Work {
     later: BTreeSet<Prefix>,
     last_later: Option<Prefix>,
     retries: Retries<Prefix>,
-    fights: Fights,
+    fights: Fights<Prefix>,
     /// Operations whose results have not come.
     in_flight: usize,
     reading: Reading,
@@ -81,6 +81,8 @@ pub enum Tampering {
     },
     /// A stranger's route took the place of ours.
     Overwritten,
+    /// A stranger's route with our metric came where none of ours was, or beside it.
+    Occupied,
 }
 
 impl Mirror {
@@ -181,6 +183,7 @@ impl Mirror {
                 state.refusals = 0;
             }
             let has_put = tried.is_some();
+            let was_gone = matches!(state.fact, Fact::Gone);
             let concluded = state.conclude(action, tried, result);
             state.fact.doubt(meanwhile);
             state.refresh(objects);
@@ -189,6 +192,8 @@ impl Mirror {
                     let in_the_way = match state.fact {
                         Fact::Absent => false,
                         Fact::Outdated | Fact::Unclear if action == Action::Replace => true,
+                        // Perhaps ours: it may have been written after it was taken away.
+                        Fact::Unclear if was_gone && refusal.errno == libc::EEXIST => true,
                         _ => meanwhile > Meanwhile::Lost,
                     };
                     if in_the_way {
@@ -197,7 +202,11 @@ impl Mirror {
                         return None;
                     }
                     work.wait(to, state, now);
-                    Some(Settled { status: FibStatus::Failed, error: Some(refusal) })
+                    let error = match action {
+                        Action::Install if refusal.errno == libc::EEXIST => occupied(),
+                        Action::Install | Action::Replace | Action::Uninstall => refusal,
+                    };
+                    Some(Settled { status: FibStatus::Failed, error: Some(error) })
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
@@ -211,7 +220,7 @@ impl Mirror {
         })
     }
 
-    /// Somebody else changed what is here. It is repaired at once, but not for ever.
+    /// Somebody else changed what is here. It is repaired at once; in a fight, ever more seldom.
     pub(super) fn handle_tampering(
         &mut self,
         to: Prefix,
@@ -220,11 +229,13 @@ impl Mirror {
         objects: &mut Objects,
     ) -> Option<Settled> {
         let meanwhile = match what {
-            Tampering::Gone | Tampering::Dropped | Tampering::Overwritten => Meanwhile::Lost,
+            Tampering::Occupied => return self.handle_occupied(to, objects),
+            Tampering::Gone => Meanwhile::Gone,
+            Tampering::Dropped | Tampering::Overwritten => Meanwhile::Lost,
             Tampering::Ours { replaced: true, target: Some(_) } => Meanwhile::Replaced,
             Tampering::Ours { .. } => Meanwhile::Added,
         };
-        if meanwhile == Meanwhile::Lost && self.destinations.get(&to).is_none() {
+        if meanwhile <= Meanwhile::Lost && self.destinations.get(&to).is_none() {
             return None; // there was none of ours
         }
         if let Reading::Underway(sights) = &mut self.work.reading {
@@ -253,11 +264,24 @@ impl Mirror {
                 (Stage::Waiting { .. }, Fact::Absent) => return None, // for something else
                 _ => {}
             }
-            if what != Tampering::Dropped && work.fights.is_one(to, now) {
-                return work.leave_alone(to, state, now, objects);
+            if what != Tampering::Dropped
+                && let Some(until) = work.fights.pause(to, now)
+            {
+                return work.leave_alone(to, state, until, objects);
             }
             work.look_again(to, state, objects);
             settled(state, objects)
+        })
+    }
+
+    /// Where ours may have gone, a stranger's is not to be replaced by it.
+    fn handle_occupied(&mut self, to: Prefix, objects: &mut Objects) -> Option<Settled> {
+        self.destinations.get(&to)?;
+        self.update(to, objects, |_, state, _| {
+            if matches!(state.fact, Fact::Stale | Fact::Outdated) {
+                state.fact = Fact::Unclear;
+            }
+            None
         })
     }
 
@@ -271,7 +295,7 @@ impl Mirror {
         self.destinations.get(&to)?;
         self.update(to, objects, |work, state, objects| {
             let Stage::Waiting { due } = state.stage else { return None };
-            if work.fights.is_one(to, now) {
+            if work.fights.pause(to, now).is_some() {
                 return None;
             }
             work.retries.cancel(to, due);
@@ -315,14 +339,32 @@ impl Mirror {
         }
     }
 
-    /// What was refused may be possible now: nothing waits any longer.
-    pub(super) fn hurry(&mut self, objects: &mut Objects) {
-        while let Some(to) = self.work.retries.take_first() {
-            self.update(to, objects, |work, state, objects| {
-                state.refusals = 0;
-                work.plan(to, state, objects);
-            });
+    /// What was refused and leads by these links may be possible now. If not, it waits on as long as it
+    /// would have.
+    pub(super) fn hurry(
+        &mut self,
+        gained: &BTreeSet<(InterfaceIndex, Family)>,
+        objects: &mut Objects,
+    ) {
+        let leads_by = |to: Prefix| {
+            let wish = self.destinations.get(&to).and_then(Destination::wish);
+            match wish.map(|wish| objects.wanted(wish)) {
+                Some(Wanted::Target(Target::Object(id))) => objects.leads_by(id, gained),
+                Some(Wanted::Target(target)) => leads_by(&target, to.family(), gained),
+                Some(Wanted::Nothing | Wanted::NotYet | Wanted::Refused) | None => false,
+            }
+        };
+        let waiting = self.work.retries.all();
+        let concerned: Vec<(Prefix, Instant)> = waiting.filter(|(to, _)| leads_by(*to)).collect();
+        for (to, due) in concerned {
+            self.work.retries.cancel(to, due);
+            self.update(to, objects, |work, state, objects| work.plan(to, state, objects));
         }
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.work.retries.all().len()
     }
 
     /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.
@@ -480,12 +522,12 @@ impl Work {
         self.plan(to, state, objects);
     }
 
-    /// Somebody changes a destination again and again: a second passes before it is repaired.
+    /// Somebody changes a destination again and again: it is not repaired before that.
     fn leave_alone(
         &mut self,
         to: Prefix,
         state: &mut State,
-        now: Instant,
+        until: Instant,
         objects: &mut Objects,
     ) -> Option<Settled> {
         match state.stage {
@@ -497,9 +539,10 @@ impl Work {
             }
             Stage::Idle | Stage::Queued | Stage::Later | Stage::InFlight { .. } => {}
         }
-        self.wait(to, state, now);
-        let message = "another program keeps changing this route".to_owned();
-        let error = Some(Refusal { errno: libc::EBUSY, message });
+        self.hurry_up(to, state);
+        self.retries.wait(to, until);
+        state.stage = Stage::Waiting { due: until };
+        let error = Some(Refusal::of_fight("another program keeps changing this route"));
         Some(Settled { status: FibStatus::Failed, error })
     }
 
@@ -540,6 +583,13 @@ impl Work {
         self.last_later = Some(next);
         Some(next)
     }
+}
+
+/// Why a route cannot be installed where a stranger's has our metric: "File exists" tells nobody what to do.
+fn occupied() -> Refusal {
+    let message = "another program's route with the same metric is in the way: delete that, or set \
+                   another `metric` in [fib]";
+    Refusal { errno: libc::EEXIST, message: message.to_owned() }
 }
 
 fn enter(counts: &mut FibCounts, class: Class) {

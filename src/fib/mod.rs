@@ -83,6 +83,16 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Our own: somebody else changes what is ours again and again.
+    fn of_fight(words: &str) -> Self {
+        Self { errno: libc::EBUSY, message: words.to_owned() }
+    }
+
+    /// Whether what is there is to be left as it is for a while.
+    fn is_of_fight(&self) -> bool {
+        self.errno == libc::EBUSY
+    }
+
     /// Whether it says nothing about what was asked for, which may even have been done.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self.errno, libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN | libc::EINTR)

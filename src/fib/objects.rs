@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     num::NonZeroU32,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kernel::{KernelGroup, KernelGroups};
@@ -31,10 +31,13 @@ use legs::{Leg, Legs};
 pub(super) use members::Members;
 use shape::{Resilience, Shape};
 
-use super::{FibOp, ObjectOp, Refusal, retry::Retries};
+use super::{
+    FibOp, ObjectOp, Refusal,
+    retry::{Fights, Retries, Seldom},
+};
 use crate::model::{
-    Family, Forwarding, GroupId, Hop, Member, NextHopObject, ObjectId, Prefix, TableId, Target,
-    Wish,
+    Family, Forwarding, GroupId, Hop, InterfaceIndex, Member, NextHopObject, ObjectId, Prefix,
+    TableId, Target, Wish,
 };
 
 /// What the kernel can do with next-hop objects.
@@ -54,6 +57,9 @@ const FIRST_ID: u32 = 82 << 24;
 
 /// The number after the last one.
 const END_OF_IDS: u32 = 83 << 24;
+
+/// After the objects were read because of a single route, this passes before they are for another.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a destination is to have in the kernel by its wish.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -130,13 +136,14 @@ pub(super) struct Objects {
     retries: Retries<Item>,
     /// What is in the retries, by when.
     waiting: HashMap<Item, Instant>,
+    fights: Fights<Item>,
     last_id: u32,
-    events: Vec<GroupEvent>,
+    events: VecDeque<GroupEvent>,
     /// What the kernel refuses of groups, to be shown.
-    faults: Vec<(GroupId, Option<Refusal>)>,
+    faults: VecDeque<(GroupId, Option<Refusal>)>,
     reading: Reading,
-    /// When it was last doubted because of a single route.
-    doubted: Option<Instant>,
+    /// Because of what the kernel says of a single route.
+    doubts: Seldom,
 }
 
 /// How far the knowledge of what the kernel has can be trusted.
@@ -172,11 +179,12 @@ impl Objects {
             tried: HashMap::new(),
             retries: Retries::default(),
             waiting: HashMap::new(),
+            fights: Fights::default(),
             last_id: FIRST_ID - 1,
-            events: Vec::new(),
-            faults: Vec::new(),
+            events: VecDeque::new(),
+            faults: VecDeque::new(),
             reading,
-            doubted: None,
+            doubts: Seldom::default(),
         }
     }
 
@@ -199,9 +207,9 @@ impl Objects {
         group.refusals = 0;
         match self.support {
             Support::None => {
-                self.events.push(GroupEvent::Ready(id));
+                self.events.push_back(GroupEvent::Ready(id));
                 if is_renewed {
-                    self.events.push(GroupEvent::Renewed(id));
+                    self.events.push_back(GroupEvent::Renewed(id));
                 }
             }
             Support::Groups | Support::Resilient => self.push(Item::Group(id)),
@@ -355,12 +363,12 @@ impl Objects {
 
     /// What destinations have to know.
     pub(super) fn poll_event(&mut self) -> Option<GroupEvent> {
-        self.events.pop()
+        self.events.pop_front()
     }
 
     /// What the kernel refuses of a group now.
     pub(super) fn poll_fault(&mut self) -> Option<(GroupId, Option<Refusal>)> {
-        self.faults.pop()
+        self.faults.pop_front()
     }
 
     /// Whether the kernel refuses anything.
@@ -370,20 +378,41 @@ impl Objects {
 
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub(super) fn poll_deadline(&self) -> Option<Instant> {
-        self.retries.next_due()
+        self.retries.next_due().into_iter().chain(self.doubts.next_due()).min()
     }
 
     pub(super) fn handle_deadline(&mut self, now: Instant) {
+        if self.doubts.is_due(now, PAUSE) {
+            self.doubt();
+        }
         while let Some(item) = self.retries.poll_due(now) {
             self.try_again(item);
         }
     }
 
-    /// What was refused may be possible now.
-    pub(super) fn hurry(&mut self) {
-        while let Some(item) = self.retries.take_first() {
+    /// What was refused and leads by these links may be possible now.
+    pub(super) fn hurry(&mut self, gained: &BTreeSet<(InterfaceIndex, Family)>) {
+        let is_by = |leg: &Leg| is_by(*leg, gained);
+        let waiting = self.retries.all().filter(|(item, _)| match item {
+            Item::Leg(leg) => is_by(leg),
+            Item::Group(id) => self.groups.get(id).is_some_and(|it| it.legs.iter().any(is_by)),
+            Item::Stray(_) => false,
+        });
+        let waiting: Vec<(Item, Instant)> = waiting.collect();
+        for (item, due) in waiting {
+            self.retries.cancel(item, due);
             self.try_again(item);
         }
+    }
+
+    /// Whether the object has a leg by one of these links.
+    pub(super) fn leads_by(
+        &self,
+        id: ObjectId,
+        links: &BTreeSet<(InterfaceIndex, Family)>,
+    ) -> bool {
+        let members = self.kernel.get(id).into_iter().flat_map(|object| &object.members);
+        members.filter_map(|it| self.legs.by_id(it.object)).any(|leg| is_by(leg, links))
     }
 
     fn try_again(&mut self, item: Item) {
@@ -408,7 +437,7 @@ impl Objects {
 
     /// Whether all is as it is to be.
     pub(super) fn is_settled(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_empty() && self.is_known()
+        self.queued.is_empty() && self.in_flight.is_empty() && self.is_known()
     }
 
     /// How many objects the kernel has of ours.
@@ -442,7 +471,9 @@ impl Objects {
             return None;
         }
         while let Some(item) = self.queue.pop_front() {
-            self.queued.remove(&item);
+            if !self.queued.remove(&item) {
+                continue; // taken back
+            }
             let op = match item {
                 Item::Leg(leg) => self.plan_leg(leg),
                 Item::Group(id) => self.plan_group(id),
@@ -533,7 +564,7 @@ impl Objects {
         }
         let group = self.groups.get_mut(&id)?;
         if group.refusal != refusal {
-            self.faults.push((id, refusal.clone()));
+            self.faults.push_back((id, refusal.clone()));
         }
         group.refusal = refusal;
         if let Some(serving) = group.serving
@@ -541,7 +572,7 @@ impl Objects {
         {
             let KernelGroup { resilience, routes, .. } = *object;
             if std::mem::take(&mut group.missed) {
-                self.events.push(GroupEvent::Renewed(id));
+                self.events.push_back(GroupEvent::Renewed(id));
             }
             if !shape::is_equal(&object.members, &members) {
                 group.in_flight = true;
@@ -582,13 +613,13 @@ impl Objects {
     fn withdraw_group(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
         let group = self.groups.get_mut(&id)?;
         if group.refusal.take().is_some() {
-            self.faults.push((id, None));
+            self.faults.push_back((id, None));
         }
         for leg in std::mem::take(&mut group.legs) {
             self.legs.unwant(leg, id);
             self.push(Item::Leg(leg));
         }
-        self.events.push(GroupEvent::Ready(id));
+        self.events.push_back(GroupEvent::Ready(id));
         self.withdraw_object(id)
     }
 
@@ -608,12 +639,12 @@ impl Objects {
         };
         let before = group.serving.replace(object).filter(|before| *before != object);
         if std::mem::take(&mut group.missed) || before.is_some() {
-            self.events.push(GroupEvent::Renewed(id));
+            self.events.push_back(GroupEvent::Renewed(id));
         }
         if let Some(before) = before {
             self.retire(before);
         }
-        self.events.push(GroupEvent::Ready(id));
+        self.events.push_back(GroupEvent::Ready(id));
     }
 
     /// Nobody's from now on; it goes with its last route.
@@ -632,14 +663,14 @@ impl Objects {
         let group = object.of.and_then(|of| Some((of, self.groups.get_mut(&of)?)));
         let Some((of, group)) = group else {
             if object.routes > 0 {
-                self.events.push(GroupEvent::Orphans);
+                self.events.push_back(GroupEvent::Orphans);
             }
             return;
         };
         if group.serving == Some(id) {
             group.serving = None;
             if object.routes > 0 {
-                self.events.push(GroupEvent::Renewed(of));
+                self.events.push_back(GroupEvent::Renewed(of));
             }
         }
         self.push(Item::Group(of));
@@ -657,10 +688,14 @@ impl Objects {
             errno: libc::ENETUNREACH,
             message: "no next hop of the group is to be had".to_owned(),
         });
-        self.faults.push((id, Some(refusal.clone())));
+        self.faults.push_back((id, Some(refusal.clone())));
         group.refusal = Some(refusal);
         if group.serving.is_none() {
-            self.events.push(GroupEvent::Refused(id));
+            self.events.push_back(GroupEvent::Refused(id));
         }
     }
+}
+
+fn is_by(leg: Leg, links: &BTreeSet<(InterfaceIndex, Family)>) -> bool {
+    Family::ALL.iter().any(|family| links.contains(&(leg.interface, *family)))
 }

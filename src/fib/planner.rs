@@ -9,7 +9,7 @@ mod table;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -22,7 +22,8 @@ use crate::model::{
     ObjectId, Prefix, TableId, Target, Wish,
 };
 
-use table::Table;
+use super::retry::Seldom;
+use table::{PAUSE, Table};
 
 /// How many destinations are looked at at once when objects were renewed.
 const SLICE: usize = if cfg!(test) { 3 } else { 4096 };
@@ -35,6 +36,11 @@ pub struct Planner {
     /// No two instances share a kernel table, so what the kernel says has one place to go.
     by_kernel: BTreeMap<(KernelTable, Family), TableId>,
     last_served: Option<TableId>,
+    /// Links that something of what was refused may lead by now.
+    gained: BTreeSet<(InterfaceIndex, Family)>,
+    hurries: Seldom,
+    /// Until when the objects are not to be read, because that failed.
+    unreadable: Option<Instant>,
     settled: VecDeque<(TableId, Prefix, Settled)>,
 }
 
@@ -58,6 +64,9 @@ impl Planner {
             tables,
             by_kernel,
             last_served: None,
+            gained: BTreeSet::new(),
+            hurries: Seldom::default(),
+            unreadable: None,
             settled: VecDeque::new(),
         }
     }
@@ -100,11 +109,29 @@ impl Planner {
         self.carry();
     }
 
-    /// What was refused may be possible now: nothing waits any longer.
-    pub fn hurry(&mut self) {
-        self.objects.hurry();
+    /// These links are up, or have another address: what was refused and leads by them may be possible
+    /// now, and is tried at once, or a little later if that was done a moment ago.
+    pub fn hurry(&mut self, gained: BTreeSet<(InterfaceIndex, Family)>, now: Instant) {
+        if gained.is_empty() {
+            return;
+        }
+        self.gained.extend(gained);
+        if self.hurries.ask(now, self.rest()) {
+            self.hurry_now();
+        }
+    }
+
+    /// How long to wait with the next hurry: all that waits is looked through for it.
+    fn rest(&self) -> Duration {
+        let waiting: usize = self.tables.values().map(|table| table.mirror.waiting()).sum();
+        Duration::from_millis(100) + Duration::from_micros(waiting.try_into().unwrap_or(u64::MAX))
+    }
+
+    fn hurry_now(&mut self) {
+        let gained = std::mem::take(&mut self.gained);
+        self.objects.hurry(&gained);
         for table in self.tables.values_mut() {
-            table.mirror.hurry(&mut self.objects);
+            table.mirror.hurry(&gained, &mut self.objects);
         }
     }
 
@@ -212,8 +239,8 @@ impl Planner {
     }
 
     /// Somebody else changed a next-hop object of ours, or deleted it (`None`).
-    pub fn handle_object(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
-        self.objects.handle_event(id, content);
+    pub fn handle_object(&mut self, id: ObjectId, content: Option<&NextHopObject>, now: Instant) {
+        self.objects.handle_event(id, content, now);
         self.carry();
     }
 
@@ -226,9 +253,10 @@ impl Planner {
     /// What is to be read now, objects first. [`Self::begin_reading`] is to follow.
     pub fn poll_doubt(&self) -> Option<Doubt> {
         if !self.objects.is_known() {
-            return self.objects.wants_reading().then_some(Doubt::Objects);
+            let wanted = self.unreadable.is_none() && self.objects.wants_reading();
+            return wanted.then_some(Doubt::Objects);
         }
-        let table = self.tables.iter().find(|(_, table)| table.mirror.wants_reading());
+        let table = self.tables.iter().find(|(_, table)| table.wants_reading());
         table.map(|(id, table)| Doubt::Table(*id, table.kernel))
     }
 
@@ -256,13 +284,17 @@ impl Planner {
         }
     }
 
-    /// The dump failed: it is to be begun again.
-    pub fn handle_reading_failed(&mut self, doubt: Doubt) {
+    /// The dump failed, or could not even begin: it is to be begun again in a second, which keeps no other
+    /// table waiting.
+    pub fn handle_reading_failed(&mut self, doubt: Doubt, now: Instant) {
         match doubt {
-            Doubt::Objects => self.objects.doubt(),
+            Doubt::Objects => {
+                self.objects.doubt();
+                self.unreadable = now.checked_add(PAUSE);
+            }
             Doubt::Table(id, _) => {
                 if let Some(table) = self.tables.get_mut(&id) {
-                    table.mirror.doubt();
+                    table.handle_reading_failed(now);
                 }
             }
         }
@@ -316,11 +348,16 @@ impl Planner {
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub fn poll_deadline(&self) -> Option<Instant> {
         let tables = self.tables.values().filter_map(Table::poll_deadline);
-        tables.chain(self.objects.poll_deadline()).min()
+        let own = [self.objects.poll_deadline(), self.hurries.next_due(), self.unreadable];
+        tables.chain(own.into_iter().flatten()).min()
     }
 
     /// The time has come that [`Self::poll_deadline`] told.
     pub fn handle_deadline(&mut self, now: Instant) {
+        self.unreadable = self.unreadable.filter(|until| *until > now);
+        if self.hurries.is_due(now, self.rest()) {
+            self.hurry_now();
+        }
         self.objects.handle_deadline(now);
         for table in self.tables.values_mut() {
             table.handle_deadline(now, &mut self.objects);

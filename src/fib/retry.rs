@@ -5,10 +5,9 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::Hash,
     time::{Duration, Instant},
 };
-
-use crate::model::Prefix;
 
 /// The wait after the first refusal; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -30,8 +29,13 @@ impl<T: Copy + Ord> Retries<T> {
     /// Lets something wait after its nth refusal in a row, and tells until when.
     pub(super) fn schedule(&mut self, to: T, refusals: u8, now: Instant) -> Instant {
         let due = now.checked_add(delay(refusals)).unwrap_or(now);
-        self.0.insert((due, to));
+        self.wait(to, due);
         due
+    }
+
+    /// Lets something wait until then.
+    pub(super) fn wait(&mut self, to: T, due: Instant) {
+        self.0.insert((due, to));
     }
 
     /// Ends a wait early.
@@ -48,9 +52,9 @@ impl<T: Copy + Ord> Retries<T> {
         self.0.pop_first().map(|(_, to)| to)
     }
 
-    /// Takes any, whether its wait is over or not.
-    pub(super) fn take_first(&mut self) -> Option<T> {
-        self.0.pop_first().map(|(_, to)| to)
+    /// What waits, and until when.
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = (T, Instant)> {
+        self.0.iter().map(|(due, to)| (*to, *due))
     }
 
     /// When the next wait is over.
@@ -59,36 +63,115 @@ impl<T: Copy + Ord> Retries<T> {
     }
 }
 
-/// How often a route may be repaired within [`FIGHT`] before it is left alone for a while.
+/// What is not to be done again and again: asked for too early, it is due when the pause is over.
+#[derive(Debug, Default)]
+pub(super) struct Seldom {
+    /// When the pause is over.
+    next: Option<Instant>,
+    /// Whether it was asked for since.
+    is_owed: bool,
+}
+
+impl Seldom {
+    /// Asks for it; answers whether it is to be done now, after which a pause of this length begins.
+    pub(super) fn ask(&mut self, now: Instant, pause: Duration) -> bool {
+        self.is_owed = self.next.is_some_and(|next| next > now);
+        if !self.is_owed {
+            self.next = now.checked_add(pause);
+        }
+        !self.is_owed
+    }
+
+    /// When to ask [`Self::is_due`].
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.next.filter(|_| self.is_owed)
+    }
+
+    /// Whether it is to be done now, because it was asked for too early.
+    pub(super) fn is_due(&mut self, now: Instant, pause: Duration) -> bool {
+        self.is_owed && self.ask(now, pause)
+    }
+}
+
+/// How often something may be repaired within [`FIGHT`] before it is left alone for a while.
 const MOST_REPAIRS: u8 = 5;
 
 /// How long repairs count.
 const FIGHT: Duration = Duration::from_secs(10);
 
-/// For how many destinations repairs are counted: beyond that it is no fight about one route but a
-/// table that somebody flushed.
+/// A fight is over when nothing had to be repaired for so long.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// How much repairs are counted of: beyond that it is no fight about one route but a table that somebody
+/// flushed.
 const MOST_COUNTED: usize = 65_536;
 
-/// Who changes a route of ours again and again is not fought for ever.
-#[derive(Debug, Default)]
-pub(super) struct Fights {
-    repairs: HashMap<Prefix, u8>,
-    since: Option<Instant>,
+/// Who changes what is ours again and again: after some repairs at once it is left alone, for half
+/// a second first, and twice as long each time after, up to a minute.
+#[derive(Debug)]
+pub(super) struct Fights<T> {
+    all: HashMap<T, Fight>,
+    /// When those that are over were last forgotten.
+    cleared: Option<Instant>,
 }
 
-impl Fights {
-    /// Notes that a destination has to be repaired; answers whether that was too often.
-    pub(super) fn is_one(&mut self, to: Prefix, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= FIGHT) {
-            self.repairs = HashMap::new();
-            self.since = Some(now);
+#[derive(Debug)]
+struct Fight {
+    /// Since when repairs are counted, or until when it is left alone.
+    since: Instant,
+    repairs: u8,
+    /// How often it has been left alone.
+    pauses: u8,
+}
+
+impl<T> Default for Fights<T> {
+    fn default() -> Self {
+        Self { all: HashMap::new(), cleared: None }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Fights<T> {
+    /// Notes that something has to be repaired; answers until when it is to be left alone, if that was too
+    /// often.
+    pub(super) fn pause(&mut self, what: T, now: Instant) -> Option<Instant> {
+        if self.cleared.is_none_or(|last| now.saturating_duration_since(last) >= FIGHT) {
+            self.all.retain(|_, fight| !fight.is_over(now));
+            self.all.shrink_to_fit();
+            self.cleared = Some(now);
         }
-        if self.repairs.len() >= MOST_COUNTED && !self.repairs.contains_key(&to) {
-            return false;
+        if self.all.len() >= MOST_COUNTED && !self.all.contains_key(&what) {
+            return None;
         }
-        let repairs = self.repairs.entry(to).or_default();
-        *repairs = repairs.saturating_add(1);
-        *repairs > MOST_REPAIRS
+        let none = Fight { since: now, repairs: 0, pauses: 0 };
+        let fight = self.all.entry(what).or_insert(none);
+        if fight.is_over(now) {
+            *fight = Fight { since: now, repairs: 0, pauses: 0 };
+        }
+        if fight.since > now {
+            return Some(fight.since);
+        }
+        fight.repairs = fight.repairs.saturating_add(1);
+        if fight.pauses == 0 && fight.repairs <= MOST_REPAIRS {
+            return None;
+        }
+        fight.pauses = fight.pauses.saturating_add(1);
+        fight.since = now.checked_add(pause(fight.pauses)).unwrap_or(now);
+        Some(fight.since)
+    }
+}
+
+impl Fight {
+    fn is_over(&self, now: Instant) -> bool {
+        let quiet = if self.pauses == 0 { FIGHT } else { QUIET };
+        now.saturating_duration_since(self.since) >= quiet
+    }
+}
+
+/// Half a second first, so that what is right then is so within a second; then 1 s, 2 s, up to 60 s.
+pub(super) fn pause(number: u8) -> Duration {
+    match number {
+        0 | 1 => FIRST_DELAY / 2,
+        _ => delay(number - 1),
     }
 }
 
@@ -107,5 +190,37 @@ mod tests {
         let seconds: Vec<u64> = (1..=9).map(|refusals| delay(refusals).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(delay(u8::MAX).as_secs(), 60);
+    }
+    #[test]
+    fn a_fight_is_answered_ever_more_seldom_until_a_minute_was_quiet() {
+        let mut fights = Fights::default();
+        let mut now = Instant::now();
+        for round in 0..2 {
+            for _ in 0..MOST_REPAIRS {
+                assert_eq!(fights.pause('a', now), None, "round {round}");
+            }
+            for pause in [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000] {
+                let until = now + Duration::from_millis(pause);
+                assert_eq!(fights.pause('a', now), Some(until));
+                assert_eq!(fights.pause('a', until - Duration::from_millis(1)), Some(until));
+                assert_eq!(fights.pause('b', now), None, "that is another one");
+                now = until;
+            }
+            now += QUIET;
+        }
+    }
+    #[test]
+    fn what_is_asked_for_too_early_is_done_once_when_the_pause_is_over() {
+        let (mut seldom, pause) = (Seldom::default(), Duration::from_secs(1));
+        let start = Instant::now();
+        assert!(seldom.ask(start, pause));
+        assert_eq!(seldom.next_due(), None);
+        for early in [0, 500, 999] {
+            assert!(!seldom.ask(start + Duration::from_millis(early), pause));
+        }
+        assert_eq!(seldom.next_due(), Some(start + pause));
+        assert!(!seldom.is_due(start, pause));
+        assert!(seldom.is_due(start + pause, pause));
+        assert!(!seldom.is_due(start + pause * 9, pause), "nobody asked again");
     }
 }

@@ -238,10 +238,10 @@ noted! {
     87u32 undo_static(change: val StaticChange, now: val Now) -> ();
     88u32 settle_static_routes(now: val Now) -> ();
     // The kernel.
-    96u32 handle_link(index: val InterfaceIndex, name: by str, up: val bool) -> ();
-    97u32 handle_vrf_place(index: val InterfaceIndex, place: val VrfPlace) -> ();
+    96u32 handle_link(index: val InterfaceIndex, name: by str, up: val bool) -> bool;
+    97u32 handle_vrf_place(index: val InterfaceIndex, place: val VrfPlace) -> bool;
     98u32 handle_link_gone(index: val InterfaceIndex) -> ();
-    99u32 handle_address(index: val InterfaceIndex, address: val IpAddr, network: val Prefix) -> ();
+    99u32 handle_address(index: val InterfaceIndex, address: val IpAddr, network: val Prefix) -> bool;
     100u32 handle_address_gone(index: val InterfaceIndex, address: val IpAddr, network: val Prefix) -> ();
     101u32 handle_links_unknown() -> ();
     102u32 handle_links_complete() -> ();
@@ -289,6 +289,7 @@ trait Outcome {
 
 impl Outcome for () {}
 impl Outcome for Progress {}
+impl Outcome for bool {}
 impl<T> Outcome for Result<T> {}
 
 impl Outcome for Withdrawal {

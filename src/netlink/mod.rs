@@ -18,7 +18,7 @@ pub use dumped::{DumpedRoute, Leg, LegState, RouteKind};
 pub use error::Reply;
 pub use frame::{Frame, frames};
 pub use nexthop::{DumpedObject, ObjectChange, ObjectDumpRequest, ObjectRequest};
-pub use route::{DumpRequest, ProtocolDumpRequest, RouteChange, RouteRequest, TooLong};
+pub use route::{DumpRequest, RouteChange, RouteRequest, TooLong};
 
 /// What tells our routes in the kernel from everyone else's: its protocol and its metric.
 ///

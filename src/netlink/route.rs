@@ -47,7 +47,7 @@ pub enum RouteChange {
     Delete,
 }
 
-/// A request for the routes of one family in one table, ours or everybody's.
+/// A request for the routes of one family in one table: ours, those of a protocol, or everybody's.
 ///
 /// The kernel filters by table and protocol only on a socket with `NETLINK_GET_STRICT_CHK`. It cannot
 /// filter by metric.
@@ -57,19 +57,24 @@ pub struct DumpRequest {
     pub table: KernelTable,
     /// The family.
     pub family: Family,
-    /// What makes a route ours; `None` to read everybody's.
-    pub signature: Option<Signature>,
+    /// `rtm_protocol`; `None` to read everybody's. With 0 the kernel tells of all, and only what has that is
+    /// read.
+    pub protocol: Option<u8>,
+    /// The metric (`RTA_PRIORITY`); `None` for any.
+    pub metric: Option<u32>,
 }
 
-/// A request for the routes that a protocol has in one table, in one family.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ProtocolDumpRequest {
-    /// The table.
-    pub table: KernelTable,
-    /// The family.
-    pub family: Family,
-    /// `rtm_protocol`; with 0 the kernel tells of all, and none of them is read.
-    pub protocol: u8,
+impl DumpRequest {
+    /// Asks for what is ours.
+    pub fn ours(table: KernelTable, family: Family, signature: Signature) -> Self {
+        let (protocol, metric) = (signature.protocol.get(), signature.metric.get());
+        Self { table, family, protocol: Some(protocol), metric: Some(metric) }
+    }
+
+    /// Asks for everybody's.
+    pub fn all(table: KernelTable, family: Family) -> Self {
+        Self { table, family, protocol: None, metric: None }
+    }
 }
 
 /// A route or a group has more next hops than fit a message.
@@ -128,8 +133,8 @@ impl DumpQuestion for DumpRequest {
 
     fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
         let mut message = route_message(self.table, self.family);
-        if let Some(signature) = self.signature {
-            message.header.protocol = RouteProtocol::from(signature.protocol.get());
+        if let Some(protocol) = self.protocol {
+            message.header.protocol = RouteProtocol::from(protocol);
         }
         let message = RouteNetlinkMessage::GetRoute(message);
         append(message, NLM_F_REQUEST | NLM_F_DUMP, sequence, into);
@@ -142,25 +147,9 @@ impl DumpQuestion for DumpRequest {
         Ok(DumpedRoute::decode(message.payload)?.filter(|route| {
             route.table == self.table
                 && route.to.family() == self.family
-                && self.signature.is_none_or(|ours| ours.is_on(route))
+                && self.protocol.is_none_or(|protocol| protocol == route.protocol)
+                && self.metric.is_none_or(|metric| metric == route.metric)
         }))
-    }
-}
-
-impl DumpQuestion for ProtocolDumpRequest {
-    type Item = DumpedRoute;
-
-    fn encode(&self, sequence: u32, into: &mut Vec<u8>) {
-        let mut message = route_message(self.table, self.family);
-        message.header.protocol = RouteProtocol::from(self.protocol);
-        let message = RouteNetlinkMessage::GetRoute(message);
-        append(message, NLM_F_REQUEST | NLM_F_DUMP, sequence, into);
-    }
-
-    fn read(&self, message: &Frame<'_>) -> Result<Option<DumpedRoute>, DecodeError> {
-        let Self { table, family, .. } = *self;
-        let found = DumpRequest { table, family, signature: None }.read(message)?;
-        Ok(found.filter(|route| route.protocol == self.protocol))
     }
 }
 

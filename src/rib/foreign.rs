@@ -367,7 +367,8 @@ impl Rib {
 
     fn check_room_for_foreign(&self, table: TableId) -> Result<()> {
         let limit = self.policy.limits.foreign_routes;
-        let of_table = self.foreign.known.iter().filter(|((of, _), _)| *of == table);
+        let all = (table, KernelProtocol(0))..=(table, KernelProtocol(u8::MAX));
+        let of_table = self.foreign.known.range(all);
         let count: usize = of_table.map(|(_, it)| it.told.len() + it.doubtful.len()).sum();
         if count >= limit as usize {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(

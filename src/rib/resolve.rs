@@ -57,8 +57,9 @@ pub struct LinkNews {
     pub down: BTreeSet<InterfaceIndex>,
     /// What happened to links was missed, so nothing that is known of the kernel is certain.
     pub missed: bool,
-    /// Something came up or got an address: what was refused may be possible now.
-    pub gained: bool,
+    /// Links that came up or got an address: what was refused may be possible by them now. In both
+    /// families, because IPv4 can have a gateway of IPv6.
+    pub gained: BTreeSet<(InterfaceIndex, Family)>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -239,7 +240,11 @@ impl Link {
 
 impl LinkNews {
     fn is_empty(&self) -> bool {
-        self.lost.is_empty() && !self.gained && !self.missed
+        self.lost.is_empty() && self.gained.is_empty() && !self.missed
+    }
+
+    fn gain(&mut self, link: InterfaceIndex) {
+        self.gained.extend(Family::ALL.map(|family| (link, family)));
     }
 
     fn lose(&mut self, link: InterfaceIndex) {
@@ -257,8 +262,8 @@ impl Rib {
         !self.link_news.is_empty()
     }
 
-    /// An interface is there, under this name and in this state.
-    pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) {
+    /// An interface is there, under this name and in this state; answers whether that is news.
+    pub fn handle_link(&mut self, index: InterfaceIndex, name: &str, up: bool) -> bool {
         let link = self.links.told().entry(index).or_default();
         let renamed = link.name != name;
         if renamed {
@@ -270,17 +275,20 @@ impl Rib {
         } else if link.up != up {
             link.up = up;
             if up {
-                self.link_news.gained = true;
+                self.link_news.gain(index);
             } else {
                 self.link_news.lose(index);
                 self.link_news.down.insert(index);
             }
             self.handle_link_changed(index, &self.links.networks_of(index));
+        } else {
+            return false;
         }
+        true
     }
 
-    /// An interface came into a VRF, left it, or is one, as it was told before or not.
-    pub fn handle_vrf_place(&mut self, index: InterfaceIndex, place: VrfPlace) {
+    /// An interface came into a VRF, left it, or is one; answers whether that is news.
+    pub fn handle_vrf_place(&mut self, index: InterfaceIndex, place: VrfPlace) -> bool {
         let link = self.links.told().entry(index).or_default();
         let before = mem::replace(&mut link.place, place);
         if before.is_vrf != place.is_vrf {
@@ -289,6 +297,7 @@ impl Rib {
         } else if before != place {
             self.handle_link_changed(index, &self.links.networks_of(index));
         }
+        before != place
     }
 
     /// An interface is gone, and with it its addresses.
@@ -308,16 +317,23 @@ impl Rib {
         }
     }
 
-    /// An interface has this address, and by it this network; told again it changes nothing.
-    pub fn handle_address(&mut self, index: InterfaceIndex, address: IpAddr, network: Prefix) {
+    /// An interface has this address, and by it this network; answers whether that is news.
+    pub fn handle_address(
+        &mut self,
+        index: InterfaceIndex,
+        address: IpAddr,
+        network: Prefix,
+    ) -> bool {
         let link = self.links.told().entry(index).or_default();
-        if link.addresses.insert((address, network)) {
-            self.link_news.gained = true;
+        let is_news = link.addresses.insert((address, network));
+        if is_news {
+            self.link_news.gain(index);
             if self.links.is_settled() {
                 self.links.connect(index, address, network);
                 self.handle_network_changed(address, network);
             }
         }
+        is_news
     }
 
     /// An interface has this address no more; its network stays if another address has it too.
@@ -348,7 +364,8 @@ impl Rib {
                 self.link_news.lose(index);
                 self.link_news.missed = true;
             }
-            self.link_news.gained = true;
+            let all: Vec<InterfaceIndex> = self.links.by_index.keys().copied().collect();
+            all.into_iter().for_each(|index| self.link_news.gain(index));
             (self.links.networks, self.links.own) = (PrefixMap::new(), BTreeMap::new());
             let links = self.links.by_index.iter();
             let told: Vec<_> = links

@@ -354,7 +354,7 @@ impl Pair {
         }
         let network = world::network(index, family);
         match there {
-            true => self.rib.handle_address(index, network.address(), network),
+            true => drop(self.rib.handle_address(index, network.address(), network)),
             false => self.rib.handle_address_gone(index, network.address(), network),
         }
         self.naive.step(None, |naive| {

@@ -127,7 +127,8 @@ impl Legs {
             Some(id) if unused => Step::Delete(id),
             Some(id) if entry.tampered => match &entry.refusal {
                 None => Step::Rewrite(id),
-                Some(refusal) if refusal.is_passing() => Step::Nothing, // until its next attempt
+                // Until its next attempt.
+                Some(refusal) if refusal.is_passing() || refusal.is_of_fight() => Step::Nothing,
                 // Packets are not to follow what somebody else wrote there.
                 Some(_) => Step::Delete(id),
             },

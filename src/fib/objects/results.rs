@@ -1,16 +1,17 @@
 //! What the kernel says of objects: results, losses, what others do to them, and what it has.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, hash_map::Entry},
     mem,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
-    END_OF_IDS, FIRST_ID, GroupEvent, Item, KernelGroup, Leg, Objects, Reading, Refusal, shape,
+    END_OF_IDS, FIRST_ID, GroupEvent, Item, KernelGroup, Leg, Objects, PAUSE, Reading, Refusal,
+    shape,
 };
 use crate::{
-    fib::ObjectOp,
+    fib::{ObjectOp, retry::pause},
     model::{GroupId, InterfaceIndex, Member, NextHopObject, ObjectId},
 };
 
@@ -132,15 +133,15 @@ impl Objects {
     }
 
     fn retry(&mut self, item: Item, refusals: u8, now: Instant) {
-        if !self.waiting.contains_key(&item) {
-            self.waiting.insert(item, self.retries.schedule(item, refusals, now));
+        if let Entry::Vacant(vacant) = self.waiting.entry(item) {
+            let until = now.checked_add(pause(refusals)).unwrap_or(now);
+            self.retries.wait(item, until);
+            vacant.insert(until);
         }
     }
 
     fn unqueue(&mut self, item: Item) {
-        if self.queued.remove(&item) {
-            self.queue.retain(|other| *other != item);
-        }
+        self.queued.remove(&item); // its entry in the queue is void then
     }
 
     /// A link is down or gone, and with it all that leads by it.
@@ -181,8 +182,14 @@ impl Objects {
         }
     }
 
-    /// Somebody else changed an object of ours, or deleted it (`None`).
-    pub(in crate::fib) fn handle_event(&mut self, id: ObjectId, content: Option<&NextHopObject>) {
+    /// Somebody else changed an object of ours, or deleted it (`None`). That is repaired at once; in a
+    /// fight, ever more seldom.
+    pub(in crate::fib) fn handle_event(
+        &mut self,
+        id: ObjectId,
+        content: Option<&NextHopObject>,
+        now: Instant,
+    ) {
         if !(FIRST_ID..END_OF_IDS).contains(&id.0.get()) {
             return; // none of ours has such a number
         }
@@ -191,23 +198,56 @@ impl Objects {
             self.doubt(); // what came first is not to be told
             return;
         }
-        match content {
-            None => match self.legs.by_id(id) {
-                Some(leg) => self.lose_leg(leg),
-                None => self.forget_group(id),
-            },
-            Some(content) => self.compare(id, content),
+        let leg = self.legs.by_id(id);
+        let group = self.kernel.get(id).and_then(|object| object.of);
+        let changed = match (content, leg) {
+            (Some(content), _) => self.compare(id, content),
+            (None, Some(leg)) => {
+                self.lose_leg(leg);
+                true
+            }
+            (None, None) => {
+                self.forget_group(id);
+                true
+            }
+        };
+        let item = leg.map(Item::Leg).or_else(|| group.map(Item::Group));
+        if let Some(item) = item.filter(|_| changed)
+            && let Some(until) = self.fights.pause(item, now)
+        {
+            self.leave_alone(item, until);
         }
     }
 
-    /// Takes in what the kernel has under a number.
-    fn compare(&mut self, id: ObjectId, content: &NextHopObject) {
+    /// Somebody changes an object again and again: it is not repaired before that.
+    fn leave_alone(&mut self, item: Item, until: Instant) {
+        let refusal = Refusal::of_fight(
+            "another program keeps changing the next-hop objects of this route (systemd-networkd does, \
+             unless ManageForeignNextHops=no)",
+        );
+        match item {
+            Item::Leg(leg) => drop(self.legs.refuse(leg, refusal)),
+            Item::Group(group) => {
+                self.refuse(group, Some(refusal));
+                self.unqueue(item);
+            }
+            Item::Stray(_) => return,
+        }
+        if let Entry::Vacant(vacant) = self.waiting.entry(item) {
+            vacant.insert(until);
+            self.retries.wait(item, until);
+        }
+    }
+
+    /// Takes in what the kernel has under a number; answers whether that is something else than was known.
+    fn compare(&mut self, id: ObjectId, content: &NextHopObject) -> bool {
         if let Some(leg) = self.legs.by_id(id) {
-            if NextHopObject::from(leg) != *content {
+            let differs = NextHopObject::from(leg) != *content;
+            if differs {
                 self.legs.tamper(leg);
                 self.push(Item::Leg(leg));
             }
-            return;
+            return differs;
         }
         let (members, buckets) = match content {
             NextHopObject::Group { members, buckets } => (members, *buckets),
@@ -224,7 +264,7 @@ impl Objects {
                 } else {
                     self.push(Item::Stray(id));
                 }
-                return;
+                return true;
             }
         };
         let resilience = buckets.into();
@@ -237,7 +277,7 @@ impl Objects {
             let differs = !shape::is_equal(&known.members, members);
             differs.then(|| (mem::replace(&mut known.members, members.to_vec()), known.of))
         });
-        let Some((before, of)) = before.flatten() else { return };
+        let Some((before, of)) = before.flatten() else { return false };
         for member in before {
             self.leave(member.object, id);
         }
@@ -247,6 +287,7 @@ impl Objects {
         if let Some(of) = of {
             self.push(Item::Group(of));
         }
+        true
     }
 
     /// What the kernel has is not certain any more: nothing is written until it has been read.
@@ -259,9 +300,7 @@ impl Objects {
     /// The same because of what the kernel says of a route, which may have another reason: once a
     /// second at most.
     pub(in crate::fib) fn doubt_once(&mut self, now: Instant) {
-        const PAUSE: Duration = Duration::from_secs(1);
-        if self.doubted.is_none_or(|last| now.saturating_duration_since(last) >= PAUSE) {
-            self.doubted = Some(now);
+        if self.doubts.ask(now, PAUSE) {
             self.doubt();
         }
     }
@@ -330,7 +369,7 @@ impl Objects {
             found.into_iter().partition(|(_, content)| is_hop(content));
         for (id, content) in hops.into_iter().chain(others) {
             match content {
-                Some(content) => self.compare(id, &content),
+                Some(content) => drop(self.compare(id, &content)),
                 None => self.push(Item::Stray(id)),
             }
         }
@@ -367,7 +406,7 @@ impl Objects {
         {
             group.serving = None;
             if routes > 0 {
-                self.events.push(GroupEvent::Renewed(of));
+                self.events.push_back(GroupEvent::Renewed(of));
             }
         }
     }

@@ -568,7 +568,9 @@ impl Storm {
                 News::Route(to, what) => {
                     self.planner.handle_tampering(KernelTable(254), to, what, self.now);
                 }
-                News::Object(id, content) => self.planner.handle_object(id, content.as_ref()),
+                News::Object(id, content) => {
+                    self.planner.handle_object(id, content.as_ref(), self.now);
+                }
             }
         }
     }
@@ -587,7 +589,7 @@ impl Storm {
             let all: Vec<u8> = self.groups.keys().copied().collect();
             all.into_iter().for_each(|id| self.tell_group(id));
             if is_up {
-                self.planner.hurry();
+                self.planner.hurry([(interface, Family::Ipv4)].into(), self.now);
             }
         }
     }
@@ -636,7 +638,7 @@ impl Storm {
     }
 
     fn wait(&mut self) {
-        self.now += std::time::Duration::from_secs(61);
+        self.now += Duration::from_secs(61);
         self.planner.handle_deadline(self.now);
     }
 

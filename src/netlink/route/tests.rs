@@ -182,7 +182,7 @@ fn a_deletion_names_table_prefix_metric_and_protocol() {
 fn a_dump_is_asked_for_by_table_and_protocol() {
     let mut bytes = Vec::new();
     let (table, family) = (KernelTable(254), Family::Ipv6);
-    DumpRequest { table, family, signature: Some(signature()) }.encode(9, &mut bytes);
+    DumpRequest::ours(table, family, signature()).encode(9, &mut bytes);
     assert_bytes(
         &bytes,
         &[
@@ -196,7 +196,7 @@ fn a_dump_is_asked_for_by_table_and_protocol() {
 fn everybodys_routes_are_asked_for_without_a_protocol() {
     let mut bytes = Vec::new();
     let (table, family) = (KernelTable(1000), Family::Ipv4);
-    DumpRequest { table, family, signature: None }.encode(9, &mut bytes);
+    DumpRequest::all(table, family).encode(9, &mut bytes);
     assert_bytes(
         &bytes,
         &[
@@ -211,9 +211,13 @@ fn everybodys_routes_are_asked_for_without_a_protocol() {
 fn only_what_was_asked_for_is_taken_from_an_answer() {
     let bytes = encode(254, "10.0.0.0/8", RouteChange::Add(object(1)));
     let message = frames(&bytes).next().unwrap();
-    let taken = |table, family, signature| {
+    let taken = |table, family, signature: Option<Signature>| {
         let table = KernelTable(table);
-        DumpRequest { table, family, signature }.read(&message).unwrap().is_some()
+        let question = match signature {
+            Some(signature) => DumpRequest::ours(table, family, signature),
+            None => DumpRequest::all(table, family),
+        };
+        question.read(&message).unwrap().is_some()
     };
     let ours = signature();
     let protocol = Signature { protocol: ours.protocol.saturating_add(1), ..ours };
@@ -292,7 +296,7 @@ proptest! {
         prop_assert_eq!(read.len(), 2);
         for frame in read {
             prop_assert_eq!((frame.kind, frame.sequence), (24, sequence));
-            let dump = DumpRequest { table, family: to.family(), signature: Some(signature()) };
+            let dump = DumpRequest::ours(table, to.family(), signature());
             let route = dump.read(&frame).unwrap().unwrap();
             prop_assert_eq!(route.to, to);
             prop_assert_eq!(route.target(), Some(target.clone()));

@@ -65,7 +65,7 @@ fn routes_that_are_gone_with_their_old_object_overtake_those_that_only_change_th
     // Somebody deletes the object that the last route still refers to.
     let Target::Object(id) = storm.kernel.routes[&nth_prefix(7)][0].0 else { panic!("no object") };
     storm.kernel.drop_object(id);
-    storm.planner.handle_object(id, None);
+    storm.planner.handle_object(id, None, storm.now);
     while storm.planner.is_surveying() {
         assert_eq!(storm.in_flight.len(), 0);
         storm.run(Event::Send(1));

@@ -40,7 +40,7 @@ fn of_a_link_that_is_lost_nothing_is_refused_once_that_is_heard() {
     let objects = storm.kernel.objects.clone();
     storm.run(Event::Down(0));
     for id in objects.into_keys() {
-        storm.planner.handle_object(id, None); // told before the link
+        storm.planner.handle_object(id, None, storm.now); // told before the link
     }
     go_on(&mut storm, |_| false);
     assert!(storm.planner.has_refusals(), "it was asked for what the link has lost");
@@ -55,6 +55,7 @@ fn a_destination_whose_only_leg_is_refused_is_told_of_at_once() {
     go_on(&mut storm, |_| false);
     storm.run(Event::Group(0, vec![0], None));
     storm.run(Event::Want(0, Some(0)));
+    storm.tell(0);
     go_on(&mut storm, |op| matches!(op, FibOp::Object { op: ObjectOp::Add(_), .. }));
     let (_, to, settled) = storm.planner.poll_settled().expect("it is told of");
     assert_eq!((to, settled.status), (nth_prefix(0), crate::model::FibStatus::Failed));
@@ -138,7 +139,7 @@ fn a_number_that_is_none_of_ours_is_left_alone() {
     let strangers = ObjectId(NonZeroU32::new(7).unwrap());
     let hop = storm.kernel.objects.values().next().unwrap().clone();
     storm.kernel.objects.insert(strangers, hop.clone());
-    storm.planner.handle_object(strangers, Some(&hop));
+    storm.planner.handle_object(strangers, Some(&hop), storm.now);
     storm.run(Event::Leave(0));
     storm.drain();
     assert_eq!(storm.kernel.objects.into_keys().collect::<Vec<_>>(), [strangers]);
@@ -169,5 +170,40 @@ fn a_leg_that_is_being_taken_away_is_made_anew_for_another_group_and_not_named_b
         storm.planner.handle_result(&op, result, storm.now);
         storm.run(Event::Send(100));
     }
+    storm.check();
+}
+
+#[test]
+fn who_deletes_our_objects_again_and_again_is_answered_ever_more_seldom() {
+    let mut storm = at_rest();
+    let (mut writes, mut said) = (0, String::new());
+    for _ in 0..400 {
+        storm.now += Duration::from_millis(10);
+        storm.planner.handle_deadline(storm.now);
+        while !storm.kernel.objects.is_empty() {
+            storm.run(Event::DeleteObject(0, true));
+        }
+        storm.hear();
+        loop {
+            let ops = storm.planner.poll_ops(100);
+            if ops.is_empty() {
+                break;
+            }
+            for op in ops {
+                let result = storm.kernel.carry_out(&op, Mishap::Nothing);
+                storm.planner.handle_result(&op, result, storm.now);
+                writes += 1;
+            }
+        }
+        while let Some((_, refusal)) = storm.planner.poll_fault() {
+            said = refusal.as_ref().map_or(said, ToString::to_string);
+        }
+    }
+    // Five times at once, after half a second, after one more and after two: each time a leg, a group and a route.
+    assert!((15..=30).contains(&writes), "{writes} writes in four seconds");
+    assert!(said.contains("another program keeps changing"), "{said}");
+    assert_eq!(storm.planner.counts().map(|(_, counts)| counts.failed).sum::<usize>(), 1);
+    storm.wait();
+    storm.drain();
     storm.check();
 }

@@ -95,6 +95,9 @@ async fn a_panic_in_a_call_ends_the_service_and_leaves_nobody_waiting() {
 
     let gone = tokio::time::timeout(Duration::from_secs(20), other.table.get_routes("::/0")).await;
     gone.expect("an answer").expect_err("nobody is there");
+    // The next one goes on where it was, without the call that ended this one.
     let _next = bus.serve(NO_FIB);
-    Client::register(&bus, Family::Ipv4, STATIC).await;
+    assert_eq!(client.table.routes().await.unwrap(), 0);
+    let usual = support::route("127.0.0.2", []);
+    client.entity.add_route("10.0.0.0/8", &usual, 0).await.unwrap();
 }

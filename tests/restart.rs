@@ -240,3 +240,46 @@ async fn a_configuration_with_other_instances_begins_with_nothing_and_says_so() 
     let levels = client.manager.get_preferences().await.unwrap();
     assert!(levels.iter().any(|(protocol, _, level)| (*protocol, *level) == (OSPF, 77)));
 }
+
+/// What is written down is worth nothing if something is missing, so then there is nothing.
+#[tokio::test]
+async fn on_a_full_disk_it_goes_on_without_a_journal_and_begins_one_when_there_is_room() {
+    let bus = PrivateBus::start();
+    let mut launch = bus.launch(NO_FIB, "first");
+    let directory = launch.runtime_directory.join("journal");
+    let small = format!(
+        "mkdir -p {0} && mount -t tmpfs -o size=192k none {0} && exec \"$@\"",
+        directory.display()
+    );
+    launch.wrapper = vec!["unshare", "--mount", "sh", "-c", small.leak(), "sh"];
+    let service = launch.start();
+    let is_there = async || bus.busctl(&["status", "org.rtmd1"]).status.success();
+    eventually("it is there, or must not mount", async || {
+        let log = service.log();
+        is_there().await || log.contains("unshare:") || log.contains("mount:")
+    })
+    .await;
+    if !is_there().await {
+        println!("skip: {}", service.log().trim());
+        return;
+    }
+    let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+    let prefixes: Vec<String> =
+        (0..6000).map(|n| format!("10.{}.{}.0/24", n >> 8, n & 255)).collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let (done, errors) =
+        client.entity.add_prefixes(&prefixes, &route("127.0.0.2", []), 0).await.unwrap();
+    assert_eq!((done.len(), errors), (6000, vec![]));
+    assert!(service.log().contains("cannot be written: should the service end now"));
+    let seen = format!("/proc/{}/root{}", service.pid(), directory.display());
+    let files = || fs::read_dir(&seen).unwrap().count();
+    assert_eq!(files(), 0);
+
+    client.entity.deregister(&details([])).await.unwrap();
+    let since = std::time::Instant::now();
+    while files() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(30), "{}", service.log());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        client.manager.get_registered_entities(0, "ipv4").await.unwrap();
+    }
+}

@@ -9,16 +9,19 @@
 //!   gateway that is on no link, the route to that one is offered again with another next hop, until
 //!   the kernel's own look-ups say that packets take it;
 //! * **repair**: from the end of `ip route flush proto 82`, which may go on for half a minute against
-//!   the repairing, until the kernel has all again;
+//!   the repairing, until the kernel has all again, and a reading of it that says so. Only where `ip` has
+//!   removed as many as there are: for IPv6 it was seen to give up early ("No such process"), on a route
+//!   that was not there when it came to delete it;
 //! * **resync**: the service is stopped while another program writes more than its socket holds, and
-//!   reads everything again from the moment it goes on, until no thread of it reads: when nothing else has happened, which must
-//!   write nothing, and when a thousand of its routes were deleted or replaced, which must write a
-//!   thousand;
+//!   reads everything again from the moment it goes on, until no thread of it reads: when nothing else has
+//!   happened, which must write nothing, and when a thousand of its routes were deleted or replaced, which
+//!   must write a thousand;
 //! * **delete**: the owner deregisters, until the kernel has none.
 //!
 //! Beside each, in turns in the same run and in a namespace where nobody listens, the raw writer (see
 //! `raw.rs`), which is what the kernel can take.
 //!
+//! `--by-address` has the tables offered in that order, `--without-objects` does without next-hop objects.
 //! `--orders` compares the orders and sizes in which routes can be written, `--strangers` measures what
 //! it costs the service when another program writes a table.
 
@@ -68,11 +71,17 @@ struct Settings {
     /// How often to measure each
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// Compare orders and sizes of writes instead
+    /// Offer and write the routes by address, as a BGP daemon does
     #[arg(long)]
+    by_address: bool,
+    /// Have each route carry its next hop, as on kernels without next-hop objects
+    #[arg(long)]
+    without_objects: bool,
+    /// Compare orders and sizes of writes instead
+    #[arg(long, conflicts_with_all = ["by_address", "without_objects"])]
     orders: bool,
     /// Measure what another program's routes cost instead
-    #[arg(long, conflicts_with = "orders")]
+    #[arg(long, conflicts_with_all = ["by_address", "without_objects", "orders"])]
     strangers: bool,
     /// Print the figures for programs
     #[arg(long)]
@@ -126,16 +135,22 @@ fn main() {
         return;
     }
     let parse = |texts: Vec<String>| texts.iter().map(|text| text.parse().unwrap()).collect();
-    let tables: [(Family, Vec<Prefix>); 2] = [
+    let mut tables: [(Family, Vec<Prefix>); 2] = [
         (Family::Ipv4, parse(table::like_the_internets(settings.ipv4))),
         (Family::Ipv6, parse(table::sites(settings.ipv6))),
     ];
+    if settings.by_address {
+        for (_, prefixes) in &mut tables {
+            prefixes.sort_by_key(table::by_address);
+        }
+    }
     if settings.orders {
         return orders::run(&tables, settings.rounds, settings.json);
     }
     if settings.strangers {
         return strangers::run(&tables[0].1, settings.json);
     }
+    let config = if settings.without_objects { "[fib]\nnext-hop-objects = false\n" } else { "" };
     let mut all = Vec::new();
     for (family, prefixes) in &tables {
         if prefixes.is_empty() {
@@ -154,7 +169,8 @@ fn main() {
             };
             say("raw writer");
             let ceiling = in_namespace(|| ceiling(*family, prefixes)).expect("a namespace");
-            in_namespace(|| measure(&mut figures, &ceiling, prefixes, &say)).expect("a namespace");
+            in_namespace(|| measure(&mut figures, &ceiling, (prefixes, config), &say))
+                .expect("a namespace");
         }
         all.push(figures);
     }
@@ -215,11 +231,16 @@ struct Scene<'p> {
     texts: Vec<String>,
 }
 
-fn measure(figures: &mut Figures, ceiling: &Ceiling, prefixes: &[Prefix], say: &impl Fn(&str)) {
+fn measure(
+    figures: &mut Figures,
+    ceiling: &Ceiling,
+    (prefixes, config): (&[Prefix], &str),
+    say: &impl Fn(&str),
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let family = figures.family;
     let bus = PrivateBus::start();
-    let service = bus.serve("");
+    let service = bus.serve(config);
     runtime.block_on(async {
         let client = Client::register(&bus, family, BGP).await;
         let texts = prefixes.iter().map(Prefix::to_string).collect();
@@ -255,9 +276,10 @@ fn measure(figures: &mut Figures, ceiling: &Ceiling, prefixes: &[Prefix], say: &
         scene.offer(near).await;
 
         say("flush");
-        let (flush, repair) = scene.flush().await;
-        figures.push("ip route flush", flush, None);
-        figures.push("repair after it", repair, Some(ceiling.add));
+        if let Some((flush, repair)) = scene.flush().await {
+            figures.push("ip route flush", flush, None);
+            figures.push("repair after it", repair, Some(ceiling.add));
+        }
 
         say("resync");
         let (seconds, writes) = scene.resync(0).await;
@@ -315,16 +337,30 @@ impl Scene<'_> {
             && manager.fib_state().await.unwrap() == "synced"
     }
 
-    /// Has `ip` flush our routes; the seconds it took, and those until all are back.
-    async fn flush(&mut self) -> (f64, f64) {
+    /// Has `ip` flush our routes; the seconds it took, and those until all are back and have been seen to
+    /// be there. `None` where it removed fewer than there are, which would be no figure to compare.
+    async fn flush(&mut self) -> Option<(f64, f64)> {
         let family = if self.family == Family::Ipv4 { "-4" } else { "-6" };
         let began = Instant::now();
-        // It fails when it finds new ones for half a minute.
-        let output = Command::new("ip").args([family, "route", "flush", "proto", "82"]).output();
-        drop(output.expect("ip"));
+        // It fails when it finds new ones for half a minute, and when one is gone before it comes to it.
+        let output =
+            Command::new("ip").args(["-s", family, "route", "flush", "proto", "82"]).output();
+        let output = output.expect("ip");
         let ended = Instant::now();
-        let repaired = self.settled(self.prefixes.len()).await;
-        (ended.duration_since(began).as_secs_f64(), repaired.duration_since(ended).as_secs_f64())
+        self.settled(self.prefixes.len()).await;
+        // It may have said so before it heard of the last ones, which the dump then found repaired.
+        let repaired = Instant::now();
+        let removed = flushed(&String::from_utf8_lossy(&output.stdout));
+        if removed < self.prefixes.len() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            eprintln!(
+                "skip: ip {family} route flush gave up: {}",
+                error.trim().replace('\n', ", ")
+            );
+            return None;
+        }
+        let seconds = repaired.duration_since(ended).as_secs_f64();
+        Some((ended.duration_since(began).as_secs_f64(), seconds))
     }
 
     /// Has the service read everything again, of which so many routes differ; the seconds until it
@@ -360,6 +396,12 @@ impl Scene<'_> {
         let ended = if difference == 0 { read } else { ended };
         (ended.duration_since(began).as_secs_f64(), listener.count())
     }
+}
+
+/// How many routes `ip -s route flush` says to have removed, in all of its rounds that it completed.
+fn flushed(said: &str) -> usize {
+    let counts = said.lines().filter_map(|line| line.split_once(", deleting "));
+    counts.filter_map(|(_, rest)| rest.split(' ').next()?.parse::<usize>().ok()).sum()
 }
 
 /// Waits until the service has read what the kernel has, each part in a thread of that name; when that was.

@@ -38,7 +38,7 @@ pub(crate) fn run(tables: &[(Family, Vec<Prefix>)], rounds: usize, as_json: bool
     let mut orders = Vec::new();
     for (family, prefixes) in tables {
         let mut sorted = prefixes.clone();
-        sorted.sort_by_key(|prefix| (prefix.address(), prefix.length()));
+        sorted.sort_by_key(table::by_address);
         orders.push((*family, "as offered", prefixes.clone()));
         orders.push((*family, "shuffled", table::shuffled(prefixes)));
         // A part of the table after the other, each by address: the parts in no order.

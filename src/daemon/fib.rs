@@ -199,6 +199,13 @@ impl Keeper<'_> {
             let wants_more = self.planner.backlog() < ENOUGH;
             let deadline = self.planner.poll_deadline();
             let announcement = self.announced.due(self.state());
+            if self.state() == FibState::Syncing
+                && announcement.is_some_and(|due| due <= Instant::now())
+            {
+                // It is last below, and where there is much to do its turn would never come.
+                self.announce(state);
+                continue;
+            }
             let complaint = self.complaints.poll_deadline();
             let look_again = self.look_again;
             tokio::select! {

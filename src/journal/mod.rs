@@ -41,8 +41,12 @@ const WORTH_REPLACING: u64 = 2 << 20;
 /// The file that says that reading the others ended in a panic.
 const DEADLY: &str = "deadly";
 
-/// How long to wait before a journal that could not be written is begun anew.
+/// How long to wait before a journal that could not be written is begun anew; twice as long each time, for
+/// an image of a million routes is work.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// The longest wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(640);
 
 /// Where a start notes that it reads the journal, in case it panics of it.
 static READING: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -53,6 +57,8 @@ pub struct Journal {
     directory: PathBuf,
     machine: String,
     state: State,
+    /// How long to wait after the next failure.
+    pause: Duration,
     /// Greater than those of all files that this process made: one of an older process may be finished
     /// late, and must not be taken for the newest.
     next: Number,
@@ -115,6 +121,7 @@ impl Journal {
             machine: machine.to_owned(),
             // Begun with the first notes.
             state: State::Lost(Instant::now()),
+            pause: PAUSE,
             next: Number::FIRST,
             worth_replacing: WORTH_REPLACING,
             follower,
@@ -210,7 +217,7 @@ impl Journal {
             io::Result::Ok(Writing { log, image, logs: 0, follower: None })
         };
         match begin() {
-            Ok(writing) => self.state = State::Writing(writing),
+            Ok(writing) => (self.state, self.pause) = (State::Writing(writing), PAUSE),
             Err(error) => self.lose(&error),
         }
     }
@@ -220,10 +227,12 @@ impl Journal {
         tracing::error!(
             %error,
             "the journal in {directory} cannot be written: should the service end now, clients have to \
-             register and offer again; trying again in {PAUSE:?}"
+             register and offer again; trying again in {:?}",
+            self.pause
         );
         // A follower that is still at it must leave nothing that looks whole.
-        let lost = State::Lost(Instant::now() + PAUSE);
+        let lost = State::Lost(Instant::now() + self.pause);
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         if let State::Writing(Writing { log, follower, .. }) = mem::replace(&mut self.state, lost) {
             self.next = log.number().next();
             if let Some(mut follower) = follower {

@@ -24,7 +24,7 @@ use zbus::{Connection, Variant};
 
 use crate::{
     support::{self, Client, PrivateBus, Service, details},
-    world::{forwarding, index, ip, ours, routes, with_links},
+    world::{all_routes, forwarding, index, ip, ours, routes, with_links},
 };
 
 /// The instances: the main table, and one that is looked into by rules only.
@@ -279,7 +279,13 @@ impl Scene {
         }
         let in_small_numbers =
             |lines: BTreeSet<String>| lines.iter().map(|line| in_small_numbers(line)).collect();
-        let [found, expected] = [routes(), expected].map(in_small_numbers);
+        let found = all_routes();
+        let once: BTreeSet<String> = found.iter().cloned().collect();
+        if once.len() < found.len() {
+            // Or it changed while `ip` read it.
+            return Some(format!("something is there twice: {found:#?}"));
+        }
+        let [found, expected] = [once, expected].map(in_small_numbers);
         (found != expected).then(|| difference(&found, &expected))
     }
 
@@ -417,7 +423,7 @@ fn part_of(whole: &str) -> Option<String> {
     let (to, rest) = whole.split_once(' ').unwrap();
     let (hops, end) = rest.split_once(" proto ").unwrap();
     let hops: BTreeSet<&str> = hops.split(", ").map(without_weight).collect();
-    routes().into_iter().find(|line| {
+    all_routes().into_iter().find(|line| {
         let rest = line.strip_prefix(to).and_then(|rest| rest.strip_prefix(' '));
         let parts = rest.and_then(|rest| rest.split_once(" proto "));
         parts.is_some_and(|(found, its_end)| {

@@ -28,6 +28,9 @@ use table::{PAUSE, Table};
 /// How many destinations are looked at at once when objects were renewed.
 const SLICE: usize = if cfg!(test) { 3 } else { 4096 };
 
+/// The time for which looking through what waits is no work: a thousand routes.
+const FEW_TO_HURRY: Duration = Duration::from_millis(1);
+
 /// Wishes against facts, of one network namespace.
 #[derive(Debug)]
 pub struct Planner {
@@ -121,10 +124,11 @@ impl Planner {
         }
     }
 
-    /// How long to wait with the next hurry: all that waits is looked through for it.
+    /// How long to wait with the next hurry: all that waits is looked through for it. No time at all for a few,
+    /// or what can be done now would not even be pending.
     fn rest(&self) -> Duration {
         let waiting: usize = self.tables.values().map(|table| table.mirror.waiting()).sum();
-        Duration::from_millis(100) + Duration::from_micros(waiting.try_into().unwrap_or(u64::MAX))
+        Duration::from_micros(waiting.try_into().unwrap_or(u64::MAX)).saturating_sub(FEW_TO_HURRY)
     }
 
     fn hurry_now(&mut self) {

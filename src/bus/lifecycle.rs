@@ -78,8 +78,11 @@ pub(super) async fn retire(context: &Context, connection: &Connection, id: Entit
         }
     };
     let (path, table) = (entity_path(id), entity.key.table);
-    context.rib.with(|rib| rib.forget_object(path.as_str()));
-    for list in context.rib.with(|rib| private::all_below(rib, path.as_str())) {
+    let lists = context.rib.with(|rib| {
+        rib.forget_object(path.as_str());
+        private::all_below(rib, path.as_str())
+    });
+    for list in lists {
         private::close(context, connection, &list).await;
     }
     if let Err(error) = connection.object_server().remove::<Entity, _>(&path).await {

@@ -77,31 +77,24 @@ pub(super) async fn resume(
 
 /// Ends what has no object yet.
 fn undo_unanswered(rib: &mut Ledger) {
-    let kinds: Vec<ObjectKind> = rib.objects().values().map(|object| object.kind.clone()).collect();
-    let has =
-        |id: EntityId| kinds.iter().any(|it| matches!(it, ObjectKind::Entity(of, _) if *of == id));
-    let entities = rib.entities().filter(|it| it.state == EntityState::Active && !has(it.id));
-    let entities: Vec<EntityId> = entities.map(|entity| entity.id).collect();
-    for id in entities {
+    let (mut entities, mut notifications) = (BTreeSet::new(), BTreeSet::new());
+    let mut lists = BTreeSet::new();
+    for object in rib.objects().values() {
+        match &object.kind {
+            ObjectKind::Entity(id, _) => drop(entities.insert(*id)),
+            ObjectKind::Notification(table, id) => drop(notifications.insert((*table, *id))),
+            ObjectKind::RouteList(_, id) => drop(lists.insert(*id)),
+            ObjectKind::Destinations(..) | ObjectKind::Routes(..) | ObjectKind::NextHops(_) => {}
+        }
+    }
+    let active = rib.entities().filter(|it| it.state == EntityState::Active).map(|it| it.id);
+    let unheard: Vec<EntityId> = active.filter(|id| !entities.contains(id)).collect();
+    for id in unheard {
         let _ = rib.deregister(id); // it is there
     }
-    let notifications: BTreeSet<_> = kinds
-        .iter()
-        .filter_map(|kind| match kind {
-            ObjectKind::Notification(table, id) => Some((*table, *id)),
-            _ => None,
-        })
-        .collect();
     let unheard: Vec<_> =
         rib.registrations_for_changes().filter(|it| !notifications.contains(it)).collect();
     unheard.into_iter().for_each(|(table, id)| rib.deregister_from_changes(table, id));
-    let lists: BTreeSet<_> = kinds
-        .iter()
-        .filter_map(|kind| match kind {
-            ObjectKind::RouteList(_, id) => Some(*id),
-            _ => None,
-        })
-        .collect();
     let unheard: Vec<_> = rib.route_list_ids().filter(|id| !lists.contains(id)).collect();
     unheard.into_iter().for_each(|id| rib.delete_route_list(id));
 }

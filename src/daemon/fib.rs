@@ -426,10 +426,7 @@ impl Keeper<'_> {
     /// Takes news of links and groups from the RIB into the planner, and so many effects.
     fn take_effects(&mut self, count: usize) {
         let (news, groups, effects) = self.rib.with(|rib| {
-            let (news, groups) = (rib.poll_link_news(), rib.poll_groups(usize::MAX));
-            // A command that takes none would be noted all the same.
-            let effects = if count > 0 { rib.poll_effects(count) } else { Vec::new() };
-            (news, groups, effects)
+            (rib.poll_link_news(), rib.poll_groups(usize::MAX), rib.poll_effects(count))
         });
         // First: what comes after may be about what came after the loss.
         self.planner.handle_lost(&news.lost, &news.down);

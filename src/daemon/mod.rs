@@ -122,27 +122,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let with_objects = config.next_hop_objects;
     let (mut journal, kept) = Journal::open(&journal_directory, &machine(), follower())
         .map_err(|error| Failure::Directory(journal_directory.clone(), error))?;
-    let kept = kept.filter(|kept| {
-        let fits = kept.configured().instances == config.policy.instances;
-        if !fits {
-            tracing::warn!(
-                "the configuration has other instances than before: what clients offered is forgotten, \
-                 they have to register and offer again"
-            );
-            journal.forget();
-        }
-        fits
-    });
+    let kept = kept.and_then(|kept| reconfigured(kept, &config.policy));
     let is_new = kept.is_none();
-    let mut ledger =
-        kept.unwrap_or_else(|| Ledger::new(Rib::new(config.policy.clone()), new_epoch()));
-    ledger.begin_anew();
-    if *ledger.configured() != config.policy {
-        // Its instances are the same.
-        ledger.reconfigure(config.policy).map_err(|refusal| {
-            Failure::Config(options.config.clone(), ConfigError::Impossible(refusal.to_string()))
-        })?;
+    if is_new {
+        journal.forget();
     }
+    let mut ledger = kept.unwrap_or_else(|| Ledger::new(Rib::new(config.policy), new_epoch()));
+    ledger.begin_anew();
     links.tell(&mut ledger);
     let epoch = ledger.epoch();
     let rib = SharedRib::kept(ledger, journal);
@@ -294,6 +280,21 @@ fn lock(directory: &Path) -> Result<File, Failure> {
 fn make_directory(directory: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(directory)
         .map_err(|error| Failure::Directory(directory.to_owned(), error))
+}
+
+/// What was kept, with the configuration as it is now; `None` where its instances are others.
+fn reconfigured(mut kept: Ledger, policy: &Policy) -> Option<Ledger> {
+    if kept.configured() != policy
+        && let Err(refusal) = kept.reconfigure(policy.clone())
+    {
+        tracing::warn!(
+            %refusal,
+            "the configuration has other instances than before: what clients offered is forgotten, they \
+             have to register and offer again"
+        );
+        return None;
+    }
+    Some(kept)
 }
 
 /// The command that makes an image of the journal: this same program, also when it was replaced since.

@@ -13,8 +13,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::ledger::Ledger;
 
 /// The first bytes of each file.
@@ -90,13 +88,6 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// An image, with what it is only good for.
-#[derive(Deserialize, Serialize)]
-struct Image<M, L> {
-    machine: M,
-    ledger: L,
 }
 
 /// An image that was read.
@@ -212,12 +203,12 @@ pub(super) fn newest_image(directory: &Path, machine: &str) -> Result<Option<Fou
     let bytes = records(File::open(&path)?, path.clone())?.read()?;
     let bytes = bytes.ok_or(Fault::Checksum { path, at: HEAD as u64 })?;
     let unreadable = |error| Fault::Image(number, error);
-    let (of, _) = postcard::take_from_bytes::<&str>(&bytes).map_err(unreadable)?;
+    let (of, ledger) = postcard::take_from_bytes::<&str>(&bytes).map_err(unreadable)?;
     if of != machine {
         return Err(Fault::Machine);
     }
-    let image: Image<&str, Ledger> = postcard::from_bytes(&bytes).map_err(unreadable)?;
-    Ok(Some(Found { number, size: bytes.len() as u64, ledger: image.ledger }))
+    let ledger = postcard::from_bytes(ledger).map_err(unreadable)?;
+    Ok(Some(Found { number, size: bytes.len() as u64, ledger }))
 }
 
 /// Writes an image, whole or not at all; returns its size in bytes.
@@ -227,7 +218,7 @@ pub(super) fn write_image(
     machine: &str,
     ledger: &Ledger,
 ) -> io::Result<u64> {
-    let bytes = postcard::to_stdvec(&Image { machine, ledger }).map_err(io::Error::other)?;
+    let bytes = postcard::to_stdvec(&(machine, ledger)).map_err(io::Error::other)?;
     let unfinished = path(directory, "unfinished", number);
     let mut file = BufWriter::new(File::create(&unfinished)?);
     file.write_all(&head())?;

@@ -62,8 +62,6 @@ pub struct Journal {
     /// Greater than those of all files that this process made: one of an older process may be finished
     /// late, and must not be taken for the newest.
     next: Number,
-    /// Length of the logs at which the next image is made, in bytes.
-    worth_replacing: u64,
     /// Makes the next image: a program, which gets the directory, the machine and a number as arguments.
     follower: Vec<OsString>,
 }
@@ -78,12 +76,19 @@ enum State {
 #[derive(Debug)]
 struct Writing {
     log: Log,
-    /// Size of the newest image, in bytes.
-    image: u64,
-    /// Length of the logs between that and this one, in bytes.
+    /// Length of the logs between the newest image and this one, in bytes.
     logs: u64,
+    /// Length of all of them at which the next image is made.
+    worth_replacing: u64,
     /// Who makes the next image.
     follower: Option<Child>,
+}
+
+impl Writing {
+    /// Goes on with a log, after an image and logs of these sizes in bytes.
+    fn new(log: Log, image: u64, logs: u64) -> Self {
+        Self { log, logs, worth_replacing: WORTH_REPLACING.max(image), follower: None }
+    }
 }
 
 impl Journal {
@@ -123,7 +128,6 @@ impl Journal {
             state: State::Lost(Instant::now()),
             pause: PAUSE,
             next: Number::FIRST,
-            worth_replacing: WORTH_REPLACING,
             follower,
         };
         let Some(Recovered { ledger, next, image, logs }) = found else {
@@ -131,7 +135,7 @@ impl Journal {
         };
         match Log::create(directory, next) {
             Ok(log) => {
-                journal.state = State::Writing(Writing { log, image, logs, follower: None });
+                journal.state = State::Writing(Writing::new(log, image, logs));
             }
             Err(error) => journal.lose(&error),
         }
@@ -165,25 +169,26 @@ impl Journal {
 
     /// Begins the next log when these are long, and has the next image made.
     fn follow_up(&mut self) -> io::Result<()> {
-        let State::Writing(Writing { log, image, logs, follower }) = &mut self.state else {
+        let State::Writing(Writing { log, logs, worth_replacing, follower }) = &mut self.state
+        else {
             return Ok(());
         };
+        let all = *logs + log.length();
         if let Some(child) = follower
             && let Some(status) = child.try_wait()?
         {
             *follower = None;
             if status.success() {
-                *image = file::image_size(&self.directory, log.number())?;
-                (*logs, self.worth_replacing) = (0, WORTH_REPLACING.max(*image));
-            } else {
-                // All is there still, only longer than it need be.
-                *logs += log.length();
-                self.worth_replacing = logs.saturating_mul(2);
-                tracing::error!(%status, "no next image of the journal was made; the logs go on");
+                let image = file::image_size(&self.directory, log.number())?;
+                (*logs, *worth_replacing) = (0, WORTH_REPLACING.max(image));
+                return Ok(());
             }
+            // All is there still, only longer than it need be.
+            *worth_replacing = all.saturating_mul(2);
+            tracing::error!(%status, "no next image of the journal was made; the logs go on");
         }
-        if follower.is_none() && *logs + log.length() > self.worth_replacing.max(*image) {
-            *logs += log.length();
+        if follower.is_none() && all > *worth_replacing {
+            *logs = all;
             *log = Log::create(&self.directory, log.number().next())?;
             let [program, arguments @ ..] = &*self.follower else { return Ok(()) };
             let child = Command::new(program)
@@ -197,7 +202,7 @@ impl Journal {
             match child {
                 Ok(child) => *follower = Some(child),
                 Err(error) => {
-                    self.worth_replacing = logs.saturating_mul(2);
+                    *worth_replacing = all.saturating_mul(2);
                     tracing::error!(%error, "nobody makes the next image of the journal; the logs go on");
                 }
             }
@@ -210,11 +215,11 @@ impl Journal {
         let begin = || {
             let newest = file::newest(&self.directory)?.map_or(Number::FIRST, Number::next);
             let number = newest.max(self.next);
-            // The log first: an image whose log is missing is complete all the same.
+            // The log first: an image without one is not whole.
             let log = Log::create(&self.directory, number)?;
             let image = file::write_image(&self.directory, number, &self.machine, ledger)?;
             file::remove_before(&self.directory, number)?;
-            io::Result::Ok(Writing { log, image, logs: 0, follower: None })
+            io::Result::Ok(Writing::new(log, image, 0))
         };
         match begin() {
             Ok(writing) => (self.state, self.pause) = (State::Writing(writing), PAUSE),

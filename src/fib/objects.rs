@@ -650,8 +650,8 @@ impl Objects {
     fn withdraw_object(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
         let group = self.groups.get_mut(&id)?;
         let serving = group.serving.take()?;
+        group.missed = true; // and by those whose route was refused because of that
         if self.kernel.get(serving).is_some_and(|object| object.routes > 0) {
-            group.missed = true;
             self.events.push_back(GroupEvent::Renewed(id));
         }
         self.forget_group(serving);
@@ -696,8 +696,9 @@ impl Objects {
         };
         if group.serving == Some(id) {
             group.serving = None;
-            if object.routes > 0 {
-                self.events.push_back(GroupEvent::Renewed(of));
+            match object.routes {
+                0 => group.missed = true, // a route may have been refused because of that
+                _ => self.events.push_back(GroupEvent::Renewed(of)),
             }
         }
         self.push(Item::Group(of));

@@ -96,8 +96,16 @@ impl Mirror {
     /// refuses it that.
     pub(in crate::fib) fn look_at(&mut self, to: Prefix, objects: &mut Objects) -> Option<Settled> {
         self.update(to, objects, |work, state, objects| {
-            if matches!(state.stage, Stage::Idle | Stage::Later) {
-                work.plan(to, state, objects);
+            match state.stage {
+                Stage::Idle | Stage::Later => work.plan(to, state, objects),
+                // In a fight it waits whatever it is to be.
+                Stage::Waiting { .. } if state.refused.is_some() => {
+                    work.look_again(to, state, objects);
+                }
+                Stage::Waiting { .. }
+                | Stage::Queued
+                | Stage::InFlight { .. }
+                | Stage::Blocked { .. } => {}
             }
             match state.stage {
                 Stage::Blocked { refused: true } => settled(state, objects),

@@ -149,9 +149,26 @@ impl Fact {
 }
 
 impl State {
-    /// What the wish comes to.
+    /// What the wish comes to now: the next best while the kernel refuses the best.
     pub(super) fn wanted(&self, objects: &Objects) -> Wanted {
-        self.wish.map_or(Wanted::Nothing, |wish| objects.wanted(wish))
+        match (self.wish, self.bridge(objects)) {
+            (None, _) => Wanted::Nothing,
+            (Some(_), Some((next, _))) => Wanted::Target(next),
+            (Some(wish), None) => objects.wanted(wish),
+        }
+    }
+
+    /// What carries the packets while the kernel refuses what is wished, and why it does.
+    pub(super) fn bridge(&self, objects: &Objects) -> Option<(Target, &Refusal)> {
+        let refused = self.refused.as_ref()?;
+        let (why, wish) = (refused.lasting()?, self.wish?);
+        match objects.wanted(wish) {
+            Wanted::Target(best) if refused.has(&best) => {
+                let next = objects.next(wish).filter(|next| !refused.has(next))?;
+                Some((next, why))
+            }
+            _ => None,
+        }
     }
 
     /// The next step from fact to wish.
@@ -171,6 +188,10 @@ impl State {
     pub(super) fn can_wait(&self, objects: &Objects) -> bool {
         match (&self.refused, self.wanted(objects), &self.fact) {
             (Some(refused), Wanted::Target(wanted), Fact::Absent) => refused.has(&wanted),
+            // Unless what is there is what was refused: then an answer was lost.
+            (Some(refused), Wanted::Target(wanted), Fact::Present(there)) => {
+                wanted == *there && !refused.has(there)
+            }
             (Some(_), _, _) => false,
             (None, _, fact) => matches!(fact, Fact::Absent),
         }
@@ -178,9 +199,9 @@ impl State {
 
     /// What was refused is of no account where something else is wanted now.
     pub(super) fn forget_refusal_of_another(&mut self, objects: &Objects) {
-        let wanted = self.wanted(objects);
+        let best = self.wish.map(|wish| objects.wanted(wish));
         if let Some(refused) = &self.refused
-            && !matches!(wanted, Wanted::Target(wanted) if refused.has(&wanted))
+            && !matches!(best, Some(Wanted::Target(best)) if refused.has(&best))
         {
             (self.refusals, self.refused) = (0, None);
         }
@@ -365,6 +386,8 @@ impl Destination {
             Self::Settled(..) => Class::Installed,
             Self::Wished(_) | Self::Unwanted(_) => Class::Pending,
             Self::Unsettled(state) => match state.stage {
+                // By the next best, which is all that the kernel is written while it waits.
+                Stage::Waiting { .. } if matches!(state.fact, Fact::Present(_)) => Class::Installed,
                 Stage::Waiting { .. } | Stage::Blocked { refused: true } => Class::Failed,
                 // Wished to follow a group that leads nowhere.
                 Stage::Idle => Class::Nothing,

@@ -190,7 +190,16 @@ impl Mirror {
             state.refresh(objects);
             match concluded {
                 Err(refusal) if !renewed => {
-                    let due = note_refusal(state, target, now);
+                    let due = note_refusal(state, target, &refusal, now);
+                    if action != Action::Uninstall && state.bridge(objects).is_some() {
+                        if matches!(state.fact, Fact::Outdated) {
+                            // Not to go before the next best is there.
+                            state.fact = Fact::Stale;
+                            state.fact.doubt(meanwhile);
+                        }
+                        work.plan(to, state, objects);
+                        return settled(state, objects);
+                    }
                     let in_the_way = match state.fact {
                         Fact::Absent => false,
                         Fact::Outdated | Fact::Unclear if action == Action::Replace => true,
@@ -203,7 +212,7 @@ impl Mirror {
                         work.plan(to, state, objects);
                         return None;
                     }
-                    work.wait(to, state, due);
+                    work.wait(to, state, due, objects);
                     let error = match action {
                         Action::Install if refusal.errno == libc::EEXIST => occupied(),
                         Action::Install | Action::Replace | Action::Uninstall => refusal,
@@ -212,7 +221,7 @@ impl Mirror {
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
-                    if target.is_some() && concluded.is_ok() {
+                    if target.is_some() && concluded.is_ok() && state.refused.is_none() {
                         state.refusals = 0;
                     }
                     work.plan(to, state, objects);
@@ -335,6 +344,9 @@ impl Mirror {
                         *meanwhile = (*meanwhile).max(Meanwhile::Lost);
                     }
                     Stage::Idle | Stage::Later => work.plan(to, state, objects),
+                    Stage::Waiting { .. } if state.refused.is_some() => {
+                        work.look_again(to, state, objects);
+                    }
                     Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
                 }
             });
@@ -349,12 +361,17 @@ impl Mirror {
         objects: &mut Objects,
     ) {
         let leads_by = |to: Prefix| {
-            let wish = self.destinations.get(&to).and_then(Destination::wish);
-            match wish.map(|wish| objects.wanted(wish)) {
-                Some(Wanted::Target(Target::Object(id))) => objects.leads_by(id, gained),
-                Some(Wanted::Target(target)) => leads_by(&target, to.family(), gained),
-                Some(Wanted::Nothing | Wanted::NotYet | Wanted::Refused) | None => false,
-            }
+            let Some(wish) = self.destinations.get(&to).and_then(Destination::wish) else {
+                return false;
+            };
+            let best = match objects.wanted(wish) {
+                Wanted::Target(target) => Some(target),
+                Wanted::Nothing | Wanted::NotYet | Wanted::Refused => None,
+            };
+            best.into_iter().chain(objects.next(wish)).any(|target| match target {
+                Target::Object(id) => objects.leads_by(id, gained),
+                target @ Target::Plain(_) => leads_by(&target, to.family(), gained),
+            })
         };
         let waiting = self.work.retries.all();
         let concerned: Vec<(Prefix, Instant)> = waiting.filter(|(to, _)| leads_by(*to)).collect();
@@ -484,6 +501,11 @@ impl Work {
     fn plan(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
         self.hurry_up(to, state);
         match state.plan(objects) {
+            Step::Nothing if state.bridge(objects).is_some() => {
+                if let Some(due) = state.refused.as_ref().map(|refused| refused.until) {
+                    self.wait(to, state, due, objects);
+                }
+            }
             Step::Nothing => {
                 state.stage = Stage::Idle;
                 (state.refusals, state.refused) = (0, None);
@@ -536,6 +558,10 @@ impl Work {
         objects: &mut Objects,
     ) -> Option<Settled> {
         match state.stage {
+            // By the next best: that is what the fight is about.
+            Stage::Waiting { due } if state.bridge(objects).is_some() => {
+                self.retries.cancel(to, due);
+            }
             Stage::Waiting { .. } => return None,
             Stage::Blocked { .. } => {
                 if let Some(wish) = state.wish {
@@ -553,8 +579,11 @@ impl Work {
     }
 
     /// Lets a destination wait that was refused something.
-    fn wait(&mut self, to: Prefix, state: &mut State, due: Instant) {
+    fn wait(&mut self, to: Prefix, state: &mut State, due: Instant, objects: &mut Objects) {
         self.hurry_up(to, state);
+        if let Some(wish) = state.wish {
+            objects.miss(wish);
+        }
         self.retries.wait(to, due);
         state.stage = Stage::Waiting { due };
     }
@@ -598,10 +627,10 @@ impl Work {
 
 /// Notes that the kernel refused to put this there, or to take away what is there; answers when to ask it
 /// again.
-fn note_refusal(state: &mut State, target: Option<Target>, now: Instant) -> Instant {
+fn note_refusal(state: &mut State, target: Option<Target>, why: &Refusal, now: Instant) -> Instant {
     let refused = state.refused.get_or_insert_with(|| {
         state.refusals = state.refusals.saturating_add(1);
-        Box::new(Refused::new(state.refusals, now))
+        Box::new(Refused::new(why.clone(), state.refusals, now))
     });
     if let Some(target) = target {
         refused.add(target);
@@ -645,7 +674,8 @@ fn settled(state: &State, objects: &Objects) -> Option<Settled> {
                 Wanted::Target(_) => FibStatus::Installed,
                 Wanted::Nothing | Wanted::NotYet | Wanted::Refused => FibStatus::None,
             };
-            Some(Settled { status, error: None })
+            let error = state.bridge(objects).map(|(_, why)| why.bridged());
+            Some(Settled { status, error })
         }
         (Step::Wait, Stage::Blocked { refused: true }) => {
             let error = state.wish.and_then(|wish| objects.refusal(wish)).cloned();

@@ -214,7 +214,9 @@ impl Objects {
         group.is_held = true;
         let is_known = group.family.replace(family).is_some();
         let forwarding = forwarding.map(shape::as_the_kernel_tells);
-        let is_renewed = is_known && group.forwarding != forwarding;
+        let next = next.map(shape::as_the_kernel_tells);
+        let is_renewed =
+            is_known && (group.forwarding != forwarding || group.missed && group.next != next);
         group.forwarding = forwarding;
         group.next = next;
         group.spare = spare;
@@ -294,6 +296,14 @@ impl Objects {
             (Some(_), None) if group.is_refused() => Wanted::Refused,
             (Some(_), None) => Wanted::NotYet,
         }
+    }
+
+    /// What a destination with this wish may have while the kernel refuses its route what
+    /// [`Self::wanted`] told; groups that have objects see to that themselves.
+    pub(super) fn next(&self, wish: Wish) -> Option<Target> {
+        let Wish::Group(id) = wish else { return None };
+        let next = self.groups.get(&id)?.next.as_ref().filter(|_| self.support == Support::None)?;
+        Some(Target::Plain(Arc::clone(next)))
     }
 
     /// Lets a destination wait for its group; answers why the kernel refused that, if it did.

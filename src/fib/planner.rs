@@ -349,7 +349,9 @@ impl Planner {
 
     /// Whether the kernel refuses anything for now.
     pub fn has_refusals(&self) -> bool {
-        self.objects.has_refusals() || self.counts().any(|(_, counts)| counts.failed > 0)
+        self.objects.has_refusals()
+            || self.counts().any(|(_, counts)| counts.failed > 0)
+            || self.tables.values().any(|table| table.mirror.waiting() > 0)
     }
 
     /// When to call [`Self::handle_deadline`], if anything waits.

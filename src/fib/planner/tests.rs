@@ -737,7 +737,7 @@ impl Storm {
             let sets = self.groups[&id].leading(&self.kernel.up);
             let takes = |link: &u8| self.kernel.takes(&hop(*link, 1));
             let can_be = sets.iter().any(|set| match support {
-                Support::None => false,
+                Support::None => !set.is_empty() && set.iter().all(takes),
                 Support::Groups | Support::Resilient => set.iter().any(takes),
             });
             let found = self.kernel.routes.get(&nth_prefix(to)).map(Vec::as_slice);

@@ -33,8 +33,21 @@ pub struct Config {
     pub fib_metric: NonZeroU32,
     /// Whether routes refer to next-hop objects where the kernel has them.
     pub next_hop_objects: bool,
+    /// What becomes of our routes in the kernel when the service is told to stop.
+    pub on_stop: OnStop,
     /// What the RIB is told.
     pub policy: Policy,
+}
+
+/// What becomes of our routes in the kernel when the service is told to stop. When it crashes they stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They stay, and packets go on by them.
+    #[default]
+    Keep,
+    /// They go before the process ends, and the next start puts them back.
+    Withdraw,
 }
 
 /// Why there is no configuration.
@@ -55,10 +68,17 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 #[derive(Default)]
 struct File {
+    service: ServiceSection,
     fib: Fib,
     preferences: BTreeMap<String, u32>,
     limits: Limits,
     instance: Sections,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct ServiceSection {
+    on_stop: OnStop,
 }
 
 #[derive(Deserialize)]
@@ -140,7 +160,7 @@ impl Default for Fib {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::new(Fib::default(), Policy::standard())
+        Self::new(ServiceSection::default(), Fib::default(), Policy::standard())
     }
 }
 
@@ -148,9 +168,10 @@ impl Default for Config {
 pub type VrfTable<'f> = &'f dyn Fn(&str) -> Result<u32, String>;
 
 impl Config {
-    fn new(fib: Fib, policy: Policy) -> Self {
+    fn new(service: ServiceSection, fib: Fib, policy: Policy) -> Self {
+        let ServiceSection { on_stop } = service;
         let Fib { protocol, metric, next_hop_objects } = fib;
-        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, policy }
+        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, on_stop, policy }
     }
 
     /// Reads the file; one that is missing or empty means all defaults.
@@ -181,7 +202,7 @@ impl Config {
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
         };
-        Ok(Self::new(file.fib, policy))
+        Ok(Self::new(file.service, file.fib, policy))
     }
 }
 
@@ -441,7 +462,16 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 69, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 70, "a key was added or removed: say so there");
+    }
+
+    #[test]
+    fn a_stop_keeps_or_withdraws_and_nothing_else() {
+        let on_stop = |text| Config::parse(text, &vrf_table).unwrap().on_stop;
+        assert_eq!(on_stop(""), OnStop::Keep);
+        assert_eq!(on_stop("[service]\non-stop = \"withdraw\""), OnStop::Withdraw);
+        let fault = fault("[service]\non-stop = \"flush\"");
+        assert!(fault.contains("`keep` or `withdraw`"), "{fault}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod links;
 mod notifier;
 mod reelections;
 mod static_routes;
+mod withdrawal;
 
 use std::{
     cell::RefCell,
@@ -33,7 +34,7 @@ use tokio::{
 use crate::{
     bus::{Administration, Facts, FibState, Service, StartError, address::Bus},
     clock,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, OnStop},
     journal::{Journal, ledger::Ledger},
     kernel::{Watch, privilege},
     model::{Error, ErrorKind, KernelTable},
@@ -41,8 +42,10 @@ use crate::{
     rib::{Instance, Policy, Rib},
     shared::SharedRib,
 };
+use fib::{Kernel, Tell};
 use foreign::Foreigners;
 use links::Vrfs;
+use notifier::Notifier;
 use static_routes::StaticRoutes;
 
 /// How to run the service.
@@ -119,7 +122,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     make_directory(&options.state_directory)?;
 
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
-    let with_objects = config.next_hop_objects;
+    let (with_objects, on_stop) = (config.next_hop_objects, config.on_stop);
     let (mut journal, kept) = Journal::open(&journal_directory, &machine(), follower())
         .map_err(|error| Failure::Directory(journal_directory.clone(), error))?;
     let kept = kept.and_then(|kept| reconfigured(kept, &config.policy));
@@ -168,12 +171,15 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
+    let notifier = Notifier::start();
+    let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
+    let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, signature, with_objects, &state, &is_blind, &foreigners) => {
+        error = fib::keep(&rib, &mut kernel, with_objects, tell, &foreigners) => {
             Err(Failure::Kernel(error))
         }
         never = deadlines::keep(&rib) => match never {},
@@ -181,15 +187,27 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         never = foreigners.keep(&rib, &service) => match never {},
         error = links::follow(&mut watched, &rib, &foreigners, vrfs.into_inner()) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
-        name = stop_signal() => {
-            tracing::info!(signal = name, "stopping; the routes stay in the kernel");
-            Ok(())
-        }
+        name = stop_signal() => Ok(name),
     };
-    if ended.is_ok() {
-        service.stop().await;
+    let signal = ended?;
+    notifier.stopping();
+    match on_stop {
+        OnStop::Keep => tracing::info!(signal, "stopping; the routes stay in the kernel"),
+        OnStop::Withdraw => tracing::info!(signal, "stopping; the routes leave the kernel"),
     }
-    ended
+    // Nobody changes anything any more.
+    service.stop().await;
+    if on_stop == OnStop::Withdraw {
+        let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
+        tokio::select! {
+            () = withdrawal::withdraw(&mut kernel, &tables, &notifier) => {}
+            signal = stop_signal() => {
+                tracing::warn!(signal, "told to stop again: what is still in the kernel stays there");
+            }
+        }
+    }
+    notifier.finish();
+    Ok(())
 }
 
 /// Tells everyone each state; what changes while one is being told is told next.

@@ -295,9 +295,36 @@ fn read_instance(section: toml::Table) -> Result<InstanceSection, String> {
         alone.try_into::<InstanceSection>().is_err()
     };
     let fault = section.iter().find(|(key, value)| is_at_fault(key, value));
-    Err(match fault {
-        Some((key, _)) => format!("{key}: {}", error.message()),
-        None => error.message().to_owned(),
+    let Some((key, value)) = fault else { return Err(error.message().to_owned()) };
+    Err(match section_of(key, value) {
+        Some(section) => format!(
+            "{key} belongs to [{section}]: all that follows [[instance]] is the instance's, until the \
+             next section begins"
+        ),
+        None => format!("{key}: {}", error.message()),
+    })
+}
+
+/// The section that a key is written in which an instance does not have, if there is one: TOML takes what
+/// is added at the end of the file for a part of what is there.
+fn section_of(key: &str, value: &toml::Value) -> Option<&'static str> {
+    let is_one = |section: &str, of: &str| {
+        let alone = toml::Table::from_iter([(of.to_owned(), value.clone())]);
+        let file = toml::Table::from_iter([(section.to_owned(), alone.into())]);
+        file.try_into::<File>().is_ok()
+    };
+    let is_whole = || {
+        let file = toml::Table::from_iter([(key.to_owned(), value.clone())]);
+        file.try_into::<File>().is_ok()
+    };
+    let sections = ["service", "fib", "preferences", "limits"];
+    if let Some(section) = sections.into_iter().find(|section| *section == key) {
+        return is_whole().then_some(section);
+    }
+    let is_protocol = key == "others" || Protocol::parse(key).is_some();
+    sections.into_iter().find(|section| match *section {
+        "preferences" => is_protocol && value.is_integer(),
+        section => is_one(section, key),
     })
 }
 
@@ -541,6 +568,24 @@ mod tests {
         assert_eq!(fault("fib = 3"), "fib: invalid type: integer `3`, expected a boolean");
         let no_list = fault("fib = false\ninterfaces = \"ua\"");
         assert_eq!(no_list, "interfaces: invalid type: string \"ua\", expected a sequence");
+    }
+
+    #[test]
+    fn what_was_meant_for_a_section_and_stands_in_an_instance_is_told_with_its_section() {
+        for (line, section) in [
+            ("on-stop = \"withdraw\"", "service"),
+            ("metric = 83", "fib"),
+            ("ospf = 9", "preferences"),
+            ("max-handles = 9", "limits"),
+            ("limits.routes = 9", "limits"),
+            ("fib.metric = 83", "fib"),
+            ("service.on-stop = \"keep\"", "service"),
+        ] {
+            let fault = broken(&format!("[[instance]]\nid = 0\n{line}\n"), 0);
+            assert!(fault.contains(&format!(" belongs to [{section}]")), "{line}: {fault}");
+        }
+        let fault = broken("[[instance]]\nid = 0\nviewz = [3]\n", 0);
+        assert!(fault.starts_with("viewz: unknown field"), "{fault}");
     }
 
     #[test]

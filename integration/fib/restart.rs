@@ -294,6 +294,30 @@ fn a_stop_withdraws_if_it_is_to_and_the_next_start_puts_all_back_and_a_crash_wit
     });
 }
 
+#[test]
+fn a_reload_writes_nothing_to_the_kernel_and_loses_no_route() {
+    in_both_ways(async |stage| {
+        let service = stage.start();
+        let clients = stage.offer(MANY).await;
+        let expected = stage.expected(MANY);
+        becomes("the offer", &expected).await;
+        let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+        let levels = format!("[preferences]\nbgp = 99\n\n{}", stage.config);
+        for config in [&levels, "nonsense", &stage.config] {
+            let before = service.log().matches("read again").count();
+            std::fs::write(stage.bus.path("only.toml"), config).unwrap();
+            service.signal("HUP");
+            eventually("it was read", async || {
+                service.log().matches("read again").count() > before
+            })
+            .await;
+        }
+        assert_eq!(heard(watch).await, Heard { set: 0, gone: 0, objects: 0 });
+        assert_eq!(routes(), expected);
+        drop(clients);
+    });
+}
+
 /// A kernel that takes nothing must not keep the machine from going down.
 #[test]
 fn a_second_signal_ends_a_withdrawal_that_goes_on_and_on() {

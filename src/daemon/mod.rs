@@ -13,6 +13,7 @@ mod foreign;
 mod links;
 mod notifier;
 mod reelections;
+mod reload;
 mod static_routes;
 mod withdrawal;
 
@@ -22,7 +23,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -37,7 +38,7 @@ use crate::{
     config::{Config, ConfigError, OnStop},
     journal::{Journal, ledger::Ledger},
     kernel::{Watch, privilege},
-    model::{Error, ErrorKind, KernelTable},
+    model::KernelTable,
     netlink::Signature,
     rib::{Instance, Policy, Rib},
     shared::SharedRib,
@@ -46,6 +47,7 @@ use fib::{Kernel, Tell};
 use foreign::Foreigners;
 use links::Vrfs;
 use notifier::Notifier;
+use reload::Reloading;
 use static_routes::StaticRoutes;
 
 /// How to run the service.
@@ -122,7 +124,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     make_directory(&options.state_directory)?;
 
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
-    let (with_objects, on_stop) = (config.next_hop_objects, config.on_stop);
+    let with_objects = config.next_hop_objects;
     let (mut journal, kept) = Journal::open(&journal_directory, &machine(), follower())
         .map_err(|error| Failure::Directory(journal_directory.clone(), error))?;
     let kept = kept.and_then(|kept| reconfigured(kept, &config.policy));
@@ -158,12 +160,18 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             }
         });
     }
-    let (file, known, of) = (options.config.clone(), rib.clone(), rib.clone());
+    let (notifier, on_stop) = (Arc::new(Notifier::start()), Arc::new(Mutex::new(config.on_stop)));
+    let reloading = Reloading {
+        file: options.config,
+        rib: rib.clone(),
+        notifier: Arc::clone(&notifier),
+        signature,
+        with_objects,
+        on_stop: Arc::clone(&on_stop),
+    };
+    let of = rib.clone();
     let administration = Administration {
-        read_configuration: Box::new(move || {
-            let config = load(&file, |name| known.with(|rib| rib.vrf_table(name)));
-            read_again(config, &file, signature, with_objects)
-        }),
+        reload: Box::new(move || reloading.reload()),
         keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
         advice: Box::new(move || fib::advice(&of)),
     };
@@ -171,7 +179,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
-    let notifier = Notifier::start();
     let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
@@ -191,6 +198,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     };
     let signal = ended?;
     notifier.stopping();
+    let on_stop = *on_stop.lock().unwrap_or_else(PoisonError::into_inner);
     match on_stop {
         OnStop::Keep => tracing::info!(signal, "stopping; the routes stay in the kernel"),
         OnStop::Withdraw => tracing::info!(signal, "stopping; the routes leave the kernel"),
@@ -227,26 +235,6 @@ async fn reload_on_signal(service: &Service) {
     while hangup.recv().await.is_some() {
         service.reload().await;
     }
-}
-
-/// The configuration as it is in the file now, as far as it can take effect without a restart.
-fn read_again(
-    config: Result<Config, ConfigError>,
-    file: &Path,
-    signature: Signature,
-    with_objects: bool,
-) -> Result<Policy, Error> {
-    let config = config.map_err(|error| {
-        let file = file.display();
-        ErrorKind::BadConfiguration
-            .because(format_args!("{file}: {error}; the configuration in force stays"))
-    })?;
-    let Config { fib_protocol: protocol, fib_metric: metric, next_hop_objects, .. } = config;
-    if (Signature { protocol, metric }, next_hop_objects) != (signature, with_objects) {
-        return Err(ErrorKind::NotSupported
-            .because("the [fib] section has changed, which takes a restart; nothing was changed"));
-    }
-    Ok(config.policy)
 }
 
 /// Reads the configuration, which may name VRFs that the kernel has.

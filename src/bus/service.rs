@@ -119,8 +119,7 @@ impl Service {
             builder = builder.serve_at(table_path(table), Served::new(&context, object));
         }
         for id in entities {
-            let object =
-                Served::new(&context, Entity::new(Arc::clone(&context), id, Arc::default()));
+            let object = Served::new(&context, Entity::new(Arc::clone(&context), id));
             builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;
@@ -180,9 +179,7 @@ impl Service {
 
     /// Reads the configuration again, as the method of that name does.
     pub async fn reload(&self) {
-        if let Err(refusal) = administration::reload(&self.context, &self.connection).await {
-            tracing::error!("the configuration was not read again: {refusal}");
-        }
+        let _ = administration::reload(&self.context, &self.connection).await; // the log has it
     }
 
     /// Lets go of the name and sends what is left to send.

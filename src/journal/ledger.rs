@@ -23,7 +23,7 @@ use crate::{
         Amendment, Best, BestChange, DestinationView, Effect, FibResult, ForeignRoute, GroupNews,
         LinkNews, Match, NextHopOffer, NextHopWalk, Offer, Policy, Profile, Progress, Question,
         Reapplication, Registration, Requeue, Rib, RouteView, Selection, StaticChange, StaticMatch,
-        StaticRoute, Subscription, Verdict, WakeUp, Walk, Waste, Withdrawal,
+        StaticRoute, Subscription, Sweep, Verdict, WakeUp, Walk, Waste, Withdrawal,
     },
 };
 
@@ -186,9 +186,11 @@ noted! {
     // Owners.
     16u32 register(registration: val Registration, caller: val Caller, now: val Now) -> Result<Profile>;
     17u32 deregister(id: val EntityId) -> Result<()>;
-    18u32 handle_client_gone(bus_name: by str) -> Vec<EntityId>;
     19u32 withdraw(id: val EntityId, count: val usize, now: val Now) -> Withdrawal;
     20u32 block_methods(id: val EntityId, block: val bool) -> Result<()>;
+    21u32 handle_client_gone(bus_name: by str, now: val Now) -> Vec<EntityId>;
+    22u32 linger(id: val EntityId, now: val Now) -> Result<()>;
+    23u32 sweep(id: val EntityId, count: val usize, now: val Now) -> Result<Sweep>;
     // What they offer.
     32u32 add_route(owner: val EntityId, offer: by Offer<'_>, how: val ChangeFlags, now: val Now)
         -> Result<(RouteId, ChangeFlags)>;
@@ -245,12 +247,9 @@ noted! {
     100u32 handle_address_gone(index: val InterfaceIndex, address: val IpAddr, network: val Prefix) -> ();
     101u32 handle_links_unknown() -> ();
     102u32 handle_links_complete() -> ();
-    103u32 handle_foreign_unknown(table: val TableId, protocol: val KernelProtocol) -> ();
+    // Not what is read again and found as it was: of that, the ledger tells the RIB alone.
     104u32 handle_foreign_route(table: val TableId, route: val ForeignRoute, now: val Now) -> Result<()>;
     105u32 handle_foreign_gone(table: val TableId, route: by ForeignRoute, now: val Now) -> ();
-    106u32 handle_foreign_complete(
-        table: val TableId, protocol: val KernelProtocol, count: val usize, now: val Now
-    ) -> Progress;
     // What the kernel has heard of is nobody's business here, but a destination without routes stays
     // until then, and with it the time of its last change.
     107u32 poll_effects(count: val usize) -> Vec<Effect>;
@@ -261,6 +260,8 @@ passing! {
     poll_groups(count: usize) -> Vec<GroupNews>;
     poll_link_news() -> LinkNews;
     poll_foreign_entities() -> Vec<EntityId>;
+    poll_departed() -> Vec<EntityId>;
+    handle_foreign_unknown(table: TableId, protocol: KernelProtocol) -> ();
     poll_wake_ups() -> Vec<WakeUp>;
     poll_fib_listeners() -> Vec<(EntityId, String)>;
     poll_waste() -> Waste;
@@ -395,6 +396,7 @@ impl Ledger {
         drop((self.rib.poll_link_news(), self.rib.poll_groups(usize::MAX)));
         drop((self.rib.poll_wake_ups(), self.rib.poll_fib_listeners()));
         drop((self.rib.poll_foreign_entities(), self.rib.poll_waste()));
+        drop(self.rib.poll_departed());
     }
 
     /// The number that is another one whenever what clients offered was lost.
@@ -456,6 +458,40 @@ impl Ledger {
         let object = self.objects.remove(path)?;
         self.notes.add(&(tag::CLOSE, path));
         Some(object)
+    }
+
+    /// Somebody else has this route in the kernel: noted where that is news.
+    ///
+    /// # Errors
+    /// As [`Rib::handle_foreign_route`].
+    pub fn tell_foreign_route(
+        &mut self,
+        table: TableId,
+        route: ForeignRoute,
+        now: Now,
+    ) -> Result<()> {
+        match self.rib.see_foreign_route(table, &route, now) {
+            true => Ok(()),
+            false => self.handle_foreign_route(table, route, now),
+        }
+    }
+
+    /// All routes of a protocol in a table have been told; takes up to `count` away that were not, and notes
+    /// each of those.
+    pub fn handle_foreign_complete(
+        &mut self,
+        table: TableId,
+        protocol: KernelProtocol,
+        count: usize,
+        now: Now,
+    ) -> Progress {
+        for _ in 0..count {
+            let Some(route) = self.rib.doubtful_foreign(table, protocol) else {
+                return Progress::Complete;
+            };
+            self.handle_foreign_gone(table, &route, now);
+        }
+        Progress::Unfinished
     }
 
     /// [`Rib::handle_fib`], noted where an owner hears of it: all else the next process reads from the

@@ -166,7 +166,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         rib: rib.clone(),
         notifier: Arc::clone(&notifier),
         signature,
-        with_objects,
+        with_objects: with_objects.clone(),
         on_stop: Arc::clone(&on_stop),
     };
     let of = rib.clone();
@@ -186,7 +186,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, &mut kernel, with_objects, tell, &foreigners) => {
+        error = fib::keep(&rib, &mut kernel, &with_objects, tell, &foreigners) => {
             Err(Failure::Kernel(error))
         }
         never = deadlines::keep(&rib) => match never {},

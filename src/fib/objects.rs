@@ -103,6 +103,8 @@ enum Item {
 struct Group {
     /// None as long as the RIB has not told what it comes to.
     family: Option<Family>,
+    /// None where routes of its table are to carry their next hops.
+    support: Support,
     /// Whether the RIB has it.
     is_held: bool,
     /// Destinations that are wished to be in it.
@@ -137,6 +139,8 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Objects {
     support: Support,
+    /// The tables that have none.
+    plain: BTreeSet<TableId>,
     groups: HashMap<GroupId, Group>,
     legs: Legs,
     kernel: KernelGroups,
@@ -182,6 +186,7 @@ impl Objects {
         };
         Self {
             support,
+            plain: BTreeSet::new(),
             groups: HashMap::new(),
             legs: Legs::default(),
             kernel: KernelGroups::default(),
@@ -200,11 +205,16 @@ impl Objects {
         }
     }
 
+    /// Groups of this table are to have no objects. To be said before anything is told of them.
+    pub(super) fn keep_plain(&mut self, table: TableId) {
+        self.plain.insert(table);
+    }
+
     /// What a group comes to now.
     pub(super) fn handle_group(
         &mut self,
         id: GroupId,
-        family: Family,
+        table: TableId,
         forwarding: Option<Arc<Forwarding>>,
         next: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
@@ -212,7 +222,8 @@ impl Objects {
         self.give_up(Item::Group(id));
         let group = self.groups.entry(id).or_default();
         group.is_held = true;
-        let is_known = group.family.replace(family).is_some();
+        let is_known = group.family.replace(table.family).is_some();
+        group.support = if self.plain.contains(&table) { Support::None } else { self.support };
         let forwarding = forwarding.map(shape::as_the_kernel_tells);
         let next = next.map(shape::as_the_kernel_tells);
         let is_renewed =
@@ -221,7 +232,7 @@ impl Objects {
         group.next = next;
         group.spare = spare;
         group.refusals = 0;
-        match self.support {
+        match group.support {
             Support::None => {
                 self.events.push_back(GroupEvent::Ready(id));
                 if is_renewed {
@@ -289,7 +300,7 @@ impl Objects {
         match (&group.forwarding, group.serving) {
             (None, _) if group.family.is_none() => Wanted::NotYet,
             (None, _) => Wanted::Nothing,
-            (Some(forwarding), _) if self.support == Support::None => {
+            (Some(forwarding), _) if group.support == Support::None => {
                 Wanted::Target(Target::Plain(forwarding.clone()))
             }
             (Some(_), Some(object)) => Wanted::Target(Target::Object(object)),
@@ -302,8 +313,8 @@ impl Objects {
     /// [`Self::wanted`] told; groups that have objects see to that themselves.
     pub(super) fn next(&self, wish: Wish) -> Option<Target> {
         let Wish::Group(id) = wish else { return None };
-        let next = self.groups.get(&id)?.next.as_ref().filter(|_| self.support == Support::None)?;
-        Some(Target::Plain(Arc::clone(next)))
+        let group = self.groups.get(&id).filter(|group| group.support == Support::None)?;
+        group.next.clone().map(Target::Plain)
     }
 
     /// Lets a destination wait for its group; answers why the kernel refused that, if it did.
@@ -551,12 +562,15 @@ impl Objects {
         if group.in_flight {
             return None; // planned again when its result comes
         }
-        let family = group.family?;
+        let (family, support) = (group.family?, group.support);
+        if support == Support::None {
+            return None;
+        }
         let Some(forwarding) = group.forwarding.clone() else {
             return self.withdraw_group(id);
         };
-        let mut shape = Shape::new(&forwarding, group.spare, family, self.support);
-        let next = group.next.as_ref().map(|next| Shape::new(next, None, family, self.support));
+        let mut shape = Shape::new(&forwarding, group.spare, family, support);
+        let next = group.next.as_ref().map(|next| Shape::new(next, None, family, support));
         let is_refused = shape.in_use().all(|leg| self.legs.is_in_trouble(leg));
         let next = next.filter(|_| is_refused);
         let wanted: BTreeSet<Leg> = shape.legs().chain(next.iter().flat_map(Shape::legs)).collect();

@@ -74,17 +74,23 @@ impl Planner {
         }
     }
 
-    /// What a group of destinations of this family comes to now, and where packets go while the kernel
+    /// Routes of this table are to carry their next hops, whatever the kernel can do. To be said before
+    /// anything else.
+    pub fn keep_plain(&mut self, table: TableId) {
+        self.objects.keep_plain(table);
+    }
+
+    /// What a group of destinations of this table comes to now, and where packets go while the kernel
     /// refuses all of that.
     pub fn handle_group(
         &mut self,
         id: GroupId,
-        family: Family,
+        table: TableId,
         forwarding: Option<Arc<Forwarding>>,
         next: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
     ) {
-        self.objects.handle_group(id, family, forwarding, next, spare);
+        self.objects.handle_group(id, table, forwarding, next, spare);
         self.carry();
     }
 

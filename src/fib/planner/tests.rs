@@ -6,6 +6,7 @@ mod answers;
 mod bridges;
 mod haste;
 mod objects;
+mod tables;
 
 use std::num::NonZeroU32;
 
@@ -446,7 +447,7 @@ impl Storm {
         };
         let (first, next, spare) =
             (forwarding(first), forwarding(next), spare.map(|link| hop(link, 1)));
-        self.planner.handle_group(group_id(id), Family::Ipv4, first, next, spare);
+        self.planner.handle_group(group_id(id), table(), first, next, spare);
     }
 
     fn run(&mut self, event: Event) {

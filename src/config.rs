@@ -20,7 +20,8 @@ use serde::{
 use crate::{
     model::{Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol, ViewSet},
     rib::{
-        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, StoppedUnit,
+        ViaDefault, Viability,
     },
 };
 
@@ -94,6 +95,7 @@ struct File {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct ServiceSection {
     on_stop: OnStop,
+    stopped_unit: StoppedUnit,
 }
 
 #[derive(Deserialize)]
@@ -192,7 +194,7 @@ impl Config {
         next_hop_objects: NextHopObjects,
         policy: Policy,
     ) -> Self {
-        let ServiceSection { on_stop } = service;
+        let ServiceSection { on_stop, .. } = service;
         let Fib { protocol, metric, .. } = fib;
         Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, on_stop, policy }
     }
@@ -226,6 +228,7 @@ impl Config {
             instances,
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
+            stopped_unit: file.service.stopped_unit,
         };
         Ok(Self::new(file.service, file.fib, next_hop_objects, policy))
     }
@@ -525,7 +528,7 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 72, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 73, "a key was added or removed: say so there");
     }
 
     #[test]

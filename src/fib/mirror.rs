@@ -50,6 +50,8 @@ struct Work {
     /// Operations whose results have not come.
     in_flight: usize,
     reading: Reading,
+    /// Whether what is found and nobody wishes is left for a while.
+    spares: bool,
     survey: Survey,
     /// How many routes lead by each link without an object.
     by_link: BTreeMap<InterfaceIndex, usize>,
@@ -97,6 +99,7 @@ impl Mirror {
             fights: Fights::default(),
             in_flight: 0,
             reading: Reading::Wanted,
+            spares: false,
             survey: Survey::default(),
             by_link: BTreeMap::new(),
             counts: FibCounts::default(),
@@ -131,7 +134,8 @@ impl Mirror {
                     }
                     work.plan(to, state, objects);
                 }
-                Stage::Idle | Stage::Later => work.plan(to, state, objects),
+                Stage::Spared if wish.is_none() => return None,
+                Stage::Idle | Stage::Later | Stage::Spared => work.plan(to, state, objects),
                 // Once it has an entry in the queue it keeps it, or a flapping wish would fill that.
                 Stage::Queued => state.refusals = 0,
             }
@@ -335,7 +339,10 @@ impl Mirror {
                         *meanwhile = (*meanwhile).max(Meanwhile::Lost);
                     }
                     Stage::Idle | Stage::Later => work.plan(to, state, objects),
-                    Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
+                    Stage::Queued
+                    | Stage::Blocked { .. }
+                    | Stage::Waiting { .. }
+                    | Stage::Spared => {}
                 }
             });
         }
@@ -374,6 +381,22 @@ impl Mirror {
         while let Some(to) = self.work.retries.poll_due(now) {
             self.update(to, objects, |work, state, objects| work.try_again(to, state, objects));
         }
+    }
+
+    /// What is found and nobody wishes is left until [`Self::end_sparing`].
+    pub(super) fn spare(&mut self) {
+        self.work.spares = true;
+    }
+
+    /// What was left and nobody wishes goes now; answers how many these are.
+    pub(super) fn end_sparing(&mut self, objects: &mut Objects) -> usize {
+        self.work.spares = false;
+        let spared = self.destinations.iter().filter(|(_, destination)| destination.is_spared());
+        let spared: Vec<Prefix> = spared.map(|(to, _)| to).collect();
+        for to in &spared {
+            self.update(*to, objects, |work, state, objects| work.plan(*to, state, objects));
+        }
+        spared.len()
     }
 
     /// The next operation for the kernel that cannot wait, oldest wish first.
@@ -512,6 +535,7 @@ impl Work {
     fn look_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
         match state.stage {
             Stage::Queued | Stage::InFlight { .. } => return,
+            Stage::Spared if state.wish.is_none() && !matches!(state.fact, Fact::Absent) => return,
             Stage::Waiting { .. } if state.can_wait(objects) => return,
             Stage::Waiting { due } => {
                 self.retries.cancel(to, due);
@@ -522,7 +546,7 @@ impl Work {
                     objects.unblock(wish, (self.table, to));
                 }
             }
-            Stage::Idle | Stage::Later => {}
+            Stage::Idle | Stage::Later | Stage::Spared => {}
         }
         self.plan(to, state, objects);
     }
@@ -536,7 +560,7 @@ impl Work {
         objects: &mut Objects,
     ) -> Option<Settled> {
         match state.stage {
-            Stage::Waiting { .. } => return None,
+            Stage::Waiting { .. } | Stage::Spared => return None,
             Stage::Blocked { .. } => {
                 if let Some(wish) = state.wish {
                     objects.unblock(wish, (self.table, to));

@@ -389,6 +389,10 @@ pub trait Entity {
     #[zbus(property(emits_changed_signal = "false"))]
     fn routes(&self) -> zbus::Result<u64>;
 
+    /// How many of them are from before it lingered, and were not offered again.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn stale_routes(&self) -> zbus::Result<u64>;
+
     /// How many next hops it has.
     #[zbus(property(emits_changed_signal = "false"))]
     fn next_hops(&self) -> zbus::Result<u64>;

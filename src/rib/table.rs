@@ -83,6 +83,8 @@ pub struct RouteView<'a> {
     pub fib: FibStatus,
     /// The kernel's words where it refused it, or some of its next hops.
     pub fib_error: Option<&'a str>,
+    /// Whether it is from before its owner was away, and was not offered again.
+    pub stale: bool,
     /// When it is let go, if it is withdrawn and held; none of such a one is for never.
     pub held_until: Option<Moment>,
 }
@@ -308,6 +310,7 @@ impl Rib {
             FibStatus::Installed => self.group_fault(wish()),
             _ => None,
         };
+        let owner = self.entities.known(route.owner);
         Some(RouteView {
             id: RouteId(self.routes.id(slot)?),
             route,
@@ -315,6 +318,7 @@ impl Rib {
             list: self.list_of(route),
             fib,
             fib_error,
+            stale: owner.is_some_and(|owner| owner.absences.number != route.absence),
             held_until: match route.state {
                 RouteState::Created => None,
                 RouteState::Deleting => {

@@ -243,6 +243,64 @@ async fn on_a_bus_that_was_restarted_it_registers_and_offers_again() {
 }
 
 #[tokio::test]
+async fn routes_that_linger_are_taken_over_on_a_bus_that_was_restarted() {
+    let mut bus = PrivateBus::start();
+    let mut service = bus.serve(NO_FIB);
+    let lasting = Settings { linger: Duration::from_secs(600), ..settings(&bus) };
+    let session = Session::open(lasting).await.unwrap();
+    (0..100).for_each(|number| session.offer(prefix(number), via("127.0.0.2")).unwrap());
+    session.complete();
+    settle(&session).await;
+    let (before, first) = (offered(&bus).await, session.profile().unwrap());
+    bus.stop();
+    service.end();
+    is_away(&session).await;
+    session.withdraw(prefix(0)).unwrap();
+    session.offer(prefix(100), via("127.0.0.3")).unwrap();
+    bus.start_again();
+    let _service = bus.serve(NO_FIB);
+    settle(&session).await;
+    let again = session.profile().unwrap();
+    assert_eq!((again.id, again.epoch), (first.id, first.epoch));
+    assert_eq!((again.resumed, again.stale_routes), (true, 100));
+    let ids = |routes: &[(String, u64, String, u32)]| -> Vec<u64> {
+        routes.iter().map(|(_, id, ..)| *id).collect()
+    };
+    let after = offered(&bus).await;
+    assert_eq!((ids(&after[..99]), after.len()), (ids(&before[1..]), 100));
+}
+
+#[tokio::test]
+async fn a_program_that_starts_again_has_its_routes_stay_until_it_has_said_all() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let lasting = Settings { linger: Duration::from_secs(600), ..settings(&bus) };
+    for ending in [Some(Ending::Linger), None] {
+        let session = Session::open(lasting.clone()).await.unwrap();
+        (0..3).for_each(|number| session.offer(prefix(number), via("127.0.0.2")).unwrap());
+        match ending {
+            Some(ending) => session.close(ending).await.unwrap(),
+            None => {
+                settle(&session).await;
+                drop(session);
+            }
+        }
+        assert_eq!(offered(&bus).await.len(), 3);
+
+        let session = Session::open(lasting.clone()).await.unwrap();
+        assert!(session.profile().unwrap().resumed);
+        session.offer(prefix(1), via("127.0.0.2")).unwrap();
+        settle(&session).await;
+        assert_eq!(offered(&bus).await.len(), 3);
+        session.complete();
+        settle(&session).await;
+        assert_eq!(destinations(&bus).await, ["10.0.1.0/24"]);
+        session.close(Ending::Withdraw).await.unwrap();
+        assert_eq!(destinations(&bus).await, [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn a_session_opened_before_the_service_is_there_waits_for_it() {
     let bus = PrivateBus::start();
     let session = Session::open(settings(&bus)).await.unwrap();
@@ -299,6 +357,17 @@ async fn a_registration_that_is_refused_for_good_is_told_and_not_tried_again() {
     ] {
         assert_eq!(failure.kind(), Some(ErrorKind::FileNotFound));
     }
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_register_is_told_at_once() {
+    let bus = PrivateBus::with_policy(
+        "<allow own=\"*\"/><deny send_destination=\"org.rtmd1\" \
+         send_interface=\"org.rtmd1.Manager\" send_member=\"RegisterEntity\"/>",
+    );
+    let _service = bus.serve(NO_FIB);
+    let denied = Session::open(settings(&bus)).await;
+    assert!(matches!(denied, Err(Failure::Denied(_))), "{denied:?}");
 }
 
 #[tokio::test]

@@ -94,14 +94,12 @@ impl Hops {
         }
     }
 
-    /// A new registration begins: no id is known, and if it does not resume one there is nothing.
-    pub(super) fn begin_again(&mut self, resumed: bool) {
+    /// A new registration begins: no id is known, and what the service has of an earlier one goes
+    /// with the end of synchronization.
+    pub(super) fn begin_again(&mut self) {
+        self.take_unused();
         for hop in self.by_key.values_mut() {
-            hop.known = None;
-            hop.there &= resumed;
-        }
-        if !resumed {
-            self.take_unused();
+            (hop.known, hop.there) = (None, false);
         }
     }
 }
@@ -154,18 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn a_new_registration_knows_no_ids_and_what_is_unused_stays_so_only_where_it_resumes() {
-        for resumed in [true, false] {
-            let mut hops = Hops::default();
-            for address in ["192.0.2.1", "192.0.2.2"] {
-                hops.hold(key(address), None);
-                hops.adding(key(address));
-                hops.added(key(address), 7, None);
-            }
-            hops.release(key("192.0.2.2"));
-            hops.begin_again(resumed);
-            assert_eq!(hops.id(key("192.0.2.1")), None);
-            assert_eq!(hops.take_unused().len(), usize::from(resumed));
+    fn a_new_registration_knows_no_ids_and_has_nothing_to_delete() {
+        let mut hops = Hops::default();
+        for address in ["192.0.2.1", "192.0.2.2"] {
+            hops.hold(key(address), None);
+            hops.adding(key(address));
+            hops.added(key(address), 7, None);
         }
+        hops.release(key("192.0.2.2"));
+        hops.begin_again();
+        hops.release(key("192.0.2.1"));
+        assert!(hops.take_unused().is_empty() && hops.by_key.is_empty());
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Keeper {
     ending: watch::Receiver<Option<Ending>>,
     link: Option<Link>,
     pause: Pause,
+    /// Whether the bus may start the service for it.
+    may_start: bool,
 }
 
 /// Why the way forward ended.
@@ -35,7 +37,8 @@ impl Keeper {
         shared: Arc<Shared>,
         ending: watch::Receiver<Option<Ending>>,
     ) -> Result<Self, Failure> {
-        let mut keeper = Self { settings, shared, ending, link: None, pause: Pause::default() };
+        let (link, pause) = (None, Pause::default());
+        let mut keeper = Self { settings, shared, ending, link, pause, may_start: true };
         let opened = Instant::now();
         loop {
             let failure = match keeper.establish().await {
@@ -107,6 +110,9 @@ impl Keeper {
             },
         };
         let link = self.link.insert(link);
+        if !std::mem::take(&mut self.may_start) && !link.has_service().await? {
+            return Err(away());
+        }
         let epoch = link.epoch().await.map_err(Trouble::of)?;
         if link.registration.as_ref().is_none_or(|it| it.profile.epoch != epoch) {
             let registration = match link.register(&self.settings).await {
@@ -118,7 +124,7 @@ impl Keeper {
                 }
             };
             *self.shared.profile() = Some(registration.profile.clone());
-            self.shared.wishes().begin_again(registration.profile.resumed);
+            self.shared.wishes().begin_again();
             link.registration = Some(registration);
         }
         let is_settled = self.shared.wishes().is_settled();
@@ -234,7 +240,7 @@ fn lost() -> Trouble {
 }
 
 fn away() -> Trouble {
-    Trouble::Passing(Failure::Unreachable("the service went off the bus".to_owned()))
+    Trouble::Passing(Failure::Unreachable("the service is not on the bus".to_owned()))
 }
 
 /// How long a registration may outlive the program that made it, and still be expected to go.

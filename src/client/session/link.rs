@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: Connection,
+    bus: DBusProxy<'static>,
     manager: ManagerProxy<'static>,
     owners: NameOwnerChangedStream,
     pub(super) registration: Option<Registration>,
@@ -43,11 +44,18 @@ impl Link {
             let bus = DBusProxy::new(&connection).await?;
             let owners = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
             let manager = client::manager(&connection).await?;
-            Ok(Self { connection, manager, owners, registration: None })
+            Ok(Self { connection, bus, manager, owners, registration: None })
         };
         let connected = tokio::time::timeout(CALL_TIMEOUT, connecting).await;
         connected
             .unwrap_or_else(|_| Err(Failure::Unreachable(format!("{} is silent", settings.bus))))
+    }
+
+    /// Whether the service is there; asking the service itself would have the bus start it, even
+    /// one that was stopped on purpose.
+    pub(super) async fn has_service(&self) -> Result<bool, Failure> {
+        let name = SERVICE.try_into()?;
+        Ok(self.bus.name_has_owner(name).await.map_err(zbus::Error::from)?)
     }
 
     /// Changes when the service lost what its clients offered.
@@ -202,9 +210,7 @@ impl Registration {
 
     /// Has everything go that was not offered since the registration.
     pub(super) async fn end_sync(&self) -> Result<(), Failure> {
-        if self.profile.resumed {
-            self.entity.end_of_sync().await?;
-        }
+        self.entity.end_of_sync().await?;
         Ok(())
     }
 

@@ -68,8 +68,8 @@ pub struct Settings {
     /// How long its routes outlive a lost connection, in whole milliseconds; zero, the default,
     /// withdraws them at once, and 4294967295 ms or more is for ever, where policy permits.
     pub linger: Duration,
-    /// The most routes that the session keeps, about 200 bytes each; as many as the service takes
-    /// of one user by default.
+    /// The most routes that the session keeps, about 250 bytes each, and 100 more for a [`Route`]
+    /// that is not shared; as many as the service takes of one user by default.
     pub most_routes: usize,
 }
 

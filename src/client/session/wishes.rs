@@ -132,18 +132,19 @@ impl Wishes {
 
     /// A new registration begins: everything is due, and what is not wished for is over, because
     /// either it is gone already or the end of synchronization sweeps it.
-    pub(super) fn begin_again(&mut self, resumed: bool) {
+    pub(super) fn begin_again(&mut self) {
         let Self { entries, hops, .. } = self;
         entries.retain(|key, entry| {
             entry.set(hops, *key, Known::Nothing);
             entry.wish.is_some()
         });
-        self.hops.begin_again(resumed);
+        self.hops.begin_again();
         self.due = self.entries.keys().copied().collect();
         self.synced = false;
     }
 
-    /// The owner offers all that it has: what else there is may go, now and after every registration.
+    /// The owner offers all that it has: what else there is may go, now and after every
+    /// registration.
     pub(super) fn complete(&mut self) {
         self.complete = true;
     }
@@ -395,7 +396,7 @@ mod tests {
         let batch = wishes.take().unwrap();
         answer(&mut wishes, batch, 1);
         wishes.withdraw(key("10.1.0.0/16"));
-        wishes.begin_again(false);
+        wishes.begin_again();
         assert_eq!(next(&mut wishes), "+10.0.0.0/8");
         assert_eq!(wishes.entries.len(), 1);
     }
@@ -404,7 +405,7 @@ mod tests {
     fn the_end_of_synchronization_is_due_when_the_owner_and_the_service_are_at_it() {
         let mut wishes = wishing_for(&["10.0.0.0/8"]);
         for _ in 0..2 {
-            wishes.begin_again(true);
+            wishes.begin_again();
             let batch = wishes.take().unwrap();
             wishes.complete();
             answer(&mut wishes, batch, 1);

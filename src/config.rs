@@ -33,8 +33,21 @@ pub struct Config {
     pub fib_metric: NonZeroU32,
     /// Whether routes refer to next-hop objects where the kernel has them.
     pub next_hop_objects: bool,
+    /// What becomes of our routes in the kernel when the service is told to stop.
+    pub on_stop: OnStop,
     /// What the RIB is told.
     pub policy: Policy,
+}
+
+/// What becomes of our routes in the kernel when the service is told to stop. When it crashes they stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They stay, and packets go on by them.
+    #[default]
+    Keep,
+    /// They go before the process ends, and the next start puts them back.
+    Withdraw,
 }
 
 /// Why there is no configuration.
@@ -55,10 +68,17 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 #[derive(Default)]
 struct File {
+    service: ServiceSection,
     fib: Fib,
     preferences: BTreeMap<String, u32>,
     limits: Limits,
     instance: Sections,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct ServiceSection {
+    on_stop: OnStop,
 }
 
 #[derive(Deserialize)]
@@ -140,7 +160,7 @@ impl Default for Fib {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::new(Fib::default(), Policy::standard())
+        Self::new(ServiceSection::default(), Fib::default(), Policy::standard())
     }
 }
 
@@ -148,9 +168,10 @@ impl Default for Config {
 pub type VrfTable<'f> = &'f dyn Fn(&str) -> Result<u32, String>;
 
 impl Config {
-    fn new(fib: Fib, policy: Policy) -> Self {
+    fn new(service: ServiceSection, fib: Fib, policy: Policy) -> Self {
+        let ServiceSection { on_stop } = service;
         let Fib { protocol, metric, next_hop_objects } = fib;
-        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, policy }
+        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, on_stop, policy }
     }
 
     /// Reads the file; one that is missing or empty means all defaults.
@@ -181,7 +202,7 @@ impl Config {
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
         };
-        Ok(Self::new(file.fib, policy))
+        Ok(Self::new(file.service, file.fib, policy))
     }
 }
 
@@ -274,9 +295,36 @@ fn read_instance(section: toml::Table) -> Result<InstanceSection, String> {
         alone.try_into::<InstanceSection>().is_err()
     };
     let fault = section.iter().find(|(key, value)| is_at_fault(key, value));
-    Err(match fault {
-        Some((key, _)) => format!("{key}: {}", error.message()),
-        None => error.message().to_owned(),
+    let Some((key, value)) = fault else { return Err(error.message().to_owned()) };
+    Err(match section_of(key, value) {
+        Some(section) => format!(
+            "{key} belongs to [{section}]: all that follows [[instance]] is the instance's, until the \
+             next section begins"
+        ),
+        None => format!("{key}: {}", error.message()),
+    })
+}
+
+/// The section that a key is written in which an instance does not have, if there is one: TOML takes what
+/// is added at the end of the file for a part of what is there.
+fn section_of(key: &str, value: &toml::Value) -> Option<&'static str> {
+    let is_one = |section: &str, of: &str| {
+        let alone = toml::Table::from_iter([(of.to_owned(), value.clone())]);
+        let file = toml::Table::from_iter([(section.to_owned(), alone.into())]);
+        file.try_into::<File>().is_ok()
+    };
+    let is_whole = || {
+        let file = toml::Table::from_iter([(key.to_owned(), value.clone())]);
+        file.try_into::<File>().is_ok()
+    };
+    let sections = ["service", "fib", "preferences", "limits"];
+    if let Some(section) = sections.into_iter().find(|section| *section == key) {
+        return is_whole().then_some(section);
+    }
+    let is_protocol = key == "others" || Protocol::parse(key).is_some();
+    sections.into_iter().find(|section| match *section {
+        "preferences" => is_protocol && value.is_integer(),
+        section => is_one(section, key),
     })
 }
 
@@ -441,7 +489,16 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 70, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 71, "a key was added or removed: say so there");
+    }
+
+    #[test]
+    fn a_stop_keeps_or_withdraws_and_nothing_else() {
+        let on_stop = |text| Config::parse(text, &vrf_table).unwrap().on_stop;
+        assert_eq!(on_stop(""), OnStop::Keep);
+        assert_eq!(on_stop("[service]\non-stop = \"withdraw\""), OnStop::Withdraw);
+        let fault = fault("[service]\non-stop = \"flush\"");
+        assert!(fault.contains("`keep` or `withdraw`"), "{fault}");
     }
 
     #[test]
@@ -511,6 +568,24 @@ mod tests {
         assert_eq!(fault("fib = 3"), "fib: invalid type: integer `3`, expected a boolean");
         let no_list = fault("fib = false\ninterfaces = \"ua\"");
         assert_eq!(no_list, "interfaces: invalid type: string \"ua\", expected a sequence");
+    }
+
+    #[test]
+    fn what_was_meant_for_a_section_and_stands_in_an_instance_is_told_with_its_section() {
+        for (line, section) in [
+            ("on-stop = \"withdraw\"", "service"),
+            ("metric = 83", "fib"),
+            ("ospf = 9", "preferences"),
+            ("max-handles = 9", "limits"),
+            ("limits.routes = 9", "limits"),
+            ("fib.metric = 83", "fib"),
+            ("service.on-stop = \"keep\"", "service"),
+        ] {
+            let fault = broken(&format!("[[instance]]\nid = 0\n{line}\n"), 0);
+            assert!(fault.contains(&format!(" belongs to [{section}]")), "{line}: {fault}");
+        }
+        let fault = broken("[[instance]]\nid = 0\nviewz = [3]\n", 0);
+        assert!(fault.starts_with("viewz: unknown field"), "{fault}");
     }
 
     #[test]

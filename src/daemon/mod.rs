@@ -13,7 +13,9 @@ mod foreign;
 mod links;
 mod notifier;
 mod reelections;
+mod reload;
 mod static_routes;
+mod withdrawal;
 
 use std::{
     cell::RefCell,
@@ -21,7 +23,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -33,16 +35,19 @@ use tokio::{
 use crate::{
     bus::{Administration, Facts, FibState, Service, StartError, address::Bus},
     clock,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, OnStop},
     journal::{Journal, ledger::Ledger},
     kernel::{Watch, privilege},
-    model::{Error, ErrorKind, KernelTable},
+    model::KernelTable,
     netlink::Signature,
     rib::{Instance, Policy, Rib},
     shared::SharedRib,
 };
+use fib::{Kernel, Tell};
 use foreign::Foreigners;
 use links::Vrfs;
+use notifier::Notifier;
+use reload::Reloading;
 use static_routes::StaticRoutes;
 
 /// How to run the service.
@@ -155,12 +160,18 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             }
         });
     }
-    let (file, known, of) = (options.config.clone(), rib.clone(), rib.clone());
+    let (notifier, on_stop) = (Arc::new(Notifier::start()), Arc::new(Mutex::new(config.on_stop)));
+    let reloading = Reloading {
+        file: options.config,
+        rib: rib.clone(),
+        notifier: Arc::clone(&notifier),
+        signature,
+        with_objects,
+        on_stop: Arc::clone(&on_stop),
+    };
+    let of = rib.clone();
     let administration = Administration {
-        read_configuration: Box::new(move || {
-            let config = load(&file, |name| known.with(|rib| rib.vrf_table(name)));
-            read_again(config, &file, signature, with_objects)
-        }),
+        reload: Box::new(move || reloading.reload()),
         keep_static_routes: Arc::new(move |routes| kept.keep(routes)),
         advice: Box::new(move || fib::advice(&of)),
     };
@@ -168,12 +179,14 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
+    let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
+    let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, signature, with_objects, &state, &is_blind, &foreigners) => {
+        error = fib::keep(&rib, &mut kernel, with_objects, tell, &foreigners) => {
             Err(Failure::Kernel(error))
         }
         never = deadlines::keep(&rib) => match never {},
@@ -181,15 +194,28 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         never = foreigners.keep(&rib, &service) => match never {},
         error = links::follow(&mut watched, &rib, &foreigners, vrfs.into_inner()) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
-        name = stop_signal() => {
-            tracing::info!(signal = name, "stopping; the routes stay in the kernel");
-            Ok(())
-        }
+        name = stop_signal() => Ok(name),
     };
-    if ended.is_ok() {
-        service.stop().await;
+    let signal = ended?;
+    notifier.stopping();
+    let on_stop = *on_stop.lock().unwrap_or_else(PoisonError::into_inner);
+    match on_stop {
+        OnStop::Keep => tracing::info!(signal, "stopping; the routes stay in the kernel"),
+        OnStop::Withdraw => tracing::info!(signal, "stopping; the routes leave the kernel"),
     }
-    ended
+    // Nobody changes anything any more.
+    service.stop().await;
+    if on_stop == OnStop::Withdraw {
+        let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
+        tokio::select! {
+            () = withdrawal::withdraw(&mut kernel, &tables, &notifier) => {}
+            signal = stop_signal() => {
+                tracing::warn!(signal, "told to stop again: what is still in the kernel stays there");
+            }
+        }
+    }
+    notifier.finish();
+    Ok(())
 }
 
 /// Tells everyone each state; what changes while one is being told is told next.
@@ -209,26 +235,6 @@ async fn reload_on_signal(service: &Service) {
     while hangup.recv().await.is_some() {
         service.reload().await;
     }
-}
-
-/// The configuration as it is in the file now, as far as it can take effect without a restart.
-fn read_again(
-    config: Result<Config, ConfigError>,
-    file: &Path,
-    signature: Signature,
-    with_objects: bool,
-) -> Result<Policy, Error> {
-    let config = config.map_err(|error| {
-        let file = file.display();
-        ErrorKind::BadConfiguration
-            .because(format_args!("{file}: {error}; the configuration in force stays"))
-    })?;
-    let Config { fib_protocol: protocol, fib_metric: metric, next_hop_objects, .. } = config;
-    if (Signature { protocol, metric }, next_hop_objects) != (signature, with_objects) {
-        return Err(ErrorKind::NotSupported
-            .because("the [fib] section has changed, which takes a restart; nothing was changed"));
-    }
-    Ok(config.policy)
 }
 
 /// Reads the configuration, which may name VRFs that the kernel has.

@@ -247,12 +247,9 @@ noted! {
     100u32 handle_address_gone(index: val InterfaceIndex, address: val IpAddr, network: val Prefix) -> ();
     101u32 handle_links_unknown() -> ();
     102u32 handle_links_complete() -> ();
-    103u32 handle_foreign_unknown(table: val TableId, protocol: val KernelProtocol) -> ();
+    // Not what is read again and found as it was: of that, the ledger tells the RIB alone.
     104u32 handle_foreign_route(table: val TableId, route: val ForeignRoute, now: val Now) -> Result<()>;
     105u32 handle_foreign_gone(table: val TableId, route: by ForeignRoute, now: val Now) -> ();
-    106u32 handle_foreign_complete(
-        table: val TableId, protocol: val KernelProtocol, count: val usize, now: val Now
-    ) -> Progress;
     // What the kernel has heard of is nobody's business here, but a destination without routes stays
     // until then, and with it the time of its last change.
     107u32 poll_effects(count: val usize) -> Vec<Effect>;
@@ -264,6 +261,7 @@ passing! {
     poll_link_news() -> LinkNews;
     poll_foreign_entities() -> Vec<EntityId>;
     poll_departed() -> Vec<EntityId>;
+    handle_foreign_unknown(table: TableId, protocol: KernelProtocol) -> ();
     poll_wake_ups() -> Vec<WakeUp>;
     poll_fib_listeners() -> Vec<(EntityId, String)>;
     poll_waste() -> Waste;
@@ -460,6 +458,40 @@ impl Ledger {
         let object = self.objects.remove(path)?;
         self.notes.add(&(tag::CLOSE, path));
         Some(object)
+    }
+
+    /// Somebody else has this route in the kernel: noted where that is news.
+    ///
+    /// # Errors
+    /// As [`Rib::handle_foreign_route`].
+    pub fn tell_foreign_route(
+        &mut self,
+        table: TableId,
+        route: ForeignRoute,
+        now: Now,
+    ) -> Result<()> {
+        match self.rib.see_foreign_route(table, &route, now) {
+            true => Ok(()),
+            false => self.handle_foreign_route(table, route, now),
+        }
+    }
+
+    /// All routes of a protocol in a table have been told; takes up to `count` away that were not, and notes
+    /// each of those.
+    pub fn handle_foreign_complete(
+        &mut self,
+        table: TableId,
+        protocol: KernelProtocol,
+        count: usize,
+        now: Now,
+    ) -> Progress {
+        for _ in 0..count {
+            let Some(route) = self.rib.doubtful_foreign(table, protocol) else {
+                return Progress::Complete;
+            };
+            self.handle_foreign_gone(table, &route, now);
+        }
+        Progress::Unfinished
     }
 
     /// [`Rib::handle_fib`], noted where an owner hears of it: all else the next process reads from the

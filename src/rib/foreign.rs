@@ -20,7 +20,7 @@ use std::{
 };
 
 use super::{
-    Progress, Rib,
+    Rib,
     offer::{InlineNextHop, Offer, OfferedNextHops},
     policy::Import,
     route::Route,
@@ -200,6 +200,26 @@ impl Rib {
         known.doubtful.append(&mut known.told);
     }
 
+    /// Whether this route was there before, with nothing to be done about it now; it is not doubtful any
+    /// more then. Otherwise [`Rib::handle_foreign_route`] has to follow.
+    pub fn see_foreign_route(&mut self, table: TableId, route: &ForeignRoute, now: Now) -> bool {
+        let quiet = !self.foreign.is_restless(table, route.to, now.moment);
+        let Some(known) = self.foreign.known.get_mut(&(table, route.protocol)) else {
+            return false;
+        };
+        let Some(id) = known.told.get(route).or_else(|| known.doubtful.get(route)).copied() else {
+            return false;
+        };
+        let is_to_rest = quiet && known.restless.contains(&id);
+        if is_to_rest || self.routes.find(id.0).is_none() {
+            return false;
+        }
+        if let Some((route, id)) = known.doubtful.remove_entry(route) {
+            known.told.insert(route, id);
+        }
+        true
+    }
+
     /// Somebody else has this route in the kernel (RTMv2 row FWD-07).
     ///
     /// # Errors
@@ -238,25 +258,15 @@ impl Rib {
         }
     }
 
-    /// All routes of a protocol in a table have been told; takes up to `count` away that were not.
-    pub fn handle_foreign_complete(
-        &mut self,
+    /// One of a protocol's routes in a table that was not told since [`Rib::handle_foreign_unknown`]: when all
+    /// have been told, it is gone.
+    pub fn doubtful_foreign(
+        &self,
         table: TableId,
         protocol: KernelProtocol,
-        count: usize,
-        now: Now,
-    ) -> Progress {
-        for _ in 0..count {
-            let known = self.foreign.known.get_mut(&(table, protocol));
-            let Some((known, (_, id))) =
-                known.and_then(|known| known.doubtful.pop_first().map(|it| (known, it)))
-            else {
-                return Progress::Complete;
-            };
-            known.restless.remove(&id);
-            self.take_foreign(id, now);
-        }
-        Progress::Unfinished
+    ) -> Option<ForeignRoute> {
+        let (route, _) = self.foreign.known.get(&(table, protocol))?.doubtful.first_key_value()?;
+        Some(route.clone())
     }
 
     /// Whether any of them would take part in the choice if their destinations were quiet; after

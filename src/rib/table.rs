@@ -304,10 +304,11 @@ impl Rib {
             false => FibStatus::None,
         };
         let wish = || self.destination(route.table, route.to)?.wish;
+        let failure = || self.failures.get(&(route.table, route.to)).map(Failure::as_str);
         let fib_error = match fib {
-            FibStatus::Failed => self.failures.get(&(route.table, route.to)).map(Failure::as_str),
-            // By some of its next hops and not by all.
-            FibStatus::Installed => self.group_fault(wish()),
+            FibStatus::Failed => failure(),
+            // By some of its next hops and not by all, or as the next best route would.
+            FibStatus::Installed => failure().or_else(|| self.group_fault(wish())),
             _ => None,
         };
         let owner = self.entities.known(route.owner);

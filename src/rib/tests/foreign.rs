@@ -45,13 +45,15 @@ fn tell(test: &mut TestRib, routes: &[&str]) {
     for protocol in protocols {
         test.rib.handle_foreign_unknown(table(IPV4), protocol);
     }
-    for route in routes {
-        test.rib.handle_foreign_route(table(IPV4), foreign(route), now).unwrap();
+    for route in routes.iter().map(|route| foreign(route)) {
+        if !test.rib.see_foreign_route(table(IPV4), &route, now) {
+            test.rib.handle_foreign_route(table(IPV4), route, now).unwrap();
+        }
     }
     for protocol in protocols {
-        while test.rib.handle_foreign_complete(table(IPV4), protocol, 1, now)
-            == Progress::Unfinished
-        {}
+        while let Some(gone) = test.rib.doubtful_foreign(table(IPV4), protocol) {
+            test.rib.handle_foreign_gone(table(IPV4), &gone, now);
+        }
     }
 }
 

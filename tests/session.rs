@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use rtmd::{
     bus::wire::{Details, RouteInfo},
@@ -18,7 +18,7 @@ use rtmd::{
 use support::{Client, NO_FIB, PrivateBus, Service, details, eventually};
 
 const OSPF: u32 = 13;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(bus: &PrivateBus) -> Settings {
     let table = TableId::new(0, Family::Ipv4).unwrap();
@@ -94,7 +94,8 @@ fn kill(mut service: Service) {
 
 fn lose_journal(bus: &PrivateBus) {
     let directory = bus.launch(NO_FIB, "first").runtime_directory;
-    fs::remove_dir_all(directory.join("journal")).unwrap();
+    // One that was killed early has none.
+    let _ = fs::remove_dir_all(directory.join("journal"));
 }
 
 #[tokio::test]
@@ -403,4 +404,66 @@ async fn a_session_that_is_dropped_takes_its_routes_with_it() {
     is_away(&session).await;
     let closed = session.close(Ending::Withdraw).await;
     assert!(matches!(closed, Err(Failure::Unreachable(_))), "{closed:?}");
+}
+
+/// The kills come at moments of chance, from a seed, while wishes change all the time; some take the
+/// journal with them, some the bus.
+#[tokio::test]
+async fn whenever_the_service_is_killed_it_ends_up_with_what_is_wished() {
+    let mut bus = PrivateBus::start();
+    let mut service = bus.serve(NO_FIB);
+    let lasting = Settings { linger: Duration::from_secs(600), ..settings(&bus) };
+    let session = Session::open(lasting).await.unwrap();
+    session.complete();
+    let mut wished = BTreeMap::new();
+    let seed = std::process::id().into();
+    println!("seed {seed}");
+    let mut chance = Chance(seed);
+    for _ in 0..20 {
+        for _ in 0..chance.below(20) {
+            for _ in 0..chance.below(40) {
+                let to = prefix(chance.below(200));
+                if chance.below(3) == 0 {
+                    session.withdraw(to).unwrap();
+                    wished.remove(&to);
+                } else {
+                    let metric = u32::try_from(chance.below(5)).unwrap();
+                    let gateway = ["127.0.0.2", "127.0.0.3"][chance.below(2)];
+                    session.offer(to, via(gateway).metric(Metric(metric))).unwrap();
+                    wished.insert(to, metric);
+                }
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+        service.kill();
+        if chance.below(4) == 0 {
+            lose_journal(&bus);
+        }
+        if chance.below(6) == 0 {
+            bus.stop();
+            bus.start_again();
+        }
+        service = bus.launch(NO_FIB, "first").start();
+        tokio::time::sleep(Duration::from_millis(chance.below(200) as u64)).await;
+    }
+    settle(&session).await;
+    let there = offered(&bus).await;
+    let there: BTreeMap<Prefix, u32> =
+        there.iter().map(|(to, .., metric)| (to.parse().unwrap(), *metric)).collect();
+    assert_eq!(there, wished);
+    assert!(session.refusals().is_empty());
+    let client = Client::register(&bus, Family::Ipv4, OSPF).await;
+    assert!(client.table.next_hops().await.unwrap() <= 2);
+    drop(service);
+}
+
+/// Numbers that are the same for the same seed (Knuth's MMIX).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
 }

@@ -10,6 +10,7 @@ use std::{
     fmt, io,
     num::{NonZeroU8, NonZeroU32},
     path::Path,
+    time::Duration,
 };
 
 use serde::{
@@ -36,6 +37,8 @@ pub struct Config {
     pub next_hop_objects: NextHopObjects,
     /// What becomes of our routes in the kernel when the service is told to stop.
     pub on_stop: OnStop,
+    /// How long the kernel's routes of an earlier life stay after a start that knows nothing of it.
+    pub reclaim_time: Duration,
     /// What the RIB is told.
     pub policy: Policy,
 }
@@ -91,10 +94,12 @@ struct File {
     instance: Sections,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct ServiceSection {
     on_stop: OnStop,
+    /// Seconds.
+    reclaim_time: u32,
     stopped_unit: StoppedUnit,
 }
 
@@ -168,6 +173,12 @@ enum ViabilitySetting {
     Ignored,
 }
 
+impl Default for ServiceSection {
+    fn default() -> Self {
+        Self { on_stop: OnStop::default(), reclaim_time: 60, stopped_unit: StoppedUnit::default() }
+    }
+}
+
 impl Default for Fib {
     fn default() -> Self {
         const PROTOCOL: NonZeroU8 = NonZeroU8::new(82).expect("82 is not 0");
@@ -194,9 +205,17 @@ impl Config {
         next_hop_objects: NextHopObjects,
         policy: Policy,
     ) -> Self {
-        let ServiceSection { on_stop, .. } = service;
+        let ServiceSection { on_stop, reclaim_time, .. } = service;
+        let reclaim_time = Duration::from_secs(reclaim_time.into());
         let Fib { protocol, metric, .. } = fib;
-        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, on_stop, policy }
+        Self {
+            fib_protocol: protocol,
+            fib_metric: metric,
+            next_hop_objects,
+            on_stop,
+            reclaim_time,
+            policy,
+        }
     }
 
     /// Reads the file; one that is missing or empty means all defaults.
@@ -528,7 +547,7 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 73, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 74, "a key was added or removed: say so there");
     }
 
     #[test]

@@ -64,12 +64,12 @@ pub(super) struct Tell<'t> {
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
 ///
-/// `with_objects` says of which instances routes refer to next-hop objects where the kernel has them.
-/// `tell` is told where the kernel stands.
+/// `with_objects` says of which instances routes refer to next-hop objects where the kernel has them;
+/// `spare_until` is for how long to leave what an earlier life left. `tell` is told where the kernel stands.
 pub(super) async fn keep(
     rib: &SharedRib,
     Kernel { signature, writer, outcomes }: &mut Kernel,
-    with_objects: &NextHopObjects,
+    (with_objects, spare_until): (&NextHopObjects, Option<Instant>),
     tell: Tell<'_>,
     foreigners: &Foreigners,
 ) -> io::Error {
@@ -80,6 +80,9 @@ pub(super) async fn keep(
     let support = if some.is_empty() { Support::None } else { support() };
     let mut planner = Planner::new(support, tables);
     plain.into_iter().for_each(|(id, _)| planner.keep_plain(id));
+    if let Some(until) = spare_until {
+        planner.spare_until(until);
+    }
     let mut keeper = Keeper {
         rib,
         signature,
@@ -268,7 +271,7 @@ impl Keeper<'_> {
                     may_have_work = true;
                 }
                 () = super::until(deadline), if deadline.is_some() => {
-                    self.planner.handle_deadline(Instant::now());
+                    self.handle_deadline(Instant::now());
                     may_have_work = true;
                 }
                 () = super::until(look_again), if look_again.is_some() => {
@@ -284,6 +287,13 @@ impl Keeper<'_> {
                 }
             }
         }
+    }
+
+    fn handle_deadline(&mut self, now: Instant) {
+        if let Some(routes) = self.planner.end_sparing(now).filter(|routes| *routes > 0) {
+            tracing::info!(routes, "nobody offered them again in time, they leave the kernel");
+        }
+        self.planner.handle_deadline(now);
     }
 
     fn state(&self) -> FibState {

@@ -61,7 +61,14 @@ impl Reloading {
     }
 
     fn apply(&self, config: Config) -> Result<(), Error> {
-        let Config { fib_protocol, fib_metric, next_hop_objects, on_stop, policy } = config;
+        let Config {
+            fib_protocol,
+            fib_metric,
+            next_hop_objects,
+            on_stop,
+            reclaim_time: _, // it is for a start
+            policy,
+        } = config;
         let signature = Signature { protocol: fib_protocol, metric: fib_metric };
         if signature != self.signature || next_hop_objects != self.with_objects {
             return Err(ErrorKind::NotSupported.because(

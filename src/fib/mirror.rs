@@ -97,7 +97,8 @@ impl Mirror {
                     }
                     work.plan(to, state, objects);
                 }
-                Stage::Idle | Stage::Later => work.plan(to, state, objects),
+                Stage::Spared if wish.is_none() => return None,
+                Stage::Idle | Stage::Later | Stage::Spared => work.plan(to, state, objects),
                 // Once it has an entry in the queue it keeps it, or a flapping wish would fill that.
                 Stage::Queued => state.refusals = 0,
             }
@@ -313,7 +314,10 @@ impl Mirror {
                     Stage::Waiting { .. } if state.refused.is_some() => {
                         work.look_again(to, state, objects);
                     }
-                    Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
+                    Stage::Queued
+                    | Stage::Blocked { .. }
+                    | Stage::Waiting { .. }
+                    | Stage::Spared => {}
                 }
             });
         }
@@ -357,6 +361,22 @@ impl Mirror {
         while let Some(to) = self.work.retries.poll_due(now) {
             self.update(to, objects, |work, state, objects| work.try_again(to, state, objects));
         }
+    }
+
+    /// What is found and nobody wishes is left until [`Self::end_sparing`].
+    pub(super) fn spare(&mut self) {
+        self.work.spares = true;
+    }
+
+    /// What was left and nobody wishes goes now; answers how many these are.
+    pub(super) fn end_sparing(&mut self, objects: &mut Objects) -> usize {
+        self.work.spares = false;
+        let spared = self.destinations.iter().filter(|(_, destination)| destination.is_spared());
+        let spared: Vec<Prefix> = spared.map(|(to, _)| to).collect();
+        for to in &spared {
+            self.update(*to, objects, |work, state, objects| work.plan(*to, state, objects));
+        }
+        spared.len()
     }
 
     /// The next operation for the kernel that cannot wait, oldest wish first.

@@ -45,6 +45,8 @@ pub struct Planner {
     /// Until when the objects are not to be read, because that failed.
     unreadable: Option<Instant>,
     settled: VecDeque<(TableId, Prefix, Settled)>,
+    /// Until when what an earlier life left is left.
+    spares_until: Option<Instant>,
 }
 
 /// What has to be read because the kernel may have something else than was thought.
@@ -71,6 +73,7 @@ impl Planner {
             hurries: Seldom::default(),
             unreadable: None,
             settled: VecDeque::new(),
+            spares_until: None,
         }
     }
 
@@ -78,6 +81,22 @@ impl Planner {
     /// anything else.
     pub fn keep_plain(&mut self, table: TableId) {
         self.objects.keep_plain(table);
+    }
+
+    /// Leaves what is found and nobody wishes until then, so that packets go on by it while those who had
+    /// offered it do so again. To be said before anything is read.
+    pub fn spare_until(&mut self, until: Instant) {
+        self.spares_until = Some(until);
+        self.tables.values_mut().for_each(|table| table.mirror.spare());
+    }
+
+    /// Whether the time of [`Self::spare_until`] is over: then what nobody wishes goes; answers how many
+    /// routes these are.
+    pub fn end_sparing(&mut self, now: Instant) -> Option<usize> {
+        self.spares_until.filter(|until| *until <= now)?;
+        self.spares_until = None;
+        let (tables, objects) = (&mut self.tables, &mut self.objects);
+        Some(tables.values_mut().map(|table| table.mirror.end_sparing(objects)).sum())
     }
 
     /// What a group of destinations of this table comes to now, and where packets go while the kernel
@@ -363,7 +382,12 @@ impl Planner {
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub fn poll_deadline(&self) -> Option<Instant> {
         let tables = self.tables.values().filter_map(Table::poll_deadline);
-        let own = [self.objects.poll_deadline(), self.hurries.next_due(), self.unreadable];
+        let own = [
+            self.objects.poll_deadline(),
+            self.hurries.next_due(),
+            self.unreadable,
+            self.spares_until,
+        ];
         tables.chain(own.into_iter().flatten()).min()
     }
 

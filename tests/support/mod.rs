@@ -75,12 +75,7 @@ impl PrivateBus {
         );
         let file = folder.path().join("bus.conf");
         fs::write(&file, config).unwrap();
-        let mut command = Command::new("dbus-daemon");
-        command.arg(format!("--config-file={}", file.display())).args([
-            "--nofork",
-            "--nopidfile",
-            "--print-address",
-        ]);
+        let command = dbus_daemon(&file);
         Self::run(folder, command)
     }
 
@@ -124,13 +119,8 @@ impl PrivateBus {
         Some(Self::run(folder, command))
     }
 
-    fn run(folder: TempDir, mut command: Command) -> Self {
-        let bus = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut daemon = bus.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut address = String::new();
-        let mut output = BufReader::new(daemon.stdout.take().unwrap());
-        output.read_line(&mut address).unwrap();
-        assert!(address.starts_with("unix:"), "{command:?} did not start");
+    fn run(folder: TempDir, command: Command) -> Self {
+        let (daemon, output) = listening(command);
         Self { folder, daemon, _output: output }
     }
 
@@ -226,6 +216,29 @@ impl PrivateBus {
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
     }
+
+    /// Has a dbus-daemon at the same address again, after `stop`.
+    pub(crate) fn start_again(&mut self) {
+        (self.daemon, self._output) = listening(dbus_daemon(&self.path("bus.conf")));
+    }
+}
+
+fn dbus_daemon(config: &Path) -> Command {
+    let mut command = Command::new("dbus-daemon");
+    let config = format!("--config-file={}", config.display());
+    command.arg(config).args(["--nofork", "--nopidfile", "--print-address"]);
+    command
+}
+
+/// Starts a bus, and waits until it is there.
+fn listening(mut command: Command) -> (Child, BufReader<ChildStdout>) {
+    let bus = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut daemon = bus.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut address = String::new();
+    let mut output = BufReader::new(daemon.stdout.take().unwrap());
+    output.read_line(&mut address).unwrap();
+    assert!(address.starts_with("unix:"), "{command:?} did not start");
+    (daemon, output)
 }
 
 /// A scratch folder that other users reach the socket in.

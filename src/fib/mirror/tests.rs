@@ -1,6 +1,7 @@
 //! The mirror against a kernel of its own that keeps Linux's rules: one route for each key unless
 //! appended, `EEXIST`, `ESRCH`, one removal a request, replacing only the first.
 
+mod sparing;
 mod tampering;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -10,7 +10,7 @@ use super::{Reading, Settled, Survey};
 use crate::{
     fib::{
         Refusal,
-        destination::{Stage, State, Step},
+        destination::{Fact, Stage, State, Step},
         objects::{Objects, Wanted},
         retry::{Fights, Refused, Retries},
     },
@@ -32,6 +32,8 @@ pub(super) struct Work {
     /// Operations whose results have not come.
     pub(super) in_flight: usize,
     pub(super) reading: Reading,
+    /// Whether what is found and nobody wishes is left for a while.
+    pub(super) spares: bool,
     pub(super) survey: Survey,
     /// How many routes lead by each link without an object.
     pub(super) by_link: BTreeMap<InterfaceIndex, usize>,
@@ -49,6 +51,7 @@ impl Work {
             fights: Fights::default(),
             in_flight: 0,
             reading: Reading::Wanted,
+            spares: false,
             survey: Survey::default(),
             by_link: BTreeMap::new(),
             counts: FibCounts::default(),
@@ -92,6 +95,7 @@ impl Work {
     pub(super) fn look_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
         match state.stage {
             Stage::Queued | Stage::InFlight { .. } => return,
+            Stage::Spared if state.wish.is_none() && !matches!(state.fact, Fact::Absent) => return,
             Stage::Waiting { .. } if state.can_wait(objects) => return,
             Stage::Waiting { due } => {
                 self.retries.cancel(to, due);
@@ -102,7 +106,7 @@ impl Work {
                     objects.unblock(wish, (self.table, to));
                 }
             }
-            Stage::Idle | Stage::Later => {}
+            Stage::Idle | Stage::Later | Stage::Spared => {}
         }
         self.plan(to, state, objects);
     }
@@ -120,7 +124,7 @@ impl Work {
             Stage::Waiting { due } if state.bridge(objects).is_some() => {
                 self.retries.cancel(to, due);
             }
-            Stage::Waiting { .. } => return None,
+            Stage::Waiting { .. } | Stage::Spared => return None,
             Stage::Blocked { .. } => {
                 if let Some(wish) = state.wish {
                     objects.unblock(wish, (self.table, to));

@@ -75,13 +75,7 @@ impl PrivateBus {
         );
         let file = folder.path().join("bus.conf");
         fs::write(&file, config).unwrap();
-        let mut command = Command::new("dbus-daemon");
-        command.arg(format!("--config-file={}", file.display())).args([
-            "--nofork",
-            "--nopidfile",
-            "--print-address",
-        ]);
-        Self::run(folder, command)
+        Self::run(folder, dbus_daemon(&file))
     }
 
     /// A bus of each kind that can be run here.
@@ -125,12 +119,7 @@ impl PrivateBus {
     }
 
     fn run(folder: TempDir, mut command: Command) -> Self {
-        let bus = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut daemon = bus.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut address = String::new();
-        let mut output = BufReader::new(daemon.stdout.take().unwrap());
-        output.read_line(&mut address).unwrap();
-        assert!(address.starts_with("unix:"), "{command:?} did not start");
+        let (daemon, output) = run(&mut command);
         Self { folder, daemon, _output: output }
     }
 
@@ -221,11 +210,40 @@ impl PrivateBus {
         Some(connection.method_timeout(client::CALL_TIMEOUT).build().await.unwrap())
     }
 
+    /// Ends the bus under everyone's feet, and starts another dbus-daemon in its place.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        let _ = fs::remove_file(self.path("bus"));
+        let mut command = dbus_daemon(&self.path("bus.conf"));
+        (self.daemon, self._output) = run(&mut command);
+    }
+
     /// Ends the bus under everyone's feet.
     pub(crate) fn stop(&mut self) {
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
     }
+}
+
+fn dbus_daemon(config: &Path) -> Command {
+    let mut command = Command::new("dbus-daemon");
+    command.arg(format!("--config-file={}", config.display())).args([
+        "--nofork",
+        "--nopidfile",
+        "--print-address",
+    ]);
+    command
+}
+
+/// Starts a bus, and waits until it listens.
+fn run(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
+    let bus = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut daemon = bus.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut address = String::new();
+    let mut output = BufReader::new(daemon.stdout.take().unwrap());
+    output.read_line(&mut address).unwrap();
+    assert!(address.starts_with("unix:"), "{command:?} did not start");
+    (daemon, output)
 }
 
 /// A scratch folder that other users reach the socket in.

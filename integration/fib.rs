@@ -4,6 +4,8 @@
 //! Everything is tried with next-hop objects and without, for IPv4 and IPv6. Needs root (or
 //! `unshare -r`), `ip` and `dbus-daemon`.
 
+#[path = "fib/bridges.rs"]
+mod bridges;
 #[path = "fib/doubt.rs"]
 mod doubt;
 #[path = "fib/faults.rs"]

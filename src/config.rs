@@ -489,7 +489,7 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 70, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 71, "a key was added or removed: say so there");
     }
 
     #[test]

@@ -73,7 +73,10 @@ impl SharedRib {
         }
         let alarm = rib.has_group_news();
         let effects = rib.has_effects();
-        let news = rib.has_wake_ups() || rib.has_questions() || rib.has_fib_results();
+        let news = rib.has_wake_ups()
+            || rib.has_questions()
+            || rib.has_fib_results()
+            || rib.has_departed();
         let next = rib.next_deadline();
         let sooner = next.is_some_and(|next| deadline.is_none_or(|deadline| next < deadline));
         let unfinished = rib.has_reelections();

@@ -127,7 +127,7 @@ fn busctl_shows_the_objects_their_members_and_their_properties() {
         ".AddRoute method sa{sv}u tu -",
         ".AddRoutes method a(stuuuuuat)u ata(uss) -",
         ".Deregister method a{sv} - -",
-        ".Label property s \"my-script\" const",
+        ".Label property s \"my-script\" emits-change",
         ".Routes property t 0 -",
     ] {
         assert!(members.iter().any(|line| line == member), "{member} is not in {members:#?}");
@@ -182,8 +182,8 @@ async fn gdbus_sees_refusals_by_their_names() {
         (
             MANAGER,
             "Manager.RegisterEntity",
-            &["0", "ipv4", "8", "0", "{'linger': <uint32 1>}"],
-            "NotSupported",
+            &["0", "ipv4", "8", "0", "{'linger': <uint32 0xFFFFFFFF>}"],
+            "InvalidParameter",
         ),
         (ENTITY, "Entity.DeleteRoute", &["1"], "AccessDenied"),
     ] {

@@ -229,6 +229,7 @@ fn ours(settings: &Settings, prefixes: &[String]) -> Case {
         until_settled(&bus);
     }
     second.die();
+    until_settled(&bus); // or the next would be measured beside what is left
     eprint!("\r                                        \r");
     case
 }
@@ -255,6 +256,7 @@ fn by_a_route(settings: &Settings, prefixes: &[String]) -> Times {
     }
     all.die();
     second.die();
+    until_settled(&bus);
     eprint!("\r                                                  \r");
     times
 }
@@ -319,7 +321,9 @@ fn birds(prefixes: &[String]) -> f64 {
     };
     // It leaves out prefixes that it takes for martians.
     let mut reached = (0, Instant::now());
-    while reached.0 < prefixes.len() && reached.1.elapsed() < Duration::from_secs(15) {
+    // Reading its configuration takes it longer than any pause between routes.
+    let patience = |count| Duration::from_secs(if count == 0 { 180 } else { 15 });
+    while reached.0 < prefixes.len() && reached.1.elapsed() < patience(reached.0) {
         thread::sleep(Duration::from_millis(500));
         let count = kernel().lines().count();
         if count > reached.0 {

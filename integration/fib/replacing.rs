@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A thread that looks for the way to an address all the time.
-struct Probe {
+pub(crate) struct Probe {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<(u64, u64)>,
 }
@@ -29,7 +29,7 @@ fn leads_to(socket: &UdpSocket, to: SocketAddr) -> bool {
 }
 
 impl Probe {
-    fn start(to: SocketAddr) -> Self {
+    pub(crate) fn start(to: SocketAddr) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         let thread = thread::spawn(move || {
@@ -45,7 +45,7 @@ impl Probe {
     }
 
     /// How often it has looked, and found none.
-    fn stop(self) -> (u64, u64) {
+    pub(crate) fn stop(self) -> (u64, u64) {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

@@ -27,9 +27,8 @@ use crate::{
     world::{all_routes, ip, ours},
 };
 
-/// The kernel has to be right again after this at the latest, whatever happened: a second, and another one
-/// where it refused something in the middle of its own work, and was asked again.
-const RIGHT_WITHIN: Duration = Duration::from_secs(2);
+/// The kernel has to be right again after this at the latest, whatever happened.
+const RIGHT_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 /// One destination, and ways to it by the links `north` and `west`.

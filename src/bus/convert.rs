@@ -59,7 +59,7 @@ pub(super) fn entity_info(entity: &Entity) -> wire::EntityInfo {
     }
 }
 
-/// The connection that holds a registration; a shared one is held by none.
+/// The connection that holds a registration; a shared one is held by none, nor one that lingers.
 pub(super) fn bus_name(entity: &Entity) -> &str {
     match entity.tenure {
         Tenure::Connection => &entity.caller.bus_name,
@@ -76,8 +76,8 @@ pub(super) fn profile(profile: &Profile, epoch: u64) -> wire::Profile {
         number_of_views: profile.views.len(),
         preference: profile.preference.0,
         epoch,
-        resumed: false,
-        stale_routes: 0,
+        resumed: profile.resumed,
+        stale_routes: profile.stale_routes as u64,
     }
 }
 
@@ -111,6 +111,9 @@ pub(super) fn route_info(view: &RouteView<'_>, own: bool) -> wire::RouteInfo {
     detail(&mut more, "fib", view.fib.name());
     if let Some(words) = view.fib_error {
         detail(&mut more, "fib-error", words);
+    }
+    if view.stale {
+        detail(&mut more, "stale", true);
     }
     detail(&mut more, "best-in-views", route.best_in.0);
     detail(&mut more, "generation", u64::from(route.generation));

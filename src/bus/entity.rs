@@ -8,9 +8,9 @@ use zbus::{
 };
 
 use super::{
-    commands,
+    administration, commands,
     context::Context,
-    convert::{bus_name, list_path, next_hop_info},
+    convert::{bus_name, entity_path, list_path, next_hop_info},
     enumeration::{self, Unselected},
     errors::check_items,
     lifecycle, methods,
@@ -27,7 +27,8 @@ use crate::{
     model::{
         ChangeFlags, EntityId, ErrorKind, MethodSet, NextHopFlags, Result, Span, ViewSet, Weight,
     },
-    rib::{self, NextHopOffer, Rib, Selection},
+    rib::{self, NextHopOffer, Progress, Rib, Selection, Sweep},
+    shared::SLICE,
 };
 
 /// The object of one registration.
@@ -35,12 +36,11 @@ use crate::{
 pub(super) struct Entity {
     pub(super) context: Arc<Context>,
     pub(super) id: EntityId,
-    unit: Arc<str>,
 }
 
 impl Entity {
-    pub(super) fn new(context: Arc<Context>, id: EntityId, unit: Arc<str>) -> Self {
-        Self { context, id, unit }
+    pub(super) fn new(context: Arc<Context>, id: EntityId) -> Self {
+        Self { context, id }
     }
 
     /// Finds route lists of the caller's, which may be another connection than the one that made a
@@ -50,6 +50,16 @@ impl Entity {
             let caller = header.sender().map_or("", |name| name.as_str());
             self.context.rib.with(|rib| private::route_list(rib, path.as_str(), caller))
         }
+    }
+
+    /// Tells what changes when it begins to linger or is resumed.
+    pub(super) async fn tell_of_change(&self, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
+        self.state_changed(emitter).await?;
+        self.bus_name_changed(emitter).await?;
+        self.label_changed(emitter).await?;
+        self.unit_changed(emitter).await?;
+        self.methods_changed(emitter).await?;
+        self.registered_changed(emitter).await
     }
 
     fn property<T>(&self, f: impl FnOnce(&Rib, &rib::Entity) -> T) -> zbus::fdo::Result<T> {
@@ -62,8 +72,10 @@ impl Entity {
 
 #[interface(name = "org.rtmd1.Entity", spawn = false)]
 impl Entity {
-    /// Ends the registration and withdraws all its routes before it returns. There are no options.
-    /// Errors: AccessDenied, InvalidParameter.
+    /// Ends the registration and withdraws all its routes before it returns. Option: "keep" b, leave
+    /// the routes as they are and let the entity linger, as if its connection were gone; a shared one
+    /// then lingers for ever. One that lingers is for its user to end, and for root and the user the
+    /// service runs as. Errors: AccessDenied, InvalidParameter.
     async fn deregister(
         &self,
         options: BTreeMap<String, OwnedVariant>,
@@ -71,11 +83,40 @@ impl Entity {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
         let mut options = Options::new(options, "deregistration option");
-        options.not_yet("keep", &false)?;
+        let keep = options.take("keep")?.unwrap_or_default();
         options.finish()?;
-        self.command(&header, |rib| rib.deregister(self.id)).await?;
+        if keep {
+            self.command(&header, |rib| rib.linger(self.id, clock::now())).await?;
+            lifecycle::tell_of_change(&self.context, connection, self.id).await;
+            return Ok(());
+        }
+        let caller = self.context.clients.caller(&header).await?;
+        let is_admin = administration::check(&self.context, &header).await.is_ok();
+        self.context.rib.with(|rib| {
+            if !rib.is_left_behind(self.id, (!is_admin).then_some(caller.uid)) {
+                rib.authorize(self.id, &caller)?;
+            }
+            rib.deregister(self.id)
+        })?;
         lifecycle::retire(&self.context, connection, self.id).await;
         Ok(())
+    }
+
+    /// Withdraws what this entity offered before it lingered and has not offered again since it was
+    /// resumed, and returns how many routes that were; with them go next hops that were added before,
+    /// not again, and that no route has. Errors: AccessDenied.
+    #[zbus(out_args("swept"))]
+    async fn end_of_sync(&self, #[zbus(header)] header: Header<'_>) -> Result<u64> {
+        let mut swept = 0;
+        loop {
+            let sweep = |rib: &mut Ledger| rib.sweep(self.id, SLICE, clock::now());
+            let Sweep { withdrawn, progress } = self.command(&header, sweep).await?;
+            swept += withdrawn;
+            if progress == Progress::Complete {
+                return Ok(swept);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Finds the next hop with this address and interface and updates it, or adds it; the change
@@ -402,7 +443,7 @@ impl Entity {
     }
 
     /// The methods it exports, a mask.
-    #[zbus(property(emits_changed_signal = "const"))]
+    #[zbus(property)]
     fn methods(&self) -> zbus::fdo::Result<u32> {
         self.property(|rib, entity| rib.methods(entity.id).map_or(0, |methods| methods.0))
     }
@@ -438,13 +479,13 @@ impl Entity {
     }
 
     /// What it calls itself.
-    #[zbus(property(emits_changed_signal = "const"))]
+    #[zbus(property)]
     fn label(&self) -> zbus::fdo::Result<String> {
         self.property(|_, entity| entity.label.clone())
     }
 
-    /// The connection that holds it; empty for a shared one.
-    #[zbus(property(emits_changed_signal = "const"))]
+    /// The connection that holds it; empty for a shared one, and while it lingers.
+    #[zbus(property)]
     fn bus_name(&self) -> zbus::fdo::Result<String> {
         self.property(|_, entity| bus_name(entity).to_owned())
     }
@@ -457,13 +498,18 @@ impl Entity {
 
     /// The systemd unit of the process that registered it, as systemd told then; empty when it told
     /// none, because it does not run here or the process is in no unit.
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn unit(&self) -> &str {
-        &self.unit
+    #[zbus(property)]
+    fn unit(&self) -> String {
+        let path = entity_path(self.id);
+        self.context.rib.with(|rib| match rib.objects().get(path.as_str()) {
+            Some(Object { kind: ObjectKind::Entity(_, unit), .. }) => unit.to_string(),
+            _ => String::new(),
+        })
     }
 
-    /// "active", or "builtin" for one of the service itself, which nobody may call.
-    #[zbus(property(emits_changed_signal = "const"))]
+    /// "active"; "lingering" when its client is gone and its routes stay for a while; or "builtin" for
+    /// one of the service itself, which nobody may call.
+    #[zbus(property)]
     fn state(&self) -> zbus::fdo::Result<String> {
         self.property(|_, entity| entity.state.name().to_owned())
     }
@@ -480,6 +526,12 @@ impl Entity {
         self.property(|_, entity| entity.routes() as u64)
     }
 
+    /// How many of them are from before it lingered, and were not offered again.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn stale_routes(&self) -> zbus::fdo::Result<u64> {
+        self.property(|_, entity| entity.stale_routes() as u64)
+    }
+
     /// How many next hops it has.
     #[zbus(property(emits_changed_signal = "false"))]
     fn next_hops(&self) -> zbus::fdo::Result<u64> {
@@ -492,8 +544,8 @@ impl Entity {
         self.property(|_, entity| entity.best_routes as u64)
     }
 
-    /// When it registered, microseconds of real time since 1970.
-    #[zbus(property(emits_changed_signal = "const"))]
+    /// When it registered or was resumed, microseconds of real time since 1970.
+    #[zbus(property)]
     fn registered(&self) -> zbus::fdo::Result<u64> {
         self.property(|_, entity| entity.registered.0)
     }

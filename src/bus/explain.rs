@@ -50,6 +50,9 @@ fn candidate(place: u32, of: &Candidate<'_>) -> Details {
     detail(&mut details, "metric", route.rank.metric.0);
     detail(&mut details, "flags", u32::from(route.flags.0));
     detail(&mut details, "views", route.views.0);
+    if of.view.stale {
+        detail(&mut details, "stale", true);
+    }
     detail(&mut details, "best-in-views", route.best_in.0);
     detail(&mut details, "viable", route.viable);
     detail(&mut details, "state", route.state as u32);

@@ -67,6 +67,38 @@ pub(super) async fn welcome(
     Ok(path)
 }
 
+/// Gives an entity that lingered to the connection that registered it again. `unit` is the systemd
+/// unit of that.
+pub(super) async fn welcome_back(
+    context: &Context,
+    connection: &Connection,
+    id: EntityId,
+    unit: Arc<str>,
+) -> Result<OwnedObjectPath> {
+    let path = entity_path(id);
+    let (table, info) = context.rib.with(|rib| {
+        let entity = rib.entity(id)?;
+        let (table, info) = (entity.key.table, entity_info(entity));
+        let object = Object { owner: entity.caller.clone(), kind: ObjectKind::Entity(id, unit) };
+        rib.keep_object(path.to_string(), object);
+        Ok((table, info))
+    })?;
+    tell_of_change(context, connection, id).await;
+    if let Ok(emitter) = SignalEmitter::new(connection, table_path(table)) {
+        let _ = Table::entity_registered(&emitter, info).await;
+    }
+    Ok(path)
+}
+
+/// An entity lingers from now on, or is somebody's again.
+pub(super) async fn tell_of_change(context: &Context, connection: &Connection, id: EntityId) {
+    context.methods.tell_of_change();
+    let server = connection.object_server();
+    if let Ok(entity) = server.interface::<_, Served<Entity>>(entity_path(id)).await {
+        let _ = entity.get().await.object.tell_of_change(entity.signal_emitter()).await;
+    }
+}
+
 /// Withdraws what a deregistered entity offered, then takes its object off and says so.
 pub(super) async fn retire(context: &Context, connection: &Connection, id: EntityId) {
     context.methods.tell_of_change();
@@ -104,9 +136,15 @@ pub(super) async fn forget(context: &Context, connection: &Connection, bus_name:
         private::close(context, connection, &path).await;
     }
     context.credit.forget(bus_name);
-    for id in context.rib.with(|rib| rib.handle_client_gone(bus_name)) {
-        tracing::info!(entity = id.0, client = bus_name, "client gone, withdrawing its routes");
-        retire(context, connection, id).await;
+    for id in context.rib.with(|rib| rib.handle_client_gone(bus_name, clock::now())) {
+        let lingers = context.rib.with(|rib| rib.entity(id).is_ok());
+        if lingers {
+            tracing::info!(entity = id.0, client = bus_name, "client gone, its routes linger");
+            tell_of_change(context, connection, id).await;
+        } else {
+            tracing::info!(entity = id.0, client = bus_name, "client gone, withdrawing its routes");
+            retire(context, connection, id).await;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{EntityKey, Family, Preference, Prefix, Protocol, Result, TableId},
+    model::{EntityKey, Family, Preference, Prefix, Protocol, Result, Span, TableId},
     rib::{Limits, Registration, Tenure, Terms},
 };
 
@@ -35,8 +35,15 @@ impl Manager {
     /// exports there, 32 at most; "reserve-opaque" b, a cell of its own in every destination;
     /// "single-route" b, one route to a destination whatever its neighbour; "exclusive" b, no other
     /// entity of the protocol beside it; "fib-results" b, the signal FibResult of the entity tells
-    /// the connection what the kernel makes of its routes. A "shared" one has no connection to ask
-    /// or to tell, so "callback" and "fib-results" with it are refused with InvalidParameter.
+    /// the connection what the kernel makes of its routes; "linger" u, milliseconds that its routes
+    /// outlive the connection (default 0, 4294967295 for ever, the limit "linger" is the most). A
+    /// "shared" one has no connection to ask, to tell or to outlive, so "callback", "fib-results" and
+    /// "linger" with it are refused with InvalidParameter.
+    ///
+    /// While an entity lingers, the same user that registers the same again resumes it: the same
+    /// object and ids, "resumed" and "stale-routes" of the profile tell of it. Whatever it had is stale
+    /// until it is offered again; EndOfSync withdraws what is still stale, and so does the end of
+    /// another time of the length of "linger".
     ///
     /// Some protocol instances are the service's own, and refused with AlreadyExists: 4294967295 of
     /// the static protocols (10006, 10007, 10002), and 4294966784 (0xFFFFFE00) and the number of a
@@ -56,7 +63,6 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(OwnedObjectPath, Profile)> {
         let mut options = Options::new(options, "registration option");
-        options.not_yet("linger", &0u32)?;
         let callback: Option<OwnedObjectPath> = options.take("callback")?;
         let terms = Terms {
             callback: callback.map(|path| path.to_string()),
@@ -65,6 +71,7 @@ impl Manager {
             single_route: options.take("single-route")?.unwrap_or_default(),
             exclusive: options.take("exclusive")?.unwrap_or_default(),
             fib_results: options.take("fib-results")?.unwrap_or_default(),
+            linger: options.read("linger", lingering)?.flatten(),
         };
         let label = options.take("label")?.unwrap_or_default();
         let shared: bool = options.take("shared")?.unwrap_or_default();
@@ -76,7 +83,10 @@ impl Manager {
         let unit = self.0.clients.unit(&caller).await;
         let registration = Registration { key, label, tenure, terms };
         let granted = self.0.rib.with(|rib| rib.register(registration, caller, clock::now()))?;
-        let path = lifecycle::welcome(&self.0, connection, granted.id, unit).await?;
+        let path = match granted.resumed {
+            true => lifecycle::welcome_back(&self.0, connection, granted.id, unit).await,
+            false => lifecycle::welcome(&self.0, connection, granted.id, unit).await,
+        }?;
         Ok((path, profile(&granted, self.0.facts.epoch)))
     }
 
@@ -289,6 +299,11 @@ impl Manager {
         named.insert("fib-protocol".to_owned(), self.0.facts.fib_protocol.into());
         named
     }
+}
+
+/// A time to linger in milliseconds; none for 0.
+fn lingering(milliseconds: u32) -> Result<Option<Span>> {
+    if milliseconds == 0 { Ok(None) } else { Span::from_millis(milliseconds).map(Some) }
 }
 
 /// Each field of the limits under its name; it has nothing but numbers.

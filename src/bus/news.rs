@@ -28,6 +28,7 @@ use super::{
     context::Context,
     convert::{entity_path, fib_result, notification_path, route_info},
     entity::Entity,
+    lifecycle,
     notification::Notification,
     questions::Questions,
     wire::CALLBACK,
@@ -114,8 +115,14 @@ impl Credit {
 pub(super) async fn tell(context: &Arc<Context>, connection: &Connection) {
     loop {
         context.rib.news().await;
-        let (wake_ups, questions) =
-            context.rib.with(|rib| (rib.poll_wake_ups(), rib.poll_questions()));
+        let (wake_ups, questions, departed) = context
+            .rib
+            .with(|rib| (rib.poll_wake_ups(), rib.poll_questions(), rib.poll_departed()));
+        for id in departed {
+            tracing::info!(entity = id.0, "nobody resumed it in time, withdrawing its routes");
+            let (context, connection) = (Arc::clone(context), connection.clone());
+            tokio::spawn(async move { lifecycle::retire(&context, &connection, id).await });
+        }
         tell_fib_results(context, connection).await;
         for wake_up in wake_ups {
             wake(context, connection, wake_up).await;

@@ -111,19 +111,6 @@ impl Options {
         self.read(key, |text: String| text.parse())
     }
 
-    /// Refuses a key that the API has and this version does not carry out, unless its value asks for
-    /// nothing.
-    pub(super) fn not_yet<T>(&mut self, key: &str, nothing: &T) -> Result<()>
-    where
-        T: TryFrom<OwnedVariant> + Type + PartialEq,
-    {
-        match self.take::<T>(key)? {
-            Some(value) if value != *nothing => Err(ErrorKind::NotSupported
-                .because(format_args!("{} \"{key}\" is not supported by this version", self.what))),
-            _ => Ok(()),
-        }
-    }
-
     /// Refuses what was not taken.
     pub(super) fn finish(self) -> Result<()> {
         match self.left.first_key_value() {

@@ -173,7 +173,7 @@ pub(super) async fn put(
     let (place, all) = ((context, connection, path), Arc::clone(context));
     let owner = Owner(object.owner.clone());
     match &object.kind {
-        ObjectKind::Entity(id, unit) => at(place, Entity::new(all, *id, Arc::clone(unit))).await,
+        ObjectKind::Entity(id, _) => at(place, Entity::new(all, *id)).await,
         ObjectKind::Notification(table, id) => {
             at(place, Notification::new(all, owner, (*table, *id))).await
         }

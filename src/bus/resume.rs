@@ -5,7 +5,10 @@
 //! never given to another, so whoever is still there is who made the object. What had not been answered
 //! yet when the process ended is undone: its client was told that nobody answers.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use zbus::{Connection, OwnedObjectPath, fdo};
 
@@ -14,6 +17,7 @@ use super::{
     wire::ENTITIES,
 };
 use crate::{
+    clock,
     journal::ledger::{Ledger, ObjectKind},
     model::{EntityId, EntityState, Result},
 };
@@ -49,12 +53,14 @@ pub(super) async fn resume(
     // Their departures are noticed from now on, so nobody gets lost between this and the question.
     let names: BTreeSet<String> =
         objects.values().map(|object| object.owner.bus_name.clone()).collect();
-    for object in objects.values() {
-        context.clients.remember(&object.owner);
-    }
-    let there = match is_same {
-        true => bus.list_names().await.map_err(trouble)?,
-        false => Vec::new(),
+    let there = if is_same {
+        for object in objects.values() {
+            context.clients.remember(&object.owner);
+        }
+        bus.list_names().await.map_err(trouble)?
+    } else {
+        // Names like theirs may be others' on this bus, so nothing known of them is to be trusted.
+        Vec::new()
     };
     let there: BTreeSet<&str> = there.iter().map(|name| name.as_str()).collect();
     let gone: Vec<&String> = names.iter().filter(|name| !there.contains(name.as_str())).collect();
@@ -75,22 +81,27 @@ pub(super) async fn resume(
     Ok(())
 }
 
-/// Ends what has no object yet.
+/// Ends what has no object yet, or in the case of an entity that was resumed, has one of who had it
+/// before.
 fn undo_unanswered(rib: &mut Ledger) {
-    let (mut entities, mut notifications) = (BTreeSet::new(), BTreeSet::new());
-    let mut lists = BTreeSet::new();
+    let mut entities = BTreeMap::new();
+    let (mut notifications, mut lists) = (BTreeSet::new(), BTreeSet::new());
     for object in rib.objects().values() {
         match &object.kind {
-            ObjectKind::Entity(id, _) => drop(entities.insert(*id)),
+            ObjectKind::Entity(id, _) => drop(entities.insert(*id, object.owner.clone())),
             ObjectKind::Notification(table, id) => drop(notifications.insert((*table, *id))),
             ObjectKind::RouteList(_, id) => drop(lists.insert(*id)),
             ObjectKind::Destinations(..) | ObjectKind::Routes(..) | ObjectKind::NextHops(_) => {}
         }
     }
-    let active = rib.entities().filter(|it| it.state == EntityState::Active).map(|it| it.id);
-    let unheard: Vec<EntityId> = active.filter(|id| !entities.contains(id)).collect();
+    let active = rib.entities().filter(|it| it.state == EntityState::Active);
+    let unheard = active.filter(|it| entities.get(&it.id) != Some(&it.caller));
+    let unheard: Vec<EntityId> = unheard.map(|it| it.id).collect();
     for id in unheard {
-        let _ = rib.deregister(id); // it is there
+        let was_resumed = entities.contains_key(&id);
+        if !was_resumed || rib.linger(id, clock::now()).is_err() {
+            let _ = rib.deregister(id); // it is there
+        }
     }
     let unheard: Vec<_> =
         rib.registrations_for_changes().filter(|it| !notifications.contains(it)).collect();

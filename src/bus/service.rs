@@ -119,8 +119,7 @@ impl Service {
             builder = builder.serve_at(table_path(table), Served::new(&context, object));
         }
         for id in entities {
-            let object =
-                Served::new(&context, Entity::new(Arc::clone(&context), id, Arc::default()));
+            let object = Served::new(&context, Entity::new(Arc::clone(&context), id));
             builder = builder.serve_at(entity_path(id), object);
         }
         let connection = builder.build().await.map_err(StartError::NoBus)?;

@@ -146,8 +146,8 @@ impl Table {
     ///
     /// Every candidate is told, in the order of the choice: "rank" u from 1, "reason" s why it won
     /// or lost, "id" t, "owner" t, "label" s, "protocol" u, "protocol-name" s, "preference" u,
-    /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, "state" u, "expires-in" u and "held-for" u as RouteInfo has them
-    /// (last come routes that are withdrawn and held), and "next-hops" aa{sv}, each
+    /// "metric" u, "flags" u, "views" u, "best-in-views" u, "viable" b, "state" u, "stale" b,
+    /// "expires-in" u and "held-for" u as RouteInfo has them (last come routes that are withdrawn and held), and "next-hops" aa{sv}, each
     /// with "id" t, "address" s, "interface" u, "interface-name" s, "weight" u, "viable" b,
     /// "resolved-via" a(su) and, where it leads nowhere, "reason" s; where other routes lead to it,
     /// "way" s says by which, and "resolved-through" as, "resolved-weights" au and

@@ -307,6 +307,10 @@ pub trait Entity {
     /// What the entity keeps with a destination.
     fn get_opaque(&self, destination: &str) -> zbus::Result<Vec<u8>>;
 
+    /// Withdraws what was offered before the last registration and not again since; how many they
+    /// were.
+    fn end_of_sync(&self) -> zbus::Result<u64>;
+
     /// Creates a route list.
     fn create_route_list(&self) -> zbus::Result<OwnedObjectPath>;
 
@@ -384,6 +388,10 @@ pub trait Entity {
     /// How many routes it offers.
     #[zbus(property(emits_changed_signal = "false"))]
     fn routes(&self) -> zbus::Result<u64>;
+
+    /// How many of them are from before it lingered, and were not offered again.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn stale_routes(&self) -> zbus::Result<u64>;
 
     /// How many next hops it has.
     #[zbus(property(emits_changed_signal = "false"))]

@@ -454,8 +454,8 @@ impl Keeper<'_> {
         }
         for news in groups {
             match news {
-                GroupNews::Changed(id, Fate { family, forwarding, spare }) => {
-                    self.planner.handle_group(id, family, forwarding, spare);
+                GroupNews::Changed(id, Fate { family, forwarding, next, spare }) => {
+                    self.planner.handle_group(id, family, forwarding, next, spare);
                 }
                 GroupNews::Gone(id) => self.planner.handle_group_gone(id),
             }

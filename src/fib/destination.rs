@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, mem, time::Instant};
 use super::{
     Refusal,
     objects::{Objects, Wanted},
+    retry::Refused,
 };
 use crate::model::{
     Family, Forwarding, GroupId, Hop, InterfaceIndex, ObjectId, Prefix, Target, Wish,
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) stage: Stage,
     /// How often the kernel has refused in a row, since the wish last changed.
     pub(super) refusals: u8,
+    /// What it refused last, until it is asked again.
+    pub(super) refused: Option<Box<Refused>>,
 }
 
 /// What the kernel has of ours at a destination, as far as results and dumps tell.
@@ -161,6 +164,25 @@ impl State {
             (Wanted::Target(_), Fact::Present(_) | Fact::Stale) => Step::Act(Action::Replace),
             (Wanted::Target(_), Fact::Unclear | Fact::Outdated)
             | (Wanted::Nothing | Wanted::Refused, _) => Step::Act(Action::Uninstall),
+        }
+    }
+
+    /// Whether there is nothing to be done before the kernel may be asked again for what it refused.
+    pub(super) fn can_wait(&self, objects: &Objects) -> bool {
+        match (&self.refused, self.wanted(objects), &self.fact) {
+            (Some(refused), Wanted::Target(wanted), Fact::Absent) => refused.has(&wanted),
+            (Some(_), _, _) => false,
+            (None, _, fact) => matches!(fact, Fact::Absent),
+        }
+    }
+
+    /// What was refused is of no account where something else is wanted now.
+    pub(super) fn forget_refusal_of_another(&mut self, objects: &Objects) {
+        let wanted = self.wanted(objects);
+        if let Some(refused) = &self.refused
+            && !matches!(wanted, Wanted::Target(wanted) if refused.has(&wanted))
+        {
+            (self.refusals, self.refused) = (0, None);
         }
     }
 
@@ -297,10 +319,13 @@ impl Destination {
     pub(super) fn rests_on(&self) -> Option<GroupId> {
         let wish = match self {
             Self::Settled(wish, _) => Some(*wish),
-            Self::Unsettled(state) if matches!(state.stage, Stage::Idle | Stage::Later) => {
-                state.wish
-            }
-            Self::Nothing | Self::Wished(_) | Self::Unwanted(_) | Self::Unsettled(_) => None,
+            Self::Unsettled(state) => match state.stage {
+                Stage::Idle | Stage::Later => state.wish,
+                // The kernel refused it something, which may be something else now.
+                Stage::Waiting { .. } if state.refused.is_some() => state.wish,
+                _ => None,
+            },
+            Self::Nothing | Self::Wished(_) | Self::Unwanted(_) => None,
         };
         match wish? {
             Wish::Group(id) => Some(id),
@@ -361,7 +386,7 @@ impl From<Destination> for State {
             Destination::Unwanted(found) => (None, Fact::Present(found), Stage::Queued),
             Destination::Unsettled(state) => return *state,
         };
-        Self { wish, fact, stage, refusals: 0 }
+        Self { wish, fact, stage, refusals: 0, refused: None }
     }
 }
 
@@ -372,12 +397,20 @@ impl From<State> for Destination {
             State { wish: Some(wish), fact: Fact::Present(fact), stage: Stage::Idle, .. } => {
                 Self::Settled(wish, fact)
             }
-            State { wish: Some(wish), fact: Fact::Absent, stage: Stage::Queued, refusals: 0 } => {
-                Self::Wished(wish)
-            }
-            State { wish: None, fact: Fact::Present(found), stage: Stage::Queued, refusals: 0 } => {
-                Self::Unwanted(found)
-            }
+            State {
+                wish: Some(wish),
+                fact: Fact::Absent,
+                stage: Stage::Queued,
+                refusals: 0,
+                refused: None,
+            } => Self::Wished(wish),
+            State {
+                wish: None,
+                fact: Fact::Present(found),
+                stage: Stage::Queued,
+                refusals: 0,
+                refused: None,
+            } => Self::Unwanted(found),
             state => Self::Unsettled(Box::new(state)),
         }
     }

@@ -22,7 +22,7 @@ use super::{
     Refusal, RouteOp,
     destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step, leads_by},
     objects::{Objects, Wanted},
-    retry::{Fights, Retries},
+    retry::{Fights, Refused, Retries},
 };
 use crate::model::{
     Family, FibCounts, FibStatus, InterfaceIndex, Prefix, PrefixMap, TableId, Target, Wish,
@@ -117,6 +117,7 @@ impl Mirror {
         self.update(to, objects, |work, state, objects| {
             let before = mem::replace(&mut state.wish, wish);
             objects.handle_wish((work.table, to), before, wish);
+            state.refused = None;
             match state.stage {
                 Stage::InFlight { .. } => return None, // planned again when its result comes
                 Stage::Waiting { due } => {
@@ -180,15 +181,16 @@ impl Mirror {
                 _ => true,
             };
             if renewed {
-                state.refusals = 0;
+                (state.refusals, state.refused) = (0, None);
             }
-            let has_put = tried.is_some();
+            let target = tried.clone();
             let was_gone = matches!(state.fact, Fact::Gone);
             let concluded = state.conclude(action, tried, result);
             state.fact.doubt(meanwhile);
             state.refresh(objects);
             match concluded {
                 Err(refusal) if !renewed => {
+                    let due = note_refusal(state, target, now);
                     let in_the_way = match state.fact {
                         Fact::Absent => false,
                         Fact::Outdated | Fact::Unclear if action == Action::Replace => true,
@@ -201,7 +203,7 @@ impl Mirror {
                         work.plan(to, state, objects);
                         return None;
                     }
-                    work.wait(to, state, now);
+                    work.wait(to, state, due);
                     let error = match action {
                         Action::Install if refusal.errno == libc::EEXIST => occupied(),
                         Action::Install | Action::Replace | Action::Uninstall => refusal,
@@ -210,7 +212,7 @@ impl Mirror {
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
-                    if has_put && concluded.is_ok() {
+                    if target.is_some() && concluded.is_ok() {
                         state.refusals = 0;
                     }
                     work.plan(to, state, objects);
@@ -299,7 +301,7 @@ impl Mirror {
                 return None;
             }
             work.retries.cancel(to, due);
-            work.plan(to, state, objects);
+            work.try_again(to, state, objects);
             settled(state, objects)
         })
     }
@@ -358,7 +360,7 @@ impl Mirror {
         let concerned: Vec<(Prefix, Instant)> = waiting.filter(|(to, _)| leads_by(*to)).collect();
         for (to, due) in concerned {
             self.work.retries.cancel(to, due);
-            self.update(to, objects, |work, state, objects| work.plan(to, state, objects));
+            self.update(to, objects, |work, state, objects| work.try_again(to, state, objects));
         }
     }
 
@@ -370,7 +372,7 @@ impl Mirror {
     /// The time has come that [`Self::poll_deadline`] told: what was refused is queued again.
     pub(super) fn handle_deadline(&mut self, now: Instant, objects: &mut Objects) {
         while let Some(to) = self.work.retries.poll_due(now) {
-            self.update(to, objects, |work, state, objects| work.plan(to, state, objects));
+            self.update(to, objects, |work, state, objects| work.try_again(to, state, objects));
         }
     }
 
@@ -484,7 +486,7 @@ impl Work {
         match state.plan(objects) {
             Step::Nothing => {
                 state.stage = Stage::Idle;
-                state.refusals = 0;
+                (state.refusals, state.refused) = (0, None);
                 if let (Some(wish), Wanted::Nothing) = (state.wish, state.wanted(objects)) {
                     objects.miss(wish);
                 }
@@ -510,8 +512,11 @@ impl Work {
     fn look_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
         match state.stage {
             Stage::Queued | Stage::InFlight { .. } => return,
-            Stage::Waiting { .. } if matches!(state.fact, Fact::Absent) => return,
-            Stage::Waiting { due } => self.retries.cancel(to, due),
+            Stage::Waiting { .. } if state.can_wait(objects) => return,
+            Stage::Waiting { due } => {
+                self.retries.cancel(to, due);
+                state.forget_refusal_of_another(objects);
+            }
             Stage::Blocked { .. } => {
                 if let Some(wish) = state.wish {
                     objects.unblock(wish, (self.table, to));
@@ -541,17 +546,23 @@ impl Work {
         }
         self.hurry_up(to, state);
         self.retries.wait(to, until);
+        state.refused = None; // only the end of the pause ends it
         state.stage = Stage::Waiting { due: until };
         let error = Some(Refusal::of_fight("another program keeps changing this route"));
         Some(Settled { status: FibStatus::Failed, error })
     }
 
-    /// Lets a destination wait that was refused once more.
-    fn wait(&mut self, to: Prefix, state: &mut State, now: Instant) {
+    /// Lets a destination wait that was refused something.
+    fn wait(&mut self, to: Prefix, state: &mut State, due: Instant) {
         self.hurry_up(to, state);
-        state.refusals = state.refusals.saturating_add(1);
-        let due = self.retries.schedule(to, state.refusals, now);
+        self.retries.wait(to, due);
         state.stage = Stage::Waiting { due };
+    }
+
+    /// Asks the kernel again for what it refused.
+    fn try_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
+        state.refused = None;
+        self.plan(to, state, objects);
     }
 
     fn join_link(&mut self, link: InterfaceIndex) {
@@ -583,6 +594,19 @@ impl Work {
         self.last_later = Some(next);
         Some(next)
     }
+}
+
+/// Notes that the kernel refused to put this there, or to take away what is there; answers when to ask it
+/// again.
+fn note_refusal(state: &mut State, target: Option<Target>, now: Instant) -> Instant {
+    let refused = state.refused.get_or_insert_with(|| {
+        state.refusals = state.refusals.saturating_add(1);
+        Box::new(Refused::new(state.refusals, now))
+    });
+    if let Some(target) = target {
+        refused.add(target);
+    }
+    refused.until
 }
 
 /// Why a route cannot be installed where a stranger's has our metric: "File exists" tells nobody what to do.

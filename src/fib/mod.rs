@@ -88,6 +88,14 @@ impl Refusal {
         Self { errno: libc::EBUSY, message: words.to_owned() }
     }
 
+    /// The same, where packets need not wait until it is over.
+    fn bridged(&self) -> Self {
+        let message = format!(
+            "the kernel refuses its next hops ({self}), and packets follow the next best route meanwhile"
+        );
+        Self { errno: self.errno, message }
+    }
+
     /// Whether what is there is to be left as it is for a while.
     fn is_of_fight(&self) -> bool {
         self.errno == libc::EBUSY

@@ -9,6 +9,8 @@
 //!   and all routes with their group. So a group gets a *spare* leg by another interface, too light for
 //!   a bucket as long as another leg is there: then the kernel itself moves the packets to it, and
 //!   what is done here afterwards is no matter of haste.
+//! * While the kernel refuses all legs that a group is to have, the group's object has those of the *next*
+//!   best set, which is no other state of the group: what was refused is tried again all the time.
 //! * A number is never used for two objects. What refers to an object that is gone is gone too, and is
 //!   known to be by the number alone.
 //! * Nothing is written that refers to something whose creation has not been answered yet.
@@ -106,6 +108,8 @@ struct Group {
     /// Destinations that are wished to be in it.
     members: Members,
     forwarding: Option<Arc<Forwarding>>,
+    /// What packets follow while the kernel refuses all of that.
+    next: Option<Arc<Forwarding>>,
     spare: Option<Hop>,
     /// The object of the kernel that routes are to refer to.
     serving: Option<ObjectId>,
@@ -115,10 +119,18 @@ struct Group {
     /// Why there is none, or not by all legs.
     refusal: Option<Refusal>,
     refusals: u8,
-    /// Whether destinations have nothing because it led nowhere, and are to be looked at again.
+    /// Whether destinations have something else because it led nowhere or was refused, and are to be
+    /// looked at again.
     missed: bool,
     /// Destinations that wait for it.
     blocked: BTreeSet<(TableId, Prefix)>,
+}
+
+impl Group {
+    /// Whether there is nothing for its destinations, and nothing on its way either.
+    fn is_refused(&self) -> bool {
+        self.refusal.is_some() && self.serving.is_none() && !self.in_flight
+    }
 }
 
 /// The objects of one network namespace, wished and found.
@@ -194,6 +206,7 @@ impl Objects {
         id: GroupId,
         family: Family,
         forwarding: Option<Arc<Forwarding>>,
+        next: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
     ) {
         self.give_up(Item::Group(id));
@@ -203,6 +216,7 @@ impl Objects {
         let forwarding = forwarding.map(shape::as_the_kernel_tells);
         let is_renewed = is_known && group.forwarding != forwarding;
         group.forwarding = forwarding;
+        group.next = next;
         group.spare = spare;
         group.refusals = 0;
         match self.support {
@@ -277,7 +291,7 @@ impl Objects {
                 Wanted::Target(Target::Plain(forwarding.clone()))
             }
             (Some(_), Some(object)) => Wanted::Target(Target::Object(object)),
-            (Some(_), None) if group.refusal.is_some() => Wanted::Refused,
+            (Some(_), None) if group.is_refused() => Wanted::Refused,
             (Some(_), None) => Wanted::NotYet,
         }
     }
@@ -287,10 +301,11 @@ impl Objects {
         let Wish::Group(id) = wish else { return None };
         let group = self.groups.get_mut(&id)?;
         group.blocked.insert(at);
-        group.refusal.clone()
+        group.refusal.clone().filter(|_| group.is_refused())
     }
 
-    /// A destination has nothing because its group leads nowhere.
+    /// A destination has nothing because its group leads nowhere, or something else because the kernel
+    /// refuses what the group comes to.
     pub(super) fn miss(&mut self, wish: Wish) {
         if let Wish::Group(id) = wish
             && let Some(group) = self.groups.get_mut(&id)
@@ -530,8 +545,11 @@ impl Objects {
         let Some(forwarding) = group.forwarding.clone() else {
             return self.withdraw_group(id);
         };
-        let shape = Shape::new(&forwarding, group.spare, family, self.support);
-        let wanted: BTreeSet<Leg> = shape.legs().collect();
+        let mut shape = Shape::new(&forwarding, group.spare, family, self.support);
+        let next = group.next.as_ref().map(|next| Shape::new(next, None, family, self.support));
+        let is_refused = shape.in_use().all(|leg| self.legs.is_in_trouble(leg));
+        let next = next.filter(|_| is_refused);
+        let wanted: BTreeSet<Leg> = shape.legs().chain(next.iter().flat_map(Shape::legs)).collect();
         let before = std::mem::replace(&mut group.legs, wanted.clone());
         for leg in &wanted {
             self.legs.want(*leg, id);
@@ -548,8 +566,14 @@ impl Objects {
             }
             return None; // planned again with each result
         }
-        let members = shape.members(|leg| self.legs.id(leg));
-        let refusal = shape.in_use().find_map(|leg| self.legs.refusal(leg)).cloned();
+        let mut members = shape.members(|leg| self.legs.id(leg));
+        let mut refusal = shape.in_use().find_map(|leg| self.legs.refusal(leg)).cloned();
+        if let Some(next) = next.filter(|_| members.is_empty()) {
+            members = next.members(|leg| self.legs.id(leg));
+            if !members.is_empty() {
+                (shape, refusal) = (next, refusal.as_ref().map(Refusal::bridged));
+            }
+        }
         if members.is_empty() {
             // What is served by a spare goes on; what nobody wishes any more does not stay.
             let serving = self.groups.get(&id).and_then(|group| group.serving);
@@ -626,7 +650,10 @@ impl Objects {
     fn withdraw_object(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
         let group = self.groups.get_mut(&id)?;
         let serving = group.serving.take()?;
-        group.missed |= self.kernel.get(serving).is_some_and(|object| object.routes > 0);
+        group.missed = true; // and by those whose route was refused because of that
+        if self.kernel.get(serving).is_some_and(|object| object.routes > 0) {
+            self.events.push_back(GroupEvent::Renewed(id));
+        }
         self.forget_group(serving);
         Some((serving, ObjectOp::Delete))
     }
@@ -669,8 +696,9 @@ impl Objects {
         };
         if group.serving == Some(id) {
             group.serving = None;
-            if object.routes > 0 {
-                self.events.push_back(GroupEvent::Renewed(of));
+            match object.routes {
+                0 => group.missed = true, // a route may have been refused because of that
+                _ => self.events.push_back(GroupEvent::Renewed(of)),
             }
         }
         self.push(Item::Group(of));

@@ -74,15 +74,17 @@ impl Planner {
         }
     }
 
-    /// What a group of destinations of this family comes to now.
+    /// What a group of destinations of this family comes to now, and where packets go while the kernel
+    /// refuses all of that.
     pub fn handle_group(
         &mut self,
         id: GroupId,
         family: Family,
         forwarding: Option<Arc<Forwarding>>,
+        next: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
     ) {
-        self.objects.handle_group(id, family, forwarding, spare);
+        self.objects.handle_group(id, family, forwarding, next, spare);
         self.carry();
     }
 
@@ -157,7 +159,8 @@ impl Planner {
                 && let Some(table) = self.tables.get_mut(id)
             {
                 // A slice only: there may be something else to do before the next.
-                table.mirror.survey(SLICE, &mut self.objects);
+                let settled = table.mirror.survey(SLICE, &mut self.objects);
+                self.settled.extend(settled.into_iter().map(|(to, settled)| (*id, to, settled)));
                 self.poll_table(*id, count, &mut ops, Mirror::poll_op);
             }
         }
@@ -414,9 +417,7 @@ impl Planner {
         match self.objects.members(group) {
             Members::Few(few) => {
                 for (table, to) in few {
-                    if let Some(table) = self.tables.get_mut(&table) {
-                        table.mirror.look_at(to, &mut self.objects);
-                    }
+                    self.change(table, to, |mirror, objects| mirror.look_at(to, objects));
                 }
             }
             Members::Many(_) => {

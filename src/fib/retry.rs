@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::model::Target;
+
 /// The wait after the first refusal; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
@@ -26,13 +28,6 @@ impl<T> Default for Retries<T> {
 }
 
 impl<T: Copy + Ord> Retries<T> {
-    /// Lets something wait after its nth refusal in a row, and tells until when.
-    pub(super) fn schedule(&mut self, to: T, refusals: u8, now: Instant) -> Instant {
-        let due = now.checked_add(delay(refusals)).unwrap_or(now);
-        self.wait(to, due);
-        due
-    }
-
     /// Lets something wait until then.
     pub(super) fn wait(&mut self, to: T, due: Instant) {
         self.0.insert((due, to));
@@ -60,6 +55,31 @@ impl<T: Copy + Ord> Retries<T> {
     /// When the next wait is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.first().map(|(due, _)| *due)
+    }
+}
+
+/// What the kernel refused of a destination, and when it is to be asked again.
+#[derive(Debug)]
+pub(super) struct Refused {
+    targets: Vec<Target>,
+    pub(super) until: Instant,
+}
+
+impl Refused {
+    /// The first target, after so many refusals in a row.
+    pub(super) fn new(refusals: u8, now: Instant) -> Self {
+        let until = now.checked_add(delay(refusals)).unwrap_or(now);
+        Self { targets: Vec::new(), until }
+    }
+
+    pub(super) fn add(&mut self, target: Target) {
+        if !self.has(&target) {
+            self.targets.push(target);
+        }
+    }
+
+    pub(super) fn has(&self, target: &Target) -> bool {
+        self.targets.contains(target)
     }
 }
 

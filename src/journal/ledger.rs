@@ -23,7 +23,7 @@ use crate::{
         Amendment, Best, BestChange, DestinationView, Effect, FibResult, ForeignRoute, GroupNews,
         LinkNews, Match, NextHopOffer, NextHopWalk, Offer, Policy, Profile, Progress, Question,
         Reapplication, Registration, Requeue, Rib, RouteView, Selection, StaticChange, StaticMatch,
-        StaticRoute, Subscription, Verdict, WakeUp, Walk, Waste, Withdrawal,
+        StaticRoute, Subscription, Sweep, Verdict, WakeUp, Walk, Waste, Withdrawal,
     },
 };
 
@@ -186,9 +186,11 @@ noted! {
     // Owners.
     16u32 register(registration: val Registration, caller: val Caller, now: val Now) -> Result<Profile>;
     17u32 deregister(id: val EntityId) -> Result<()>;
-    18u32 handle_client_gone(bus_name: by str) -> Vec<EntityId>;
     19u32 withdraw(id: val EntityId, count: val usize, now: val Now) -> Withdrawal;
     20u32 block_methods(id: val EntityId, block: val bool) -> Result<()>;
+    21u32 handle_client_gone(bus_name: by str, now: val Now) -> Vec<EntityId>;
+    22u32 linger(id: val EntityId, now: val Now) -> Result<()>;
+    23u32 sweep(id: val EntityId, count: val usize, now: val Now) -> Result<Sweep>;
     // What they offer.
     32u32 add_route(owner: val EntityId, offer: by Offer<'_>, how: val ChangeFlags, now: val Now)
         -> Result<(RouteId, ChangeFlags)>;
@@ -258,6 +260,7 @@ passing! {
     poll_groups(count: usize) -> Vec<GroupNews>;
     poll_link_news() -> LinkNews;
     poll_foreign_entities() -> Vec<EntityId>;
+    poll_departed() -> Vec<EntityId>;
     handle_foreign_unknown(table: TableId, protocol: KernelProtocol) -> ();
     poll_wake_ups() -> Vec<WakeUp>;
     poll_fib_listeners() -> Vec<(EntityId, String)>;
@@ -393,6 +396,7 @@ impl Ledger {
         drop((self.rib.poll_link_news(), self.rib.poll_groups(usize::MAX)));
         drop((self.rib.poll_wake_ups(), self.rib.poll_fib_listeners()));
         drop((self.rib.poll_foreign_entities(), self.rib.poll_waste()));
+        drop(self.rib.poll_departed());
     }
 
     /// The number that is another one whenever what clients offered was lost.

@@ -48,6 +48,8 @@ pub struct EntityKey {
 pub enum EntityState {
     /// Its client is there.
     Active,
+    /// Its client is gone, and its routes stay for a while.
+    Lingering,
     /// It is the service's own.
     Builtin,
 }
@@ -172,6 +174,7 @@ impl EntityState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Lingering => "lingering",
             Self::Builtin => "builtin",
         }
     }

@@ -28,6 +28,8 @@ pub(super) enum Due {
     Answer(Slot),
     /// A destination's holds end.
     Hold(TableId, Prefix),
+    /// What an entity has from before it was away goes, or the entity itself.
+    Patience(EntityId),
 }
 
 /// What an entity is to be asked about its expired routes.
@@ -115,6 +117,10 @@ impl Rib {
                     self.remove_route(slot, None, now);
                 }
                 Some(Due::Hold(table, to)) => self.end_hold(table, to, now),
+                Some(Due::Patience(entity)) => {
+                    self.end_patience(entity, now);
+                    return; // that may have been much
+                }
                 None => return,
             }
         }

@@ -52,6 +52,9 @@ impl Rib {
         let difference = Difference::between(known, &route);
         let views = known.views.union(route.views);
         let old = std::mem::replace(known, route);
+        if let Some(entity) = self.entities.get_mut(owner) {
+            entity.absences.forget(old.absence);
+        }
         if let Some(neighbour) = old.neighbour {
             self.next_hops.release(neighbour);
         }
@@ -85,6 +88,7 @@ impl Rib {
         self.dismiss(slot);
         let Some(route) = self.routes.get_mut(slot) else { return ViewSet::NONE };
         // In no view, it loses everywhere: the election then also settles its owner's account.
+        let absence = route.absence;
         let views = std::mem::replace(&mut route.views, ViewSet::NONE);
         self.touch(id, to, now);
         let moved = self.elect(id, to);
@@ -95,6 +99,7 @@ impl Rib {
         if let Some(entity) = self.entities.get_mut(owner) {
             entity.routes.remove(&slot);
             entity.untold.remove(&slot);
+            entity.absences.forget(absence);
         }
         if held_in.is_empty() {
             self.free_route(slot);

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot, deadlines::Questions, foreign, statics, waste::Piece};
+use super::{
+    Rib, arena::Slot, deadlines::Questions, foreign, linger::Absences, statics, waste::Piece,
+};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
-    Result, TableId, Timestamp, ViewSet, quoted,
+    Result, Span, TableId, Timestamp, ViewSet, quoted,
 };
 
 /// A registered client of one table.
@@ -37,6 +39,7 @@ pub struct Entity {
     pub(super) questions: Questions,
     /// Routes that it is to be told of, if it wants to hear what the kernel made of them.
     pub(super) untold: BTreeSet<Slot>,
+    pub(super) absences: Absences,
 }
 
 /// Who a registration belongs to, and so how long it lives.
@@ -79,6 +82,8 @@ pub struct Terms {
     pub exclusive: bool,
     /// Whether it wants to hear what the kernel made of its routes.
     pub fib_results: bool,
+    /// How long its routes outlive its connection; none for not at all.
+    pub linger: Option<Span>,
 }
 
 /// What a client is told when it registered (`RTM_REGN_PROFILE`).
@@ -94,6 +99,10 @@ pub struct Profile {
     pub views: ViewSet,
     /// The level of its protocol.
     pub preference: Preference,
+    /// Whether it goes on where one left off that lingered.
+    pub resumed: bool,
+    /// Routes from before, to be offered again.
+    pub stale_routes: usize,
 }
 
 /// How far withdrawing the routes of a deregistered entity has come.
@@ -182,7 +191,8 @@ impl Entities {
 
     /// Whether there is anyone to ask about the entity's routes.
     pub(super) fn can_be_asked(&self, id: EntityId) -> bool {
-        self.by_id.get(&id).is_some_and(|entity| entity.tenure == Tenure::Connection)
+        let entity = self.by_id.get(&id).filter(|it| it.state == EntityState::Active);
+        entity.is_some_and(|entity| entity.tenure == Tenure::Connection)
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Entity> {
@@ -217,12 +227,14 @@ impl Entity {
             blocks_methods: false,
             questions: Questions::default(),
             untold: BTreeSet::new(),
+            absences: Absences::default(),
         }
     }
 
     /// Whether the caller is the one it belongs to, and may speak for it.
     pub fn is_held_by(&self, caller: &Caller) -> bool {
         match self.tenure {
+            _ if self.state == EntityState::Lingering => false,
             Tenure::Connection => self.caller.bus_name == caller.bus_name,
             Tenure::User => self.caller.uid == caller.uid,
             Tenure::Service => false,
@@ -240,7 +252,8 @@ impl Entity {
 }
 
 impl Rib {
-    /// Registers a client (RTMv2 rows REG-01 to REG-11 and REG-22).
+    /// Registers a client (RTMv2 rows REG-01 to REG-11 and REG-22), or resumes a registration of the
+    /// same user that lingers.
     ///
     /// # Errors
     /// `AlreadyExists` for a key in use or a protocol that one has for itself, `InvalidParameter`
@@ -280,25 +293,36 @@ impl Rib {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is the service's own, for routes of others")));
         }
-        if let Some(known) = self.entities.by_key.get(&key) {
-            return Err(ErrorKind::AlreadyExists
-                .because(format_args!("{key} is already registered, as entity {known}")));
+        let known = self.entities.find(key);
+        if let Some(known) = known {
+            self.check_resumption(known, &caller)?;
         }
-        self.check_terms(key, tenure, terms)?;
-        self.check_room_for_entity(tenure, &caller)?;
-        if terms.reserve_opaque {
+        self.check_terms((key, known), tenure, terms)?;
+        self.check_room_for_entity(tenure, &caller, known)?;
+        let has_cells = known.is_some_and(|id| self.cells.has(id));
+        if terms.reserve_opaque && !has_cells {
             self.check_room_for_cells(key.table)?;
         }
-        let Terms { reserve_opaque, fib_results, .. } = *terms;
-        let id = self
-            .entities
-            .insert(|id| Entity::new(id, registration, caller, EntityState::Active, now));
-        self.results.listeners += usize::from(fib_results);
-        if reserve_opaque {
-            self.cells.reserve(id, key.table);
-        }
+        let id = match known {
+            Some(known) => {
+                self.resume(known, registration, caller, now);
+                known
+            }
+            None => {
+                let Terms { reserve_opaque, fib_results, .. } = *terms;
+                let new = |id| Entity::new(id, registration, caller, EntityState::Active, now);
+                let id = self.entities.insert(new);
+                self.results.listeners += usize::from(fib_results);
+                if reserve_opaque {
+                    self.cells.reserve(id, key.table);
+                }
+                id
+            }
+        };
         Ok(Profile {
             id,
+            resumed: known.is_some(),
+            stale_routes: self.entities.active(id)?.stale_routes(),
             max_next_hops: self.policy.limits.next_hops_per_route,
             max_handles: self.policy.limits.handles,
             views,
@@ -314,6 +338,11 @@ impl Rib {
         let entity = self.entities.active(id)?;
         if entity.is_held_by(caller) {
             return Ok(());
+        }
+        if entity.state == EntityState::Lingering {
+            return Err(ErrorKind::AccessDenied.because(format_args!(
+                "entity {id} lingers without a client: who registers it again may speak for it"
+            )));
         }
         let owner = match entity.tenure {
             Tenure::Connection => format!("connection {}", entity.caller.bus_name),
@@ -332,6 +361,7 @@ impl Rib {
     /// # Errors
     /// `InvalidHandle` for an entity that is not registered.
     pub fn deregister(&mut self, id: EntityId) -> Result<()> {
+        self.set_patience(id, None);
         let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
         self.entities.by_key.remove(&entity.key);
         let listeners = self.results.listeners;
@@ -351,16 +381,23 @@ impl Rib {
         Ok(())
     }
 
-    /// The bus says that this connection is gone: the registrations that end with it.
+    /// The bus says that this connection is gone: the registrations that it held.
     ///
-    /// Each of them is deregistered; their routes go with [`Rib::withdraw`].
-    pub fn handle_client_gone(&mut self, bus_name: &str) -> Vec<EntityId> {
+    /// Each of them lingers if it asked for that; the others are deregistered, and their routes go with
+    /// [`Rib::withdraw`].
+    pub fn handle_client_gone(&mut self, bus_name: &str, now: Now) -> Vec<EntityId> {
         let ends = |entity: &&Entity| {
-            entity.tenure == Tenure::Connection && entity.caller.bus_name == bus_name
+            let is_theirs = entity.caller.bus_name == bus_name;
+            is_theirs && entity.tenure == Tenure::Connection && entity.state == EntityState::Active
         };
         let ids: Vec<EntityId> =
             self.entities.values().filter(ends).map(|entity| entity.id).collect();
-        ids.into_iter().filter(|id| self.deregister(*id).is_ok()).collect()
+        for id in &ids {
+            if self.linger(*id, now).is_err() {
+                let _ = self.deregister(*id); // it is there
+            }
+        }
+        ids
     }
 
     /// Withdraws up to `count` routes of a deregistered entity, and forgets it with the last.
@@ -452,7 +489,13 @@ impl Rib {
         self.next_hops.count(id)
     }
 
-    fn check_terms(&self, key: EntityKey, tenure: Tenure, terms: &Terms) -> Result<()> {
+    /// `key`, and who has it and lingers.
+    fn check_terms(
+        &self,
+        (key, known): (EntityKey, Option<EntityId>),
+        tenure: Tenure,
+        terms: &Terms,
+    ) -> Result<()> {
         const MOST_METHODS: u32 = 32;
         let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::InvalidParameter.because(why));
         // What asks for a protocol's best route means the best of all by it.
@@ -481,8 +524,22 @@ impl Rib {
                  FibResult to: read \"fib\" of its routes"
             ));
         }
+        let most = self.policy.limits.linger;
+        if let Some(span) = terms.linger {
+            if tenure == Tenure::User {
+                return refuse(format_args!(
+                    "a shared registration outlives its connection anyway, leave out \"linger\""
+                ));
+            }
+            if span.exceeds(most) {
+                return refuse(format_args!(
+                    "routes that linger {span}, it may be {most} milliseconds at most (limit linger)"
+                ));
+            }
+        }
         let of_protocol = |other: &&Entity| {
-            (other.key.table, other.key.protocol) == (key.table, key.protocol)
+            Some(other.id) != known
+                && (other.key.table, other.key.protocol) == (key.table, key.protocol)
                 && other.tenure != Tenure::Service
                 && (terms.exclusive || other.terms.exclusive)
         };
@@ -497,10 +554,17 @@ impl Rib {
         Ok(())
     }
 
-    fn check_room_for_entity(&self, tenure: Tenure, caller: &Caller) -> Result<()> {
+    /// `known` is who lingers, and is counted already.
+    fn check_room_for_entity(
+        &self,
+        tenure: Tenure,
+        caller: &Caller,
+        known: Option<EntityId>,
+    ) -> Result<()> {
         let refuse = |why: std::fmt::Arguments<'_>| Err(ErrorKind::NoSystemResources.because(why));
         let limits = self.policy.limits;
-        if self.entities.by_id.len() + self.entities.leaving.len() >= limits.entities as usize {
+        let registered = self.entities.by_id.len() + self.entities.leaving.len();
+        if known.is_none() && registered >= limits.entities as usize {
             let most = limits.entities;
             return refuse(format_args!(
                 "{most} entities are registered, the most (limit entities)"
@@ -509,7 +573,7 @@ impl Rib {
         let Caller { bus_name, uid } = caller;
         let all = self.entities.values().chain(self.entities.leaving.values());
         let of_user = all.filter(|entity| entity.user() == Some(*uid)).count();
-        if of_user >= limits.entities_per_user as usize {
+        if known.is_none() && of_user >= limits.entities_per_user as usize {
             return refuse(format_args!(
                 "user {uid} holds {of_user} registrations, the most for one user (limit \
                  entities-per-user): deregister one"

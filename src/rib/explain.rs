@@ -116,9 +116,10 @@ impl Rib {
             .collect();
         let mut room = MOST_NEXT_HOPS;
         let fib = self.destination(table, prefix).map_or(FibStatus::None, |found| found.fib);
+        let fib_error = routes.iter().find_map(|view| view.fib_error);
         Ok(Explanation {
             prefix,
-            fib_error: routes.iter().find_map(|view| view.fib_error),
+            fib_error,
             candidates: routes
                 .into_iter()
                 .zip(reasons)
@@ -143,18 +144,21 @@ impl Rib {
                 Some(protocol) if settings.kernel_table.is_some() => Cow::Owned(format!(
                     "the kernel's own route by {protocol} is best, and is left to its owner"
                 )),
-                _ => Cow::Borrowed(self.fib_reason(table, fib)),
+                _ => Cow::Borrowed(self.fib_reason(table, fib, fib_error.is_some())),
             },
         })
     }
 
-    fn fib_reason(&self, table: TableId, fib: FibStatus) -> &'static str {
+    fn fib_reason(&self, table: TableId, fib: FibStatus, is_refused: bool) -> &'static str {
         let to_kernel = |id| self.policy.table(id).is_ok_and(|of| of.kernel_table.is_some());
         match fib {
             _ if !to_kernel(table) => "the instance is kept out of the kernel",
             _ if !self.is_pushed(table) => "routes of this table are not pushed to the kernel now",
             FibStatus::None => "no route is offered in the unicast view",
             FibStatus::Pending => "it is on its way to the kernel",
+            FibStatus::Installed if is_refused => {
+                "the kernel refuses next hops of it, some or all, and is asked again from time to time"
+            }
             FibStatus::Installed => "the kernel has it",
             FibStatus::Failed => "the kernel refused it, and is asked again from time to time",
             FibStatus::Ineligible => "packets cannot follow the best route now",

@@ -7,7 +7,8 @@
 //!
 //! What a reader would get wrong: the pair is in order of rank, whichever of the two leads anywhere
 //! now. So when the first fails and when it heals, the destinations stay in their group, and nothing
-//! has to be written for any of them.
+//! has to be written for any of them. That the kernel refuses the first is no failure here: the choice
+//! stays, and whoever keeps the kernel's table is told of both.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,9 @@ pub struct Fate {
     pub family: Family,
     /// Where packets go; `None` when none of its next hops leads anywhere.
     pub forwarding: Option<Arc<Forwarding>>,
-    /// A way by another interface, should all of these be lost at once.
+    /// Where the group's other next hops lead, for as long as the kernel refuses all of the first.
+    pub next: Option<Arc<Forwarding>>,
+    /// A way by another interface, should all of the first be lost at once.
     pub spare: Option<Hop>,
 }
 
@@ -169,14 +172,15 @@ impl Rib {
     fn fate(&self, pair: Pair) -> Fate {
         let mut leading = self.leading(pair);
         let first = leading.next();
-        let second = leading.next().map_or(&[][..], |(forwarding, _)| forwarding.hops());
+        let next = leading.next().map(|(forwarding, _)| forwarding);
         // Next best is what would take the place of routes that the first leads through.
         let spare = first.and_then(|(forwarding, own)| {
             let hops = forwarding.hops();
-            spare_hop(hops, second).or_else(|| spare_hop(hops, own.as_slice()))
+            let others = next.map_or(&[][..], |next| next.hops());
+            spare_hop(hops, others).or_else(|| spare_hop(hops, own.as_slice()))
         });
         let forwarding = first.map(|(forwarding, _)| Arc::clone(forwarding));
-        Fate { family: self.family_of(pair), forwarding, spare }
+        Fate { family: self.family_of(pair), forwarding, next: next.cloned(), spare }
     }
 
     fn family_of(&self, pair: Pair) -> Family {

@@ -35,6 +35,7 @@ mod explain;
 mod foreign;
 mod groups;
 mod hold;
+mod linger;
 mod lists;
 mod matching;
 mod methods;
@@ -69,6 +70,7 @@ pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, ExplainedNextHop, Explanation};
 pub use foreign::{ForeignRoute, ForeignWay, QUIET};
 pub use groups::{Fate, GroupNews};
+pub use linger::Sweep;
 pub use matching::{Match, Selection};
 pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
@@ -115,6 +117,9 @@ pub struct Rib {
     deadlines: deadlines::Deadlines,
     /// Entities that have to be asked about routes that expired.
     inquiring: BTreeSet<EntityId>,
+    /// Entities whose time to linger is over, and of whose end the bus has to hear.
+    #[serde(skip)]
+    departed: Vec<EntityId>,
     notifications: changes::Notifications,
     lists: lists::Lists,
     cells: opaque::Cells,
@@ -156,6 +161,7 @@ impl Rib {
             turn: Turn(0),
             deadlines: deadlines::Deadlines::default(),
             inquiring: BTreeSet::new(),
+            departed: Vec::new(),
             notifications: changes::Notifications::default(),
             lists: lists::Lists::default(),
             cells: opaque::Cells::default(),

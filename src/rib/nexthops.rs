@@ -231,6 +231,22 @@ impl NextHops {
         self.free_if_unused(id);
     }
 
+    /// The next hops that an entity added for their own sake.
+    pub(super) fn added(&self, owner: EntityId) -> BTreeSet<NextHopId> {
+        let owned = self.by_owner.get(&owner).into_iter().flat_map(|it| it.by_key.values());
+        let is_added = |id: &NextHopId| {
+            self.get(*id).is_some_and(|next_hop| next_hop.lifetime == Lifetime::Explicit)
+        };
+        owned.copied().filter(is_added).collect()
+    }
+
+    /// Deletes a next hop, unless a route has it.
+    pub(super) fn delete_if_unused(&mut self, id: NextHopId) {
+        if self.get(id).is_some_and(|next_hop| next_hop.references == 0 && !next_hop.deleted) {
+            self.delete(id);
+        }
+    }
+
     /// Deletes all next hops of an entity whose routes are gone.
     pub(super) fn delete_all(&mut self, owner: EntityId) {
         let owned = self.by_owner.get(&owner);

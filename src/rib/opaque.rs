@@ -31,6 +31,10 @@ impl Cells {
         self.0.insert(entity, owned);
     }
 
+    pub(super) fn has(&self, entity: EntityId) -> bool {
+        self.0.contains_key(&entity)
+    }
+
     /// The entity is gone; this is what it kept.
     pub(super) fn release(&mut self, entity: EntityId) -> PrefixMap<Box<[u8]>> {
         self.0.remove(&entity).map_or_else(PrefixMap::default, |owned| owned.cells)

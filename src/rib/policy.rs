@@ -131,6 +131,9 @@ pub struct Limits {
     pub handles: u32,
     /// Milliseconds that a destination can be held (`InvalidParameter`); 0xFFFFFFFF for ever.
     pub hold_time: u32,
+    /// Milliseconds that routes can outlive their owner's connection (`InvalidParameter`); 0xFFFFFFFF for
+    /// ever.
+    pub linger: u32,
     /// Milliseconds that the owner of an expired route has to answer.
     pub expiry_answer: u32,
     /// Registrations for change notification (`NoSystemResources`).
@@ -274,6 +277,7 @@ impl Default for Limits {
             next_hops_per_route: 64,
             handles: 1000,
             hold_time: 3_600_000,
+            linger: 86_400_000,
             expiry_answer: 5000,
             notifications: 1024,
             notifications_per_client: 16,

@@ -37,6 +37,8 @@ pub struct Route {
     pub state: RouteState,
     /// How often its owner has updated it: what an update can be made to depend on.
     pub generation: u32,
+    /// How often its owner had been away when it was last offered.
+    pub(super) absence: u16,
     pub(super) next_hops: Slot,
     /// What few routes have.
     pub(super) extras: Option<Box<Extras>>,

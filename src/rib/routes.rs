@@ -50,7 +50,8 @@ impl Rib {
         known: Option<Slot>,
         now: Now,
     ) -> Result<(RouteId, ChangeFlags)> {
-        let EntityKey { table, protocol, .. } = self.entities.active(owner)?.key;
+        let entity = self.entities.active(owner)?;
+        let (EntityKey { table, protocol, .. }, absence) = (entity.key, entity.absences.number);
         if known.is_none() {
             self.check_room_for_route(owner, table, offer.to)?;
         }
@@ -73,6 +74,7 @@ impl Rib {
             viable: self.is_viable(offer.flags, next_hops),
             state: RouteState::Created,
             generation: 0,
+            absence,
             next_hops,
             extras: None,
         };
@@ -146,7 +148,9 @@ impl Rib {
         let preference = self.policy.levels.preference(known.protocol, wanted);
         let viable = self.is_viable(known.flags, next_hops);
         let rank = Rank { preference, metric: offer.metric, turn: self.next_turn() };
-        let mut route = Route { neighbour, rank, wanted, views, viable, next_hops, ..known };
+        let absence = self.entities.active(owner)?.absences.number;
+        let mut route =
+            Route { neighbour, rank, wanted, views, viable, next_hops, absence, ..known };
         if changes.private.is_some() {
             route.set_private(private);
         }

@@ -83,6 +83,8 @@ pub struct RouteView<'a> {
     pub fib: FibStatus,
     /// The kernel's words where it refused it, or some of its next hops.
     pub fib_error: Option<&'a str>,
+    /// Whether it is from before its owner was away, and was not offered again.
+    pub stale: bool,
     /// When it is let go, if it is withdrawn and held; none of such a one is for never.
     pub held_until: Option<Moment>,
 }
@@ -302,12 +304,14 @@ impl Rib {
             false => FibStatus::None,
         };
         let wish = || self.destination(route.table, route.to)?.wish;
+        let failure = || self.failures.get(&(route.table, route.to)).map(Failure::as_str);
         let fib_error = match fib {
-            FibStatus::Failed => self.failures.get(&(route.table, route.to)).map(Failure::as_str),
-            // By some of its next hops and not by all.
-            FibStatus::Installed => self.group_fault(wish()),
+            FibStatus::Failed => failure(),
+            // By some of its next hops and not by all, or as the next best route would.
+            FibStatus::Installed => failure().or_else(|| self.group_fault(wish())),
             _ => None,
         };
+        let owner = self.entities.known(route.owner);
         Some(RouteView {
             id: RouteId(self.routes.id(slot)?),
             route,
@@ -315,6 +319,7 @@ impl Rib {
             list: self.list_of(route),
             fib,
             fib_error,
+            stale: owner.is_some_and(|owner| owner.absences.number != route.absence),
             held_until: match route.state {
                 RouteState::Created => None,
                 RouteState::Deleting => {

@@ -13,6 +13,13 @@ pub(crate) enum Command {
     Deregister {
         entity: u8,
     },
+    Linger {
+        entity: u8,
+    },
+    Sweep {
+        entity: u8,
+        count: u8,
+    },
     ClientGone {
         who: u8,
     },
@@ -211,6 +218,7 @@ pub(crate) struct TermsCommand {
     pub(crate) exclusive: bool,
     pub(crate) cells: bool,
     pub(crate) methods: u8,
+    pub(crate) linger: u8,
 }
 
 #[derive(Clone, Debug)]

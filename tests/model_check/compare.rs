@@ -149,6 +149,7 @@ impl Pair {
         assert_eq!((route.private(), view.list), (&*naive.private, naive.list));
         assert_eq!(u64::from(route.generation), naive.generation, "the generation of route {id}");
         assert_eq!(route.state, RouteState::Created);
+        assert_eq!(view.stale, naive.stale, "whether route {id} is stale");
         let expires = match naive.expiry {
             Expiry::At(moment) => Some(Moment(moment)),
             Expiry::Never | Expiry::Asked(_) => None,

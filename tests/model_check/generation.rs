@@ -41,13 +41,15 @@ fn via() -> impl Strategy<Value = Via> {
 fn terms() -> impl Strategy<Value = TermsCommand> {
     let seldom = || prop::bool::weighted(0.15);
     let methods = prop_oneof![6 => Just(0u8), 3 => 1..4u8, 1 => Just(32u8), 1 => Just(33u8)];
-    (seldom(), seldom(), seldom(), any::<bool>(), methods).prop_map(
-        |(shared, single_route, exclusive, cells, methods)| TermsCommand {
+    let linger = prop_oneof![3 => Just(0u8), 3 => 1..9u8];
+    (seldom(), seldom(), seldom(), any::<bool>(), methods, linger).prop_map(
+        |(shared, single_route, exclusive, cells, methods, linger)| TermsCommand {
             shared,
             single_route,
             exclusive,
             cells,
             methods,
+            linger,
         },
     )
 }
@@ -153,7 +155,9 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(who, family, instance, terms)| C::Register { who, family, instance, terms }),
         1 => any::<bool>().prop_map(|second| C::Turn { second }),
         1 => n().prop_map(|entity| C::Deregister { entity }),
-        1 => n().prop_map(|who| C::ClientGone { who }),
+        2 => n().prop_map(|who| C::ClientGone { who }),
+        1 => n().prop_map(|entity| C::Linger { entity }),
+        2 => (n(), 1..4u8).prop_map(|(entity, count)| C::Sweep { entity, count }),
         4 => (n(), 0..4u8).prop_map(|(which, count)| C::Withdraw { which, count }),
         6 => (n(), hop()).prop_map(|(entity, hop)| C::AddNextHop { entity, hop }),
         2 => (n(), n()).prop_map(|(entity, next_hop)| C::DeleteNextHop { entity, next_hop }),

@@ -1,17 +1,36 @@
 //! Commands about entities: who comes, who goes, and what becomes of the routes.
 
 use rtmd::{
-    model::{EntityId, EntityKey, ErrorKind, RouteId, TableId},
+    model::{EntityId, EntityKey, ErrorKind, RouteId, Span, TableId},
     rib::{Registration, Tenure, Terms, Withdrawal},
 };
 
 use crate::{
     Pair, accepted,
     commands::TermsCommand,
+    lingering::NaiveAbsence,
     naive::{Naive, NaiveEntity},
     passing::slot,
     world,
 };
+
+impl Naive {
+    /// It is registered no more; its routes are still there.
+    pub(crate) fn leave(&mut self, id: EntityId) {
+        self.step(None, |naive| {
+            let at = naive.entities.iter().position(|entity| entity.id == id).unwrap();
+            let entity = naive.entities.remove(at);
+            naive.leaving.push(entity);
+            // Its lists go; nobody is left to ask.
+            let gone: Vec<_> = naive.lists.iter().filter(|l| l.owner == id).map(|l| l.id).collect();
+            naive.lists.retain(|list| list.owner != id);
+            for route in &mut naive.routes {
+                route.list = route.list.filter(|list| !gone.contains(list));
+            }
+            naive.questions.retain(|question| question.owner != id);
+        });
+    }
+}
 
 impl Pair {
     pub(crate) fn register(&mut self, who: u8, table: TableId, instance: u8, terms: &TermsCommand) {
@@ -23,6 +42,7 @@ impl Pair {
             single_route: terms.single_route,
             exclusive: terms.exclusive,
             methods: terms.methods.into(),
+            linger: (terms.linger > 0).then(|| Span::from_millis(terms.linger.into()).unwrap()),
             callback: (terms.methods > 0).then(|| "/callback".to_owned()),
             ..Terms::default()
         };
@@ -32,7 +52,12 @@ impl Pair {
         let result = self.rib.register(registration, caller.clone(), self.now());
         let Some(profile) = accepted(result, &refusals) else { return };
         assert!(self.dead_entities.iter().all(|id| *id != profile.id), "an id is never used again");
-        self.naive.entities.push(NaiveEntity {
+        let resumed = self.naive.entities.iter().find(|entity| entity.key == key);
+        let resumed = resumed.map(|entity| entity.id);
+        assert_eq!(profile.resumed, resumed.is_some());
+        let stale = resumed.map_or(0, |id| self.naive.stale(id).len());
+        assert_eq!(profile.stale_routes, stale);
+        let entity = NaiveEntity {
             id: profile.id,
             key,
             caller,
@@ -42,8 +67,17 @@ impl Pair {
             cells: terms.cells,
             methods: terms.methods.into(),
             blocks_methods: false,
+            linger: (terms.linger > 0).then_some(terms.linger.into()),
+            absence: NaiveAbsence::default(),
             service: false,
-        });
+        };
+        match resumed {
+            Some(id) => {
+                assert_eq!(profile.id, id);
+                self.naive.end_absence(key, entity);
+            }
+            None => self.naive.entities.push(entity),
+        }
     }
 
     pub(crate) fn deregister(&mut self, id: EntityId) {
@@ -58,30 +92,21 @@ impl Pair {
 
     pub(crate) fn client_gone(&mut self, who: u8) {
         let bus_name = world::caller(who).bus_name;
-        let gone = self.rib.handle_client_gone(&bus_name);
+        let gone = self.rib.handle_client_gone(&bus_name, self.now());
         let ends = |e: &&NaiveEntity| !e.shared && e.caller.bus_name == bus_name;
         let expected: Vec<EntityId> =
             self.naive.entities.iter().filter(ends).map(|entity| entity.id).collect();
         assert_eq!(gone, expected);
         for id in gone {
-            self.leave(id);
+            if !self.naive.begin_absence(id) {
+                self.leave(id);
+            }
         }
     }
 
-    fn leave(&mut self, id: EntityId) {
+    pub(crate) fn leave(&mut self, id: EntityId) {
         self.dead_entities.push(id);
-        self.naive.step(None, |naive| {
-            let at = naive.entities.iter().position(|entity| entity.id == id).unwrap();
-            let entity = naive.entities.remove(at);
-            naive.leaving.push(entity);
-            // Its lists go; nobody is left to ask.
-            let gone: Vec<_> = naive.lists.iter().filter(|l| l.owner == id).map(|l| l.id).collect();
-            naive.lists.retain(|list| list.owner != id);
-            for route in &mut naive.routes {
-                route.list = route.list.filter(|list| !gone.contains(list));
-            }
-            naive.questions.retain(|question| question.owner != id);
-        });
+        self.naive.leave(id);
     }
 
     pub(crate) fn withdraw(&mut self, which: u8, count: usize) {

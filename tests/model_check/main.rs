@@ -11,6 +11,7 @@ mod following;
 mod generation;
 mod hop_walks;
 mod joining;
+mod lingering;
 mod naive;
 mod offering;
 mod passing;
@@ -186,6 +187,8 @@ impl Pair {
                 self.register(*who, self.table(*family), *instance, terms);
             }
             C::Deregister { entity } => self.deregister(self.entity(*entity)?),
+            C::Linger { entity } => self.linger(self.entity(*entity)?),
+            C::Sweep { entity, count } => self.sweep(self.entity(*entity)?, (*count).into()),
             C::ClientGone { who } => self.client_gone(*who),
             C::Withdraw { which, count } => self.withdraw(*which, usize::from(*count)),
             C::AddNextHop { entity, hop } => self.add_next_hop(self.entity(*entity)?, hop),

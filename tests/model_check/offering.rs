@@ -126,6 +126,8 @@ impl Pair {
             known.remote = remote.filter(|_| hop.flags & 1 == 1);
             known.private = offer.private.into();
             known.inline = false;
+            let entity = naive.entities.iter_mut().find(|entity| entity.id == owner).unwrap();
+            entity.absence.next_hops.remove(&id);
         });
     }
 
@@ -193,6 +195,7 @@ impl Pair {
             next_hops: named.ids.clone(),
             private: offer.private.into(),
             generation: 0,
+            stale: false,
             expiry: end(self.naive.now, ttl).map_or(Expiry::Never, Expiry::At),
             list: offer.list.or_else(|| known.as_ref()?.list),
             user: self.naive.entity(owner).unwrap().caller.uid,
@@ -292,6 +295,7 @@ impl Pair {
                 Some(k) if (k.preference, k.metric) == (route.preference, route.metric) => k.since,
                 _ => naive.turns,
             };
+            route.stale = false;
             route.generation = known.map_or(0, |known| known.generation + 1);
             naive.routes.retain(|other| other.id != route.id);
             naive.routes.push(route);

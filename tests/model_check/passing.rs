@@ -19,6 +19,7 @@ pub(crate) enum NaiveDue {
     Expiry(u64),
     Answer(u64),
     Hold(Place),
+    Patience(EntityId),
 }
 
 /// A route's place in memory is the lower half of its id, and decides between equals.
@@ -41,6 +42,9 @@ impl Naive {
             let until = hold.until.filter(|_| self.held_views(*place) != 0);
             all.extend(until.map(|until| (until, NaiveDue::Hold(*place))));
         }
+        for entity in &self.entities {
+            all.extend(entity.absence.until.map(|until| (until, NaiveDue::Patience(entity.id))));
+        }
         all.sort();
         all
     }
@@ -49,6 +53,8 @@ impl Naive {
         let in_slot = |n: u64| self.routes.iter().find(|r| slot(r.id) == n).unwrap().clone();
         match due {
             NaiveDue::Hold(place) => self.end_hold(place),
+            NaiveDue::Patience(id) if self.entity(id).unwrap().absence.lingers => self.leave(id),
+            NaiveDue::Patience(id) => self.sweep(id),
             NaiveDue::Answer(route) => {
                 let id = in_slot(route).id;
                 self.remove(id, None);
@@ -56,8 +62,10 @@ impl Naive {
             NaiveDue::Expiry(route) => {
                 let route = in_slot(route);
                 // There is nobody to ask where no connection owns it (G8).
-                let owner: Option<EntityId> =
-                    self.entity(route.owner).filter(|entity| !entity.shared).map(|e| e.id);
+                let owner: Option<EntityId> = self
+                    .entity(route.owner)
+                    .filter(|it| !it.shared && !it.absence.lingers)
+                    .map(|e| e.id);
                 let Some(owner) = owner else {
                     self.remove(route.id, None);
                     return;
@@ -75,6 +83,8 @@ impl Pair {
     pub(crate) fn pass(&mut self, milliseconds: u8, count: usize) {
         self.naive.now += u64::from(milliseconds) * 1000;
         self.rib.handle_deadlines(count, self.now());
+        let departed = self.rib.poll_departed();
+        self.dead_entities.extend(departed);
         for _ in 0..count {
             let Some((_, due)) =
                 self.naive.deadlines().first().copied().filter(|(at, _)| *at <= self.naive.now)
@@ -82,6 +92,9 @@ impl Pair {
                 break;
             };
             self.naive.carry_out(due);
+            if matches!(due, NaiveDue::Patience(_)) {
+                break; // that may have been much
+            }
         }
     }
 

@@ -35,33 +35,40 @@ impl Naive {
         terms: &Terms,
     ) -> Refusals {
         let limits = self.limits;
+        let resumable = self.is_resumable(key, caller);
         let rival = self.entities.iter().any(|other| {
             !other.service
+                && other.key != key
                 && (other.key.table, other.key.protocol) == (key.table, key.protocol)
                 && (terms.exclusive || other.exclusive)
         });
+        let has_cells = self.entities.iter().any(|known| known.key == key && known.cells);
         let of_table = self.entities.iter().filter(|e| e.key.table == key.table);
         let all = self.entities.iter().chain(&self.leaving);
         let of_user = all.filter(|entity| entity.caller.uid == caller.uid);
         // Shared ones count for the user, the others for the connection.
-        let alike = self.entities.iter().filter(|entity| match (tenure, entity.shared) {
+        let present = self.entities.iter().filter(|entity| !entity.absence.lingers);
+        let alike = present.filter(|entity| match (tenure, entity.shared) {
             (Tenure::User, true) => entity.caller.uid == caller.uid,
             (Tenure::Connection, false) => entity.caller.bus_name == caller.bus_name,
             _ => false,
         });
         when(&[
-            (self.entities.iter().any(|known| known.key == key), AlreadyExists),
+            (!resumable && self.entities.iter().any(|known| known.key == key), AlreadyExists),
             (rival, AlreadyExists),
             (terms.methods > 32, InvalidParameter),
             (tenure == Tenure::User && terms.callback.is_some(), InvalidParameter),
+            (tenure == Tenure::User && terms.linger.is_some(), InvalidParameter),
+            (terms.linger.is_some_and(|span| span.exceeds(limits.linger)), InvalidParameter),
             (
-                self.entities.len() + self.leaving.len() >= limits.entities as usize,
+                !resumable && self.entities.len() + self.leaving.len() >= limits.entities as usize,
                 NoSystemResources,
             ),
             (alike.count() >= limits.entities_per_client as usize, NoSystemResources),
-            (of_user.count() >= limits.entities_per_user as usize, NoSystemResources),
+            (!resumable && of_user.count() >= limits.entities_per_user as usize, NoSystemResources),
             (
                 terms.reserve_opaque
+                    && !(resumable && has_cells)
                     && of_table.filter(|e| e.cells).count() >= limits.opaque_entities as usize,
                 NoSystemResources,
             ),
@@ -237,7 +244,8 @@ impl Naive {
 
     pub(crate) fn own(&self, caller: &Caller) -> impl Iterator<Item = &crate::naive::NaiveEntity> {
         let clients = self.entities.iter().filter(|entity| !entity.service);
-        clients.filter(move |entity| match entity.shared {
+        let present = clients.filter(|entity| !entity.absence.lingers);
+        present.filter(move |entity| match entity.shared {
             true => entity.caller.uid == caller.uid,
             false => entity.caller.bus_name == caller.bus_name,
         })

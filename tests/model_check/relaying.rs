@@ -101,7 +101,7 @@ pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
     let mut first: Vec<Command> = Vec::new();
     for (protocol, family) in (0..3).flat_map(|n| Family::ALL.map(|family| (n, family))) {
         let (shared, single_route, exclusive, cells) = (false, false, false, false);
-        let terms = TermsCommand { shared, single_route, exclusive, cells, methods: 0 };
+        let terms = TermsCommand { shared, single_route, exclusive, cells, methods: 0, linger: 0 };
         let who = protocol * CLIENTS + protocol;
         first.push(Command::Register { who, family, instance: 0, terms });
         first.push(Command::Follow { who, family, views: 8, flags: 0x2_0002 });

@@ -13,6 +13,7 @@ use rtmd::{
 use crate::{
     Pair, accepted,
     commands::{OfferCommand, Via},
+    lingering::NaiveAbsence,
     naive::{Expiry, NaiveEntity, NaiveRoute},
     offering::{Named, settled_preference},
     world,
@@ -156,6 +157,8 @@ impl Pair {
                 cells,
                 methods,
                 blocks_methods,
+                linger: None,
+                absence: NaiveAbsence::default(),
                 service,
             });
         }
@@ -232,6 +235,7 @@ impl Pair {
             next_hops: Vec::new(),
             private: Vec::new(),
             generation: 0,
+            stale: false,
             expiry: Expiry::Never,
             list: None,
             user: u32::MAX,

@@ -21,6 +21,9 @@ pub(crate) struct NaiveEntity {
     /// How many it exports.
     pub(crate) methods: u32,
     pub(crate) blocks_methods: bool,
+    /// Milliseconds that it outlives its connection; none for not at all.
+    pub(crate) linger: Option<u32>,
+    pub(crate) absence: crate::lingering::NaiveAbsence,
     /// The service's own: no client speaks for it.
     pub(crate) service: bool,
 }
@@ -49,6 +52,8 @@ pub(crate) struct NaiveRoute {
     pub(crate) next_hops: Vec<NextHopId>,
     pub(crate) private: Vec<u8>,
     pub(crate) generation: u64,
+    /// From before its owner was away.
+    pub(crate) stale: bool,
     pub(crate) expiry: Expiry,
     pub(crate) list: Option<ListId>,
     /// The user it counts for: its owner's, or while it is held the one that asked for that.

@@ -33,6 +33,7 @@ pub(crate) fn policy() -> Policy {
         handles: 4,
         expiry_answer: 4,
         hold_time: 6,
+        linger: 7,
         marks_per_client: 6,
         marks_per_user: 8,
         pending_destinations: 3,

@@ -36,6 +36,10 @@ pub(crate) struct Arguments {
     /// What to be called in lists
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
+    /// Keep the routes for so long if this ends without a word: whoever registers the same by then goes on
+    /// with them, and what its input does not have goes at the end of that
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=86_400))]
+    linger: u32,
     /// End with the input, when the kernel has taken the routes, instead of staying
     #[arg(long)]
     exit_at_eof: bool,
@@ -69,6 +73,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
 
     let loading = async {
         loader.load(&mut input, &mut events, &mut context.out).await?;
+        loader.end_of_sync().await?;
         let in_step = wait_for_kernel(&loader, events.started()).await?;
         events.in_step(&mut context.out, loader.totals(), in_step)
     };

@@ -251,6 +251,9 @@ fn standing(route: &RouteInfo) -> String {
     if let Some(why) = context::text(&route.more, "fib-error") {
         let _ = write!(text, ": {}", printable(why)); // a String takes everything
     }
+    if route.more.contains_key("stale") {
+        text.push_str(", stale");
+    }
     let seconds = |milliseconds: u64| match milliseconds {
         INFINITE => "for ever".to_owned(),
         _ => format!("{:.1} s", Duration::from_millis(milliseconds).as_secs_f64()),
@@ -354,6 +357,7 @@ fn json(
         "best-in-views": best_in(route).0,
         "fib": text(&route.more, "fib"),
         "fib-error": text(&route.more, "fib-error"),
+        "stale": route.more.contains_key("stale"),
         "expires-in": number(&route.more, "expires-in"),
         "held-for": number(&route.more, "held-for"),
     })

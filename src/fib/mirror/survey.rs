@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, mem};
 
-use super::{Mirror, Stage};
+use super::{Mirror, Settled, Stage, settled};
 use crate::{
     fib::{destination::Destination, objects::Objects},
     model::{GroupId, Prefix},
@@ -56,12 +56,17 @@ impl Mirror {
         self.work.survey.round.is_some() || !self.work.survey.next.is_empty()
     }
 
-    /// Looks at `count` more destinations, if any have to be looked at again.
-    pub(in crate::fib) fn survey(&mut self, count: usize, objects: &mut Objects) {
+    /// Looks at `count` more destinations, if any have to be looked at again; answers as
+    /// [`Mirror::look_at`] of those for which there is something to show.
+    pub(in crate::fib) fn survey(
+        &mut self,
+        count: usize,
+        objects: &mut Objects,
+    ) -> Vec<(Prefix, Settled)> {
         let survey = &mut self.work.survey;
         let round = match survey.round.take() {
             Some(round) => round,
-            None if survey.next.is_empty() => return,
+            None if survey.next.is_empty() => return Vec::new(),
             None => mem::take(&mut survey.next),
         };
         let mut concerned = Vec::new();
@@ -83,15 +88,29 @@ impl Mirror {
             self.work.survey.round = Some(round);
             self.work.survey.last = last;
         }
-        concerned.into_iter().for_each(|to| self.look_at(to, objects));
+        let concerned = concerned.into_iter();
+        concerned.filter_map(|to| Some((to, self.look_at(to, objects)?))).collect()
     }
 
-    /// Plans a destination anew because its group or its object is another one.
-    pub(in crate::fib) fn look_at(&mut self, to: Prefix, objects: &mut Objects) {
+    /// Plans a destination anew because its group or its object is another one; answers when the kernel
+    /// refuses it that.
+    pub(in crate::fib) fn look_at(&mut self, to: Prefix, objects: &mut Objects) -> Option<Settled> {
         self.update(to, objects, |work, state, objects| {
-            if matches!(state.stage, Stage::Idle | Stage::Later) {
-                work.plan(to, state, objects);
+            match state.stage {
+                Stage::Idle | Stage::Later => work.plan(to, state, objects),
+                // In a fight it waits whatever it is to be.
+                Stage::Waiting { .. } if state.refused.is_some() => {
+                    work.look_again(to, state, objects);
+                }
+                Stage::Waiting { .. }
+                | Stage::Queued
+                | Stage::InFlight { .. }
+                | Stage::Blocked { .. } => {}
             }
-        });
+            match state.stage {
+                Stage::Blocked { refused: true } => settled(state, objects),
+                _ => None,
+            }
+        })
     }
 }

@@ -46,7 +46,7 @@ fn plain_groups() -> Objects {
     for number in 1..10 {
         let what = format!("via {number}");
         let Wish::Group(id) = wish(&what) else { panic!("{what}") };
-        objects.handle_group(id, Family::Ipv4, Some(forwarding(&what)), None);
+        objects.handle_group(id, Family::Ipv4, Some(forwarding(&what)), None, None);
     }
     while objects.poll_event().is_some() {}
     objects
@@ -460,7 +460,7 @@ fn the_weight_of_an_only_hop_makes_no_difference() {
     hops[0].weight = Weight::new(7).unwrap();
     let id = GroupId(std::num::NonZeroU32::new(77).unwrap());
     let forwarding = Some(Arc::new(Forwarding::Unicast(hops)));
-    case.objects.handle_group(id, Family::Ipv4, forwarding, None);
+    case.objects.handle_group(id, Family::Ipv4, forwarding, None, None);
     let settled = case.mirror.want(prefix("10.0.0.0/8"), Some(Wish::Group(id)), &mut case.objects);
     assert_eq!(settled.map(|settled| settled.status), Some(FibStatus::Installed));
     assert_eq!(case.op(), "nothing");

@@ -113,6 +113,11 @@ impl Legs {
         self.entries.get(&leg).is_some_and(|it| it.ends || it.id.is_none() && it.refusal.is_none())
     }
 
+    /// Whether the kernel refused it and has not taken it since, though it may be asked again just now.
+    pub(super) fn is_in_trouble(&self, leg: Leg) -> bool {
+        self.entries.get(&leg).is_some_and(|it| it.id.is_none() && it.refusals > 0)
+    }
+
     pub(super) fn is_in_flight(&self, leg: Leg) -> bool {
         self.entries.get(&leg).is_some_and(|entry| entry.in_flight)
     }

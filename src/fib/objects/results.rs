@@ -405,8 +405,9 @@ impl Objects {
             && group.serving == Some(id)
         {
             group.serving = None;
-            if routes > 0 {
-                self.events.push_back(GroupEvent::Renewed(of));
+            match routes {
+                0 => group.missed = true,
+                _ => self.events.push_back(GroupEvent::Renewed(of)),
             }
         }
     }

@@ -1,7 +1,9 @@
 //! The planner against a kernel of its own that keeps Linux's rules of objects and routes: an object
-//! goes with its link, a group with its last member, a route with its object, and nobody is told.
+//! goes with its link, a group with its last member, a route with its object, and nobody is told. A link
+//! can be *barren*: up, and yet no new way by it is taken, as by one without an address.
 
 mod answers;
+mod bridges;
 mod haste;
 mod objects;
 
@@ -49,6 +51,7 @@ fn refused<T>(errno: i32) -> Result<T, Refusal> {
 #[derive(Clone, Debug, Default)]
 struct Kernel {
     up: BTreeSet<u32>,
+    barren: BTreeSet<u32>,
     objects: BTreeMap<ObjectId, NextHopObject>,
     /// Of each prefix, the routes with our metric, first to last, and whether they are ours.
     routes: BTreeMap<Prefix, Vec<(Target, bool)>>,
@@ -118,6 +121,9 @@ impl Kernel {
             NextHopObject::Hop { interface, .. } if !self.up.contains(&interface.0) => {
                 return refused(libc::ENETDOWN);
             }
+            NextHopObject::Hop { interface, .. } if self.barren.contains(&interface.0) => {
+                return refused(libc::ENETUNREACH);
+            }
             NextHopObject::Hop { .. } => {}
             NextHopObject::Group { members, buckets } => {
                 let known = |member: &Member| {
@@ -150,7 +156,12 @@ impl Kernel {
         };
         match target {
             Target::Object(id) if !self.objects.contains_key(id) => return refused(libc::EINVAL),
-            Target::Plain(forwarding) if !self.leads(forwarding) => return refused(libc::ENETDOWN),
+            Target::Plain(forwarding) if !forwarding.hops().iter().all(|hop| self.is_up(hop)) => {
+                return refused(libc::ENETDOWN);
+            }
+            Target::Plain(forwarding) if !forwarding.hops().iter().all(|hop| self.takes(hop)) => {
+                return refused(libc::ENETUNREACH);
+            }
             Target::Object(_) | Target::Plain(_) => {}
         }
         self.put(to, (target.clone(), true), true);
@@ -173,11 +184,13 @@ impl Kernel {
         }
     }
 
-    fn leads(&self, forwarding: &Forwarding) -> bool {
-        match forwarding {
-            Forwarding::Unicast(hops) => hops.iter().all(|hop| self.up.contains(&hop.interface.0)),
-            Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => true,
-        }
+    fn is_up(&self, hop: &Hop) -> bool {
+        self.up.contains(&hop.interface.0)
+    }
+
+    /// Whether new ways by its link are taken.
+    fn takes(&self, hop: &Hop) -> bool {
+        self.is_up(hop) && !self.barren.contains(&hop.interface.0)
     }
 
     fn drop_object(&mut self, id: ObjectId) {
@@ -257,6 +270,8 @@ impl Kernel {
 enum Event {
     /// A group comes to this: hops by links, and a spare.
     Group(u8, Vec<u8>, Option<u8>),
+    /// Those of its next best set.
+    Next(u8, Vec<u8>),
     Want(u8, Option<u8>),
     Blackhole(u8),
     /// Every destination that wished to be in a group is to have nothing: the end of the group is told
@@ -269,6 +284,8 @@ enum Event {
     Answer,
     Down(u8),
     Up(u8),
+    Barren(u8),
+    Fertile(u8),
     Wait,
     /// Somebody deletes a route, and that is told or missed.
     DeleteRoute(u8, bool),
@@ -309,6 +326,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         4 => (0..5_u8, vec(0..LINKS, 0..4), proptest::option::of(0..LINKS))
             .prop_map(|(id, hops, spare)| Event::Group(id, hops, spare)),
+        3 => (0..5_u8, vec(0..LINKS, 0..3)).prop_map(|(id, hops)| Event::Next(id, hops)),
         6 => (0..8_u8, proptest::option::of(0..5_u8)).prop_map(|(to, id)| Event::Want(to, id)),
         1 => (0..8_u8).prop_map(Event::Blackhole),
         1 => (0..5_u8).prop_map(Event::Leave),
@@ -317,6 +335,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => Just(Event::Answer),
         2 => (0..LINKS).prop_map(Event::Down),
         3 => (0..LINKS).prop_map(Event::Up),
+        2 => (0..LINKS).prop_map(Event::Barren),
+        2 => (0..LINKS).prop_map(Event::Fertile),
         1 => Just(Event::Wait),
         1 => (0..8_u8, told()).prop_map(|(to, told)| Event::DeleteRoute(to, told)),
         3 => (0..8_u8, 0..LINKS, prop_oneof![4 => Just(true), 1 => Just(false)], any::<bool>(), told())
@@ -350,11 +370,34 @@ struct Dump {
     objects: Vec<(ObjectId, NextHopObject)>,
 }
 
+/// What a group could come to: links of its first hops, of its next best, and of a spare.
+#[derive(Debug, Default)]
+struct Choices {
+    first: Vec<u8>,
+    next: Vec<u8>,
+    spare: Option<u8>,
+}
+
+impl Choices {
+    /// The links of the set that leads anywhere first, and of the one after it.
+    fn leading(&self, up: &BTreeSet<u32>) -> [Vec<u8>; 2] {
+        let mut leading = [&self.first, &self.next].map(|links| {
+            let mut known = BTreeSet::new();
+            let is_way = |link: &&u8| up.contains(&(u32::from(**link) + 1)) && known.insert(**link);
+            links.iter().filter(is_way).copied().collect::<Vec<u8>>()
+        });
+        if leading[0].is_empty() {
+            leading.swap(0, 1);
+        }
+        leading
+    }
+}
+
 /// The kernel, the planner, and what is wished.
 struct Storm {
     kernel: Kernel,
     planner: Planner,
-    groups: BTreeMap<u8, (Vec<u8>, Option<u8>)>,
+    groups: BTreeMap<u8, Choices>,
     wishes: BTreeMap<u8, Option<u8>>,
     /// Destinations that the planner has not heard of yet, or not what is wished there now.
     waiting: VecDeque<u8>,
@@ -392,27 +435,32 @@ impl Storm {
 
     /// What a group comes to: its hops by links that are up, as the RIB would say.
     fn tell_group(&mut self, id: u8) {
-        let Some((links, spare)) = self.groups.get(&id) else { return };
-        let is_up = |link: &&u8| self.known_up.contains(&(u32::from(**link) + 1));
-        let mut hops: Vec<Hop> = Vec::new();
-        for link in links.iter().filter(is_up) {
-            let hop = hop(*link, u32::from(*link) + 1);
-            if hops.iter().all(|other| other.interface != hop.interface) {
-                hops.push(hop);
-            }
-        }
-        let spare = spare.iter().find(is_up).map(|link| hop(*link, 1));
-        let spare = spare.filter(|it| hops.iter().all(|hop| hop.interface != it.interface));
-        let forwarding = (!hops.is_empty()).then(|| Arc::new(Forwarding::Unicast(hops.into())));
-        let spare = spare.filter(|_| forwarding.is_some());
-        self.planner.handle_group(group_id(id), Family::Ipv4, forwarding, spare);
+        let Some(choices) = self.groups.get(&id) else { return };
+        let [first, next] = choices.leading(&self.known_up);
+        let is_up = |link: &u8| self.known_up.contains(&(u32::from(*link) + 1));
+        let spare =
+            choices.spare.filter(is_up).filter(|it| !first.is_empty() && !first.contains(it));
+        let forwarding = |links: Vec<u8>| {
+            let hops = links.iter().map(|link| hop(*link, u32::from(*link) + 1));
+            (!links.is_empty()).then(|| Arc::new(Forwarding::Unicast(hops.collect())))
+        };
+        let (first, next, spare) =
+            (forwarding(first), forwarding(next), spare.map(|link| hop(link, 1)));
+        self.planner.handle_group(group_id(id), Family::Ipv4, first, next, spare);
     }
 
     fn run(&mut self, event: Event) {
         match event {
             Event::Group(id, hops, spare) => {
-                self.groups.insert(id, (hops, spare));
+                let group = self.groups.entry(id).or_default();
+                (group.first, group.spare) = (hops, spare);
                 self.tell_group(id);
+            }
+            Event::Next(id, hops) => {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.next = hops;
+                    self.tell_group(id);
+                }
             }
             Event::Want(to, id) => {
                 let id = id.filter(|id| self.groups.contains_key(id));
@@ -445,6 +493,13 @@ impl Storm {
                 let link = u32::from(link) + 1;
                 if self.kernel.up.insert(link) {
                     self.link_news.push_back((link, true));
+                }
+            }
+            Event::Barren(link) => drop(self.kernel.barren.insert(u32::from(link) + 1)),
+            Event::Fertile(link) => {
+                let link = u32::from(link) + 1;
+                if self.kernel.barren.remove(&link) && self.kernel.up.contains(&link) {
+                    self.link_news.push_back((link, true)); // it has an address again
                 }
             }
             Event::Wait => self.wait(),
@@ -676,6 +731,34 @@ impl Storm {
         }
     }
 
+    /// Every destination has a way, if the kernel takes any of those there could be, and only such.
+    fn check_ways(&self, support: Support) {
+        for (to, id) in self.wishes.iter().filter_map(|(to, id)| Some((*to, (*id)?))) {
+            let sets = self.groups[&id].leading(&self.kernel.up);
+            let takes = |link: &u8| self.kernel.takes(&hop(*link, 1));
+            let can_be = sets.iter().any(|set| match support {
+                Support::None => false,
+                Support::Groups | Support::Resilient => set.iter().any(takes),
+            });
+            let found = self.kernel.routes.get(&nth_prefix(to)).map(Vec::as_slice);
+            let found = match found.unwrap_or_default() {
+                [(_, false)] => continue, // somebody else's
+                [(only, true)] => self.kernel.ways(only),
+                [] => Vec::new(),
+                several => panic!("{to}: {several:?}"),
+            };
+            assert!(!can_be || !found.is_empty(), "{to} has no way by {sets:?}: {:?}", self.kernel);
+            let is_in = |set: &[u8]| {
+                found.iter().all(|(link, _)| set.iter().any(|it| u32::from(*it) + 1 == *link))
+            };
+            let spare = self.groups[&id].spare.as_slice();
+            assert!(
+                sets.iter().any(|set| is_in(set)) || is_in(spare),
+                "{to}: {found:?} of {sets:?}"
+            );
+        }
+    }
+
     fn check(&self) {
         assert!(self.waiting.is_empty(), "{:?} wait for ever", self.waiting);
         let mut obstructed = false;
@@ -684,13 +767,8 @@ impl Storm {
                 None => None,
                 Some(None) => Some(Vec::new()),
                 Some(Some(id)) => {
-                    let mut links: Vec<u32> = Vec::new();
-                    for link in &self.groups[id].0 {
-                        let link = u32::from(*link) + 1;
-                        if self.kernel.up.contains(&link) && !links.contains(&link) {
-                            links.push(link);
-                        }
-                    }
+                    let [links, _] = self.groups[id].leading(&self.kernel.up);
+                    let links: Vec<u32> = links.iter().map(|link| u32::from(*link) + 1).collect();
                     (!links.is_empty()).then_some(links)
                 }
             };
@@ -719,6 +797,9 @@ fn storm(support: Support, events: Vec<Event>) {
     for event in events {
         storm.run(event);
     }
+    storm.drain();
+    storm.check_ways(support);
+    (0..LINKS).for_each(|link| storm.run(Event::Fertile(link)));
     storm.drain();
     storm.check();
     // Nothing is left behind: what nobody wishes any more goes, with all objects.

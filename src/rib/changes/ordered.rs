@@ -52,6 +52,7 @@ impl RouteSnapshot {
             list: None,
             fib: FibStatus::None,
             fib_error: None,
+            stale: false,
             held_until: None,
         }
     }

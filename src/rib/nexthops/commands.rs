@@ -39,6 +39,9 @@ impl Rib {
             Put::Changed => self.handle_next_hop_changed(id),
             Put::Same => {}
         }
+        if let Some(entity) = self.entities.active_mut(owner) {
+            entity.absences.renew(id);
+        }
         Ok((id, put == Put::New))
     }
 

@@ -110,8 +110,18 @@ fn the_kernels_side_is_told_with_its_own_words() {
     test.rib.handle_fib(table(Family::Ipv4), TO.parse().unwrap(), FibStatus::Failed, words.clone());
     assert_eq!(
         fib(&test),
-        (way, words, "the kernel refused it, and is asked again from time to time".to_owned())
+        (
+            way.clone(),
+            words.clone(),
+            "the kernel refused it, and is asked again from time to time".to_owned()
+        )
     );
+    // Some of its next hops, or all of them while there is another way.
+    let installed = FibStatus::Installed;
+    test.rib.handle_fib(table(Family::Ipv4), TO.parse().unwrap(), installed, words.clone());
+    let partly =
+        "the kernel refuses next hops of it, some or all, and is asked again from time to time";
+    assert_eq!(fib(&test), (way, words, partly.to_owned()));
     test.rib.handle_link(InterfaceIndex(1), "up1", false);
     test.effects();
     assert_eq!(

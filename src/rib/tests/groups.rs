@@ -56,6 +56,21 @@ fn destinations_with_the_same_best_and_the_same_next_are_one_group() {
 }
 
 #[test]
+fn where_packets_go_while_the_kernel_refuses_the_best_is_told_as_long_as_both_lead_anywhere() {
+    let mut test = offered(&["static", "rip"], 3);
+    let next = |test: &mut TestRib| match &test.rib.poll_groups(usize::MAX)[..] {
+        [GroupNews::Changed(_, Fate { next, .. })] => next.as_ref().map(ToString::to_string),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(next(&mut test), Some("dev 2".to_owned()));
+    for (interface, up, expected) in [(2, false, None), (2, true, Some("dev 2")), (1, false, None)]
+    {
+        test.rib.handle_link(InterfaceIndex(interface), &format!("up{interface}"), up);
+        assert_eq!(next(&mut test).as_deref(), expected);
+    }
+}
+
+#[test]
 fn a_link_that_fails_and_heals_is_one_news_each_and_none_of_any_destination() {
     let mut test = offered(&["static", "rip"], 2000);
     news(&mut test);

@@ -8,6 +8,7 @@ mod foreign;
 mod groups;
 mod hold;
 mod kernel;
+mod linger;
 mod lists;
 mod matching;
 mod methods;

@@ -170,7 +170,7 @@ fn a_shared_registration_belongs_to_the_user_and_outlives_the_connection() {
     let id = test.rib.register(wanted, caller(":1", 7), Now::at(0)).unwrap().id;
     assert!(test.rib.authorize(id, &caller(":2", 7)).is_ok());
     assert_eq!(test.rib.authorize(id, &caller(":2", 8)).unwrap_err().kind, ErrorKind::AccessDenied);
-    assert_eq!(test.rib.handle_client_gone(":1"), []);
+    assert_eq!(test.rib.handle_client_gone(":1", Now::at(0)), []);
     assert!(test.rib.entity(id).is_ok());
 }
 
@@ -198,7 +198,7 @@ fn a_client_that_is_gone_leaves_nothing() {
     let mut test = TestRib::with_entities(["ospf", "static"]);
     test.add("ospf: 10.0.0.0/8 via 192.0.2.1").unwrap();
     test.add("static: 10.0.0.0/8 via 192.0.2.2").unwrap();
-    for id in test.rib.handle_client_gone(":static") {
+    for id in test.rib.handle_client_gone(":static", Now::at(0)) {
         while let Withdrawal::Unfinished = test.rib.withdraw(id, 1, Now::at(0)) {}
     }
     assert_eq!(test.best("10.0.0.0/8"), "ospf");

@@ -67,7 +67,7 @@ fn a_static_route_belongs_to_the_service_and_nobody_may_speak_for_its_owner() {
     for bus_name in ["", ":ospf"] {
         let caller = Caller { bus_name: bus_name.to_owned(), uid: 0 };
         assert_eq!(test.rib.authorize(id, &caller).unwrap_err().kind, ErrorKind::AccessDenied);
-        assert_eq!(test.rib.handle_client_gone("").len(), 0);
+        assert_eq!(test.rib.handle_client_gone("", Now::at(0)).len(), 0);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rtmd::{
+    bus::wire::Details,
     client::{Failure, ManagerProxy, TableProxy},
     model::{EntityKey, Family, Prefix, Protocol, TableId},
 };
@@ -33,6 +34,8 @@ pub(super) struct Loader {
     protocol: Protocol,
     protocol_instance: u32,
     label: Option<String>,
+    /// Milliseconds.
+    linger: u32,
     /// A registration for each family that a line needed.
     sessions: BTreeMap<Family, Session>,
     calls: VecDeque<(Family, JoinHandle<Answer>)>,
@@ -50,6 +53,7 @@ impl Loader {
             protocol: arguments.protocol,
             protocol_instance: arguments.protocol_instance,
             label: arguments.label.clone(),
+            linger: arguments.linger * 1000,
             sessions: BTreeMap::new(),
             calls: VecDeque::new(),
             interfaces: Interfaces::default(),
@@ -86,6 +90,14 @@ impl Loader {
         }
         self.settle_all(events, out).await?;
         events.loaded(out, self.totals)
+    }
+
+    /// Takes back what an earlier life offered and the input did not.
+    pub(super) async fn end_of_sync(&mut self) -> Result<(), Problem> {
+        for session in self.sessions.values() {
+            session.end_of_sync().await?;
+        }
+        Ok(())
     }
 
     /// Ends the registrations, and with them the routes.
@@ -182,7 +194,11 @@ impl Loader {
         let table = table.map_err(|error| Problem::Local(error.message))?;
         let Self { protocol, protocol_instance, .. } = *self;
         let key = EntityKey { table, protocol, protocol_instance };
-        let session = Session::register(&self.manager, key, self.label.as_deref()).await;
+        let mut options: Details = [("linger".to_owned(), self.linger.into())].into();
+        if let Some(label) = &self.label {
+            options.insert("label".to_owned(), zbus::Str::from(label.clone()).into());
+        }
+        let session = Session::register(&self.manager, key, &options).await;
         let session = session.map_err(advise)?;
         events.registered(out, &table.to_string(), session.id(), session.path())?;
         self.sessions.insert(family, session);

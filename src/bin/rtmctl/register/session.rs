@@ -85,18 +85,16 @@ impl Session {
     pub(super) async fn register(
         manager: &ManagerProxy<'_>,
         key: EntityKey,
-        label: Option<&str>,
+        options: &Details,
     ) -> Result<Self, Problem> {
         let (instance, family) = (u32::from(key.table.instance.0), key.table.family);
-        let label = label.map(|label| ("label".to_owned(), zbus::Str::from(label).into()));
-        let options: Details = label.into_iter().collect();
         let (path, profile) = manager
             .register_entity(
                 instance,
                 family.name(),
                 key.protocol.0,
                 key.protocol_instance,
-                &options,
+                options,
             )
             .await?;
         let connection = manager.inner().connection();
@@ -222,6 +220,12 @@ impl Session {
     /// Ends the registration.
     pub(super) async fn deregister(&self) -> Result<(), Problem> {
         Ok(self.entity.deregister(&Details::new()).await?)
+    }
+
+    /// Takes back what was offered before this and is not offered now.
+    pub(super) async fn end_of_sync(&self) -> Result<(), Problem> {
+        self.entity.end_of_sync().await?;
+        Ok(())
     }
 
     /// The entity's id.

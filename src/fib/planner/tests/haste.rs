@@ -117,3 +117,100 @@ fn a_large_group_is_looked_for_a_slice_at_a_time_and_each_round_ends_whatever_ha
     storm.drain();
     storm.check();
 }
+
+/// Everything that is to be done without waiting.
+fn go_on(storm: &mut Storm) {
+    storm.hear_of_links();
+    storm.take_wishes();
+    loop {
+        storm.read();
+        storm.take_in(usize::MAX);
+        storm.run(Event::Send(1));
+        if storm.in_flight.is_empty()
+            && storm.planner.poll_doubt().is_none()
+            && !storm.planner.is_surveying()
+        {
+            return;
+        }
+        storm.run(Event::CarryOut(Mishap::Nothing));
+        storm.run(Event::Answer);
+    }
+}
+
+#[test]
+fn what_was_refused_waits_no_longer_when_its_group_comes_to_something_else() {
+    // Of a small group and of a large one.
+    for count in [1, 8] {
+        let mut storm = Storm::new(Support::None);
+        storm.run(Event::Group(0, vec![0], None));
+        (0..count).for_each(|to| storm.run(Event::Want(to, Some(0))));
+        storm.run(Event::Down(0));
+        storm.link_news.clear(); // that is told later
+        while !storm.waiting.is_empty() {
+            go_on(&mut storm);
+        }
+        let failed = |storm: &Storm| storm.planner.counts().map(|(_, it)| it.failed).sum::<usize>();
+        assert_eq!(failed(&storm), usize::from(count));
+        let due = storm.planner.poll_deadline();
+        storm.tell_group(0);
+        go_on(&mut storm);
+        assert_eq!(storm.planner.poll_deadline(), due, "it is the same again");
+
+        storm.run(Event::Group(0, vec![1], None));
+        go_on(&mut storm);
+        assert_eq!((failed(&storm), storm.planner.poll_deadline()), (0, None));
+        storm.check();
+    }
+}
+
+#[test]
+fn a_route_that_was_refused_because_its_object_is_gone_is_written_with_the_next_object() {
+    let mut storm = Storm::new(Support::Resilient);
+    storm.run(Event::Group(0, vec![0, 1], None));
+    storm.run(Event::Want(0, Some(0)));
+    loop {
+        storm.run(Event::Send(1));
+        if matches!(storm.in_flight.front(), Some(FibOp::Route { .. })) {
+            break;
+        }
+        go_one(&mut storm);
+    }
+    for link in [0, 1] {
+        storm.run(Event::Down(link));
+    }
+    go_one(&mut storm);
+    storm.run(Event::Up(1));
+    go_on(&mut storm);
+    storm.check();
+
+    fn go_one(storm: &mut Storm) {
+        storm.read();
+        storm.take_in(usize::MAX);
+        storm.run(Event::CarryOut(Mishap::Nothing));
+        storm.run(Event::Answer);
+    }
+}
+
+#[test]
+fn in_a_fight_a_destination_waits_whatever_its_group_comes_to() {
+    let mut storm = Storm::new(Support::None);
+    storm.run(Event::Group(0, vec![0], None));
+    storm.run(Event::Want(0, Some(0)));
+    go_on(&mut storm);
+    for _ in 0..6 {
+        storm.run(Event::DeleteRoute(0, true));
+        storm.hear();
+        go_on(&mut storm);
+    }
+    let there = |storm: &Storm| storm.kernel.routes[&nth_prefix(0)].len();
+    assert_eq!(there(&storm), 0, "it is left alone");
+    for link in [1, 0, 1] {
+        storm.run(Event::Group(0, vec![link], None));
+        go_on(&mut storm);
+        assert_eq!(there(&storm), 0);
+    }
+    storm.now = storm.planner.poll_deadline().unwrap();
+    storm.planner.handle_deadline(storm.now);
+    go_on(&mut storm);
+    storm.check();
+}

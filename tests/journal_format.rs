@@ -266,8 +266,15 @@ const COMMANDS: &[Command] = &[
     |l| {
         let gone = Caller { bus_name: ":1.6".to_owned(), uid: 0 };
         let id = l.ledger.register(registration(9), gone, at(20_012)).unwrap().id;
-        assert_eq!(l.ledger.handle_client_gone(":1.6"), [id]);
+        assert_eq!(l.ledger.handle_client_gone(":1.6", at(20_013)), [id]);
     },
+    |l| {
+        let mut registration = registration(8);
+        registration.terms.linger = Span::from_millis(1000).ok();
+        l.other = l.ledger.register(registration, caller(), at(20_014)).unwrap().id;
+    },
+    |l| _ = l.ledger.linger(l.other, at(20_015)),
+    |l| _ = l.ledger.sweep(l.other, 9, at(20_016)),
 ];
 
 impl Life {

@@ -131,6 +131,12 @@ impl Log {
         self.length
     }
 
+    /// Makes it one that nobody reads, where it cannot be removed.
+    pub(super) fn spoil(&mut self) -> io::Result<()> {
+        self.file.rewind()?;
+        disk::write(&self.file, &[0; HEAD])
+    }
+
     /// Writes a record.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         // In one go, or the log would be cut off within it more often.

@@ -241,15 +241,21 @@ impl Journal {
         // A follower that is still at it must leave nothing that looks whole.
         let lost = State::Lost(Instant::now() + self.pause);
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        let mut last = None;
         if let State::Writing(Writing { log, follower, .. }) = mem::replace(&mut self.state, lost) {
             self.next = log.number().next();
             if let Some(mut follower) = follower {
                 let _ = follower.kill();
                 let _ = follower.wait();
             }
+            last = Some(log);
         }
         if let Err(error) = file::remove_all(&self.directory) {
             tracing::error!(%error, "what is left of the journal in {directory} cannot be removed");
+            // Or the next start would take it for all there is.
+            if let Some(Err(error)) = last.map(|mut log| log.spoil()) {
+                tracing::error!(%error, "nor made useless: remove it before rtmd is started again");
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ enum Fate {
     Ends { left: usize, torn: bool },
     /// So many are done, and the next one fails. Of what comes after so many are done, or all.
     Fails { left: usize, torn: bool, then: Option<usize> },
+    /// So many are done, and after that nothing in the directory can be made, renamed or removed.
+    ReadOnly { left: usize },
     /// Each waits until it is let go on.
     Waits { arrived: Sender<()>, may_go: Receiver<()> },
     /// It has ended.
@@ -48,13 +50,13 @@ pub(super) fn torn(length: usize) -> usize {
 pub(super) fn step() -> io::Result<()> {
     FATE.with_borrow_mut(|fate| {
         match fate {
-            Fate::Free => return Ok(()),
+            Fate::Free | Fate::ReadOnly { left: 0 } => return Ok(()),
             Fate::Ends { left: 0, .. } | Fate::Over => *fate = Fate::Over,
             Fate::Fails { left: 0, then: None, .. } => *fate = Fate::Free,
             Fate::Fails { left: 0, then: Some(left), .. } => {
                 *fate = Fate::Ends { left: *left, torn: false };
             }
-            Fate::Ends { left, .. } | Fate::Fails { left, .. } => {
+            Fate::Ends { left, .. } | Fate::Fails { left, .. } | Fate::ReadOnly { left } => {
                 *left -= 1;
                 return Ok(());
             }
@@ -67,6 +69,13 @@ pub(super) fn step() -> io::Result<()> {
             }
         }
         Err(io::Error::from_raw_os_error(libc::ENOSPC))
+    })
+}
+
+pub(super) fn entry_step() -> io::Result<()> {
+    FATE.with_borrow(|fate| match fate {
+        Fate::ReadOnly { left: 0 } => Err(io::Error::from_raw_os_error(libc::EROFS)),
+        _ => Ok(()),
     })
 }
 
@@ -391,4 +400,22 @@ fn wherever_it_ends_while_it_gives_the_journal_up_nothing_older_comes_back() {
             });
         }
     }
+}
+
+/// What cannot be removed lacks what was answered later.
+#[test]
+fn where_the_directory_becomes_read_only_nothing_older_comes_back() {
+    let steps = each_step(|left, _| {
+        let mut world = World::new();
+        let has_failed = with_fate(Fate::ReadOnly { left }, || {
+            let mut service = world.open().unwrap();
+            (0..5).for_each(|_| assert!(world.command(&mut service)));
+            entry_step().is_err()
+        });
+        world.may_be_lost = has_failed;
+        assert!(world.live(Fate::Free, 2, |_, _| ()));
+        assert!(world.live(Fate::Free, 1, |_, _| ()));
+        !has_failed
+    });
+    assert!(steps > 15, "{steps} steps");
 }

@@ -20,7 +20,8 @@ use serde::{
 use crate::{
     model::{Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol, ViewSet},
     rib::{
-        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, StoppedUnit,
+        ViaDefault, Viability,
     },
 };
 
@@ -79,6 +80,7 @@ struct File {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct ServiceSection {
     on_stop: OnStop,
+    stopped_unit: StoppedUnit,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +171,7 @@ pub type VrfTable<'f> = &'f dyn Fn(&str) -> Result<u32, String>;
 
 impl Config {
     fn new(service: ServiceSection, fib: Fib, policy: Policy) -> Self {
-        let ServiceSection { on_stop } = service;
+        let ServiceSection { on_stop, .. } = service;
         let Fib { protocol, metric, next_hop_objects } = fib;
         Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, on_stop, policy }
     }
@@ -201,6 +203,7 @@ impl Config {
             instances: instances(file.instance.0, vrf_table)?,
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
+            stopped_unit: file.service.stopped_unit,
         };
         Ok(Self::new(file.service, file.fib, policy))
     }
@@ -489,7 +492,7 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 71, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 72, "a key was added or removed: say so there");
     }
 
     #[test]

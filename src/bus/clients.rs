@@ -98,6 +98,11 @@ impl Clients {
         unit
     }
 
+    /// Whether a systemd unit was stopped on purpose, as far as anybody can tell.
+    pub(super) async fn was_stopped(&self, unit: &str) -> bool {
+        units::was_stopped(&self.questions, unit).await
+    }
+
     async fn ask_user(&self, name: &UniqueName<'_>) -> fdo::Result<u32> {
         let bus = fdo::DBusProxy::new(&self.questions).await?;
         bus.get_connection_unix_user(name.clone().into()).await

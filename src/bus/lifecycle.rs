@@ -26,7 +26,7 @@ use crate::{
     clock,
     journal::ledger::{Object, ObjectKind},
     model::{EntityId, EntityState, Result, TableId},
-    rib::Withdrawal,
+    rib::{StoppedUnit, Withdrawal},
     shared::SLICE,
 };
 
@@ -141,10 +141,32 @@ pub(super) async fn forget(context: &Context, connection: &Connection, bus_name:
         if lingers {
             tracing::info!(entity = id.0, client = bus_name, "client gone, its routes linger");
             tell_of_change(context, connection, id).await;
+            end_if_stopped(context, connection, id).await;
         } else {
             tracing::info!(entity = id.0, client = bus_name, "client gone, withdrawing its routes");
             retire(context, connection, id).await;
         }
+    }
+}
+
+/// Ends an entity that lingers, if the unit of its client was stopped on purpose.
+async fn end_if_stopped(context: &Context, connection: &Connection, id: EntityId) {
+    let (policy, unit) = context.rib.with(|rib| {
+        let unit = match rib.objects().get(entity_path(id).as_str()) {
+            Some(Object { kind: ObjectKind::Entity(_, unit), .. }) => Arc::clone(unit),
+            _ => Arc::default(),
+        };
+        (rib.policy().stopped_unit, unit)
+    });
+    let may_end = policy == StoppedUnit::Withdraw && !unit.is_empty();
+    if !may_end || !context.clients.was_stopped(&unit).await {
+        return;
+    }
+    // Unless it was resumed meanwhile.
+    let ended = context.rib.with(|rib| rib.is_left_behind(id, None) && rib.deregister(id).is_ok());
+    if ended {
+        tracing::info!(entity = id.0, %unit, "the unit was stopped, withdrawing its routes");
+        retire(context, connection, id).await;
     }
 }
 

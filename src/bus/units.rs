@@ -1,12 +1,16 @@
-//! Which systemd unit a client is, for people who ask.
+//! Which systemd unit a client is, and whether that was stopped on purpose.
 //!
 //! systemd is asked over the bus and not the cgroup in `/proc`, which the service's own unit hides
-//! from it (`ProtectProc=invisible`). Nothing is decided by the answer: the process may have handed
-//! its connection on.
+//! from it (`ProtectProc=invisible`). Nobody may do more for being in a unit: the process may have
+//! handed its connection on.
 
 use std::{sync::Arc, time::Duration};
 
-use zbus::{Connection, OwnedObjectPath, Proxy, fdo, names::BusName, proxy::MethodFlags};
+use zbus::{
+    Connection, OwnedObjectPath, Proxy, fdo,
+    names::BusName,
+    proxy::{CacheProperties, MethodFlags},
+};
 
 /// How long a registration waits for systemd.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -23,14 +27,52 @@ pub(super) async fn unit_of(questions: &Connection, bus_name: &str) -> Arc<str> 
 async fn ask(questions: &Connection, bus_name: &str) -> zbus::Result<Option<OwnedObjectPath>> {
     let bus = fdo::DBusProxy::new(questions).await?;
     let process = bus.get_connection_unix_process_id(BusName::try_from(bus_name)?).await?;
-    let systemd = Proxy::new(
-        questions,
-        "org.freedesktop.systemd1",
-        "/org/freedesktop/systemd1",
-        "org.freedesktop.systemd1.Manager",
-    );
+    let systemd = systemd(questions, "/org/freedesktop/systemd1", "Manager").await?;
+    systemd.call_with_flags("GetUnitByPID", MethodFlags::NO_AUTO_START, &(process,)).await
+}
+
+/// Whether a unit was stopped: by somebody who told systemd so, or by itself without a failure. A restart
+/// is no stop. Where nobody can tell, it was not.
+pub(super) async fn was_stopped(questions: &Connection, unit: &str) -> bool {
+    let answer = tokio::time::timeout(PATIENCE, ask_about_stop(questions, unit)).await;
+    answer.is_ok_and(|stopped| stopped.unwrap_or(false))
+}
+
+async fn ask_about_stop(questions: &Connection, unit: &str) -> zbus::Result<bool> {
+    let manager = systemd(questions, "/org/freedesktop/systemd1", "Manager").await?;
     let flags = MethodFlags::NO_AUTO_START;
-    systemd.await?.call_with_flags("GetUnitByPID", flags, &(process,)).await
+    let found = manager.call_with_flags("GetUnit", flags, &(unit,)).await;
+    let path: OwnedObjectPath = match found {
+        Ok(Some(path)) => path,
+        Ok(None) => return Ok(false),
+        // One that was stopped is forgotten, one that failed is not.
+        Err(zbus::Error::MethodError(name, ..)) => {
+            return Ok(name.as_str() == "org.freedesktop.systemd1.NoSuchUnit");
+        }
+        Err(error) => return Err(error),
+    };
+    let unit = systemd(questions, path.as_str(), "Unit").await?;
+    let (number, job): (u32, OwnedObjectPath) = unit.get_property("Job").await?;
+    if number != 0 {
+        let job = systemd(questions, job.as_str(), "Job").await?;
+        return Ok(job.get_property::<String>("JobType").await? == "stop");
+    }
+    Ok(unit.get_property::<String>("ActiveState").await? == "inactive")
+}
+
+async fn systemd<'p>(
+    questions: &Connection,
+    path: &'p str,
+    interface: &str,
+) -> zbus::Result<Proxy<'p>> {
+    let interface = format!("org.freedesktop.systemd1.{interface}");
+    zbus::proxy::Builder::new(questions)
+        .destination("org.freedesktop.systemd1")
+        .path(path)
+        .interface(interface)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
 }
 
 /// The name that is in the path of a unit's object, where systemd writes what no path can have as

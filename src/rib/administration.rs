@@ -105,14 +105,14 @@ impl Rib {
     /// # Errors
     /// `NotSupported` when its instances are others, because tables are made when the service starts.
     pub fn reconfigure(&mut self, policy: Policy) -> Result<()> {
-        let Policy { instances, levels, limits } = policy;
+        let Policy { instances, levels, limits, stopped_unit } = policy;
         if instances != self.policy.instances {
             return Err(ErrorKind::NotSupported.because(
                 "an [[instance]] section has changed, which takes a restart; nothing was changed",
             ));
         }
-        self.policy.levels = levels;
-        self.policy.limits = limits;
+        (self.policy.levels, self.policy.limits) = (levels, limits);
+        self.policy.stopped_unit = stopped_unit;
         Ok(())
     }
 

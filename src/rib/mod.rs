@@ -76,7 +76,8 @@ pub use methods::{Invocation, Target};
 pub use nexthops::{NextHop, NextHopOffer, NextHopView, NextHopWalk};
 pub use offer::{Amendment, InlineNextHop, Offer, OfferedNextHops};
 pub use policy::{
-    Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, ViaDefault, Viability,
+    Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, StoppedUnit, ViaDefault,
+    Viability,
 };
 pub use resolve::LinkNews;
 pub use results::FibResult;

@@ -20,6 +20,20 @@ pub struct Policy {
     pub levels: Levels,
     /// How much clients may make the service hold.
     pub limits: Limits,
+    /// What becomes of what lingers when its owner was stopped on purpose.
+    pub stopped_unit: StoppedUnit,
+}
+
+/// What becomes of the routes of an owner that would linger, when systemd says that its unit was stopped:
+/// unlike a crash or a restart that says that they are not wanted any more.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoppedUnit {
+    /// They go at once.
+    #[default]
+    Withdraw,
+    /// They linger, as always.
+    Linger,
 }
 
 /// An instance as configured, or what is wrong with its configuration.

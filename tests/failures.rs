@@ -225,7 +225,7 @@ async fn rtmctl_ends_with_1_when_something_is_not_found_or_refused() {
 }
 
 #[test]
-fn rtmctl_register_ends_with_69_when_the_service_goes_away() {
+fn rtmctl_register_outlives_a_restart_of_the_service_and_ends_with_69_when_it_goes_away() {
     let bus = PrivateBus::start();
     let service = bus.serve(NO_FIB);
     let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
@@ -245,6 +245,9 @@ fn rtmctl_register_ends_with_69_when_the_service_goes_away() {
     );
     let in_step = events.find(|event| event["event"] == "in-step").unwrap();
     assert_eq!((&in_step["pending"], &in_step["failed"]), (&0.into(), &0.into()));
+    drop(service);
+    let service = bus.serve(NO_FIB);
+    assert_eq!(events.next().unwrap()["event"], "returned");
     drop(service);
     assert_eq!(events.next().unwrap()["event"], "lost");
     assert_eq!(child.wait().unwrap().code(), Some(69));

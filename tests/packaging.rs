@@ -73,6 +73,8 @@ fn the_unit_holds_one_capability_and_stays_down_when_starting_again_cannot_help(
     assert_eq!(values(&unit, "RuntimeDirectoryPreserve"), ["yes"], "the journal is kept");
     let prevented = values(&unit, "RestartPreventExitStatus").join(" ");
     assert!(prevented.split(' ').any(|status| status == "78"), "EX_CONFIG: {prevented}");
+    assert!(prevented.split(' ').all(|status| status != "69"), "a bus that is gone comes back");
+    assert_eq!(values(&unit, "Restart"), ["on-failure"]);
 }
 
 #[test]

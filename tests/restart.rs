@@ -194,6 +194,64 @@ async fn on_another_bus_no_connection_is_taken_for_one_of_the_old() {
     drop(service);
 }
 
+/// The bus is started anew, while the service is up or down. With it all connections are gone, and another
+/// one gets the name that an owner had.
+#[tokio::test]
+async fn when_the_bus_is_started_anew_the_service_comes_back_and_what_had_a_connection_has_ended() {
+    for is_up in [true, false] {
+        println!("the service is up: {is_up}");
+        let mut bus = PrivateBus::start();
+        let mut service = bus.serve(NO_FIB);
+        let shared = bus.connect().await;
+        let manager = client::manager(&shared).await.unwrap();
+        let options = details([("shared", Variant::from(true))]);
+        let (path, _) = manager.register_entity(0, "ipv4", 10006, 5, &options).await.unwrap();
+        let entity = EntityProxy::new(&shared, path).await.unwrap();
+        entity.add_route("10.2.0.0/16", &route("127.0.0.2", []), 0).await.unwrap();
+        let owner = Client::register(&bus, Family::Ipv4, OSPF).await;
+        owner.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
+        owner.table.register_for_change_notification(0, 1, 0).await.unwrap();
+        let (name, path) = (
+            owner.connection.unique_name().unwrap().to_string(),
+            owner.entity.inner().path().to_string(),
+        );
+
+        if !is_up {
+            service.kill();
+        }
+        bus.stop();
+        bus.start_again();
+        if is_up {
+            // Its service manager starts it again after that (Restart=on-failure).
+            assert_eq!(service.end().code(), Some(69), "{}", service.log());
+        }
+        let mut connections = Vec::new();
+        let namesake = loop {
+            let connection = bus.connect().await;
+            if connection.unique_name().is_some_and(|it| it.as_str() == name) {
+                break connection;
+            }
+            connections.push(connection);
+            assert!(connections.len() < 50, "nobody gets the name {name}");
+        };
+        let service = bus.serve(NO_FIB);
+
+        let client = Client::register(&bus, Family::Ipv4, BGP).await;
+        eventually("only what belongs to nobody's connection is left", async || {
+            let left = client.manager.get_registered_entities(0, "ipv4").await.unwrap();
+            left.len() == 2 && client.table.routes().await.unwrap() == 1
+        })
+        .await;
+        assert_eq!(client.table.get_routes("10.2.0.0/16").await.unwrap().len(), 1);
+        assert!(!paths(&bus).iter().any(|it| *it == path || it.contains("/notification/")));
+        let stolen = EntityProxy::new(&namesake, path).await.unwrap();
+        stolen.add_route("10.3.0.0/16", &route("127.0.0.2", []), 0).await.unwrap_err();
+        client.add("10.4.0.0/16", "127.0.0.2").await.unwrap();
+        assert_eq!(client.table.routes().await.unwrap(), 2);
+        drop(service);
+    }
+}
+
 #[tokio::test]
 async fn what_was_lost_shows_in_another_epoch_and_a_clear_line_in_the_log() {
     let bus = PrivateBus::start();

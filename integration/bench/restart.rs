@@ -6,6 +6,8 @@
 //! * **commands**: the same routes offered to the RIB in this process, with the journal and without, which
 //!   says what noting costs each of them, with nothing else around;
 //! * **size**: bytes of the journal for each route, just loaded and after a restart made an image of it;
+//! * **two million notes**: of 10 000 routes that change all the time, how large the journal gets meanwhile, how
+//!   often an image takes the place of what is not needed any more, and how long reading it takes;
 //! * **restart**: `kill -9`, and from the next process's start until it is on the bus, and until the kernel
 //!   is in step; with how many writes to the kernel (none).
 
@@ -24,8 +26,8 @@ use rtmd::{
     journal::{Journal, ledger::Ledger},
     kernel::{PortId, RouteEvent, RouteWatch},
     model::{
-        Caller, ChangeFlags, EntityKey, Family, InstanceId, InterfaceIndex, Metric, NextHopKey,
-        Now, Preference, Prefix, Protocol, RouteFlags, Span, TableId, View,
+        Caller, ChangeFlags, EntityId, EntityKey, Family, InstanceId, InterfaceIndex, Metric,
+        NextHopKey, Now, Preference, Prefix, Protocol, RouteFlags, Span, TableId, View,
     },
     rib::{
         Instance, InstanceSettings, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure,
@@ -72,6 +74,10 @@ struct Figures {
     in_step: Times,
     writes: usize,
     memory: Times,
+    noting: Times,
+    largest: Times,
+    images: Times,
+    reading: Times,
 }
 
 fn main() {
@@ -103,56 +109,118 @@ fn run(settings: &Settings) {
         figures.without.push(offer(&prefixes, None));
         let scratch = tempfile::tempdir().unwrap();
         figures.with.push(offer(&prefixes, Some(scratch.path())));
+        many_notes(&mut figures);
         restart(&prefixes, &mut figures);
     }
     eprint!("\r                \r");
     report(settings, &figures);
 }
 
-/// Offers all to a RIB; seconds.
-fn offer(prefixes: &[String], journal: Option<&Path>) -> f64 {
+/// A RIB, with its journal in a directory, and who offers routes to it.
+fn begin(journal: Option<&Path>) -> (SharedRib, EntityId) {
     let instance = Instance::Ready(InstanceSettings::default());
     let policy = Policy { instances: [(InstanceId(0), instance)].into(), ..Policy::default() };
     let rib = Rib::new(policy);
     let rib = match journal {
         Some(scratch) => {
-            let follower = vec![env!("CARGO_BIN_EXE_rtmd").into(), "--follow-journal".into()];
-            let (journal, _) = Journal::open(&scratch.join("journal"), "bench", follower).unwrap();
+            let (journal, _) = open(scratch);
             SharedRib::kept(Ledger::new(rib, 1), journal)
         }
         None => SharedRib::new(rib),
     };
-    let table = TableId::new(0, Family::Ipv4).unwrap();
-    let key = EntityKey { table, protocol: Protocol(14), protocol_instance: 0 };
+    let key = EntityKey { table: table_id(), protocol: Protocol(14), protocol_instance: 0 };
     let (label, terms) = (String::new(), Terms::default());
     let registration = Registration { key, label, tenure: Tenure::Connection, terms };
     let caller = Caller { bus_name: ":1.1".to_owned(), uid: 0 };
     let owner = rib.with(|rib| rib.register(registration, caller, Now::at(1))).unwrap().id;
+    (rib, owner)
+}
+
+fn open(scratch: &Path) -> (Journal, Option<Ledger>) {
+    let follower = vec![env!("CARGO_BIN_EXE_rtmd").into(), "--follow-journal".into()];
+    Journal::open(&scratch.join("journal"), "bench", follower).unwrap()
+}
+
+fn table_id() -> TableId {
+    TableId::new(0, Family::Ipv4).unwrap()
+}
+
+fn offer_one(rib: &mut Ledger, owner: EntityId, to: Prefix, metric: u32) {
     let address = Some("192.0.2.2".parse().unwrap());
     let via = [(NextHopKey { address, interface: InterfaceIndex(0) }, None)];
+    let offer = Offer {
+        to,
+        neighbour: None,
+        preference: Preference(0),
+        metric: Metric(metric),
+        flags: RouteFlags(0),
+        views: View::UNICAST.only(),
+        next_hops: OfferedNextHops::Inline(via[..].into()),
+        ttl: Span::FOREVER,
+        private: &[],
+        list: None,
+    };
+    rib.add_route(owner, &offer, ChangeFlags(0), rtmd::clock::now()).unwrap();
+}
+
+/// Offers all to a RIB; seconds.
+fn offer(prefixes: &[String], journal: Option<&Path>) -> f64 {
+    let (rib, owner) = begin(journal);
     let prefixes: Vec<Prefix> = prefixes.iter().map(|to| to.parse().unwrap()).collect();
     let began = Instant::now();
     // As calls of many routes are carried out.
     for slice in prefixes.chunks(rtmd::shared::SLICE) {
-        rib.with(|rib| {
-            for to in slice {
-                let offer = Offer {
-                    to: *to,
-                    neighbour: None,
-                    preference: Preference(0),
-                    metric: Metric(0),
-                    flags: RouteFlags(0),
-                    views: View::UNICAST.only(),
-                    next_hops: OfferedNextHops::Inline(via[..].into()),
-                    ttl: Span::FOREVER,
-                    private: &[],
-                    list: None,
-                };
-                rib.add_route(owner, &offer, ChangeFlags(0), rtmd::clock::now()).unwrap();
-            }
-        });
+        rib.with(|rib| slice.iter().for_each(|to| offer_one(rib, owner, *to, 0)));
     }
     began.elapsed().as_secs_f64()
+}
+
+/// Two million notes, each in a record of its own, of routes that are not many: what is kept stays small, and
+/// what comes back is what there was.
+fn many_notes(figures: &mut Figures) {
+    const NOTES: u32 = 2_000_000;
+    const ROUTES: u32 = 10_000;
+    let prefix = |number: u32| {
+        let to = format!("10.{}.{}.0/24", number >> 8 & 255, number & 255);
+        to.parse::<Prefix>().unwrap()
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let (rib, owner) = begin(Some(scratch.path()));
+    let (mut largest, mut newest, mut images) = (0.0_f64, 0, 0);
+    let began = Instant::now();
+    for note in 0..NOTES {
+        let (number, metric) = (note % ROUTES, note / ROUTES);
+        rib.with(|rib| offer_one(rib, owner, prefix(number), metric));
+        if note % 1000 == 0 {
+            largest = largest.max(size(&directory));
+            let found = newest_image(&directory);
+            images += u32::from(found > newest);
+            newest = found;
+        }
+    }
+    figures.noting.push(began.elapsed().as_secs_f64());
+    figures.largest.push(largest / 1e6);
+    figures.images.push(f64::from(images));
+    drop(rib);
+    let began = Instant::now();
+    let found = open(scratch.path()).1.expect("a journal that can be read");
+    figures.reading.push(began.elapsed().as_secs_f64());
+    assert_eq!(found.route_count(table_id()), ROUTES as usize);
+    for number in 0..ROUTES {
+        let there = found.routes(table_id(), prefix(number)).unwrap();
+        let metrics: Vec<Metric> = there.iter().map(|view| view.route.rank.metric).collect();
+        assert_eq!(metrics, [Metric(NOTES / ROUTES - 1)], "{}", prefix(number));
+    }
+    // How large depends on how soon the other process, which gives way to everything, has its turn.
+    assert!(images > 0, "no image was made meanwhile");
+}
+
+fn newest_image(journal: &Path) -> u32 {
+    let names =
+        fs::read_dir(journal).unwrap().filter_map(|it| it.ok()?.file_name().into_string().ok());
+    let numbers = names.filter_map(|name| name.strip_prefix("image-")?.parse().ok());
+    numbers.max().unwrap_or(0)
 }
 
 fn restart(prefixes: &[String], figures: &mut Figures) {
@@ -243,12 +311,17 @@ fn await_ready(manager: &UnixDatagram, service: &Service) {
 }
 
 fn report(settings: &Settings, figures: &Figures) {
-    let Figures { without, with, loaded, imaged, on_the_bus, in_step, writes, memory } = figures;
+    let Figures { without, with, loaded, imaged, on_the_bus, in_step, writes, memory, .. } =
+        figures;
     let rows = [
         ("commands-without-s", without, "offering all to the RIB, without a journal, s"),
         ("commands-with-s", with, "the same with one, s"),
         ("loaded-bytes-a-route", loaded, "the journal when all are loaded, bytes a route"),
         ("image-bytes-a-route", imaged, "the journal with an image of that, bytes a route"),
+        ("noting-s", &figures.noting, "two million notes of 10 000 routes, s"),
+        ("noting-largest-mb", &figures.largest, "the journal meanwhile at its largest, MB"),
+        ("noting-images", &figures.images, "images made meanwhile"),
+        ("noting-reading-s", &figures.reading, "reading it at the next start, s"),
         ("on-the-bus-s", on_the_bus, "from the next start until calls are answered, s"),
         ("in-step-s", in_step, "until the kernel is in step, s"),
         ("memory-bytes-a-route", memory, "resident then, bytes a route"),

@@ -9,17 +9,17 @@
 use std::{
     fmt, fs,
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek as _, Write},
+    io::{self, BufReader, Read, Seek as _},
     path::{Path, PathBuf},
 };
 
-use super::ledger::Ledger;
+use super::{disk, ledger::Ledger};
 
 /// The first bytes of each file.
 const MAGIC: &[u8; 12] = b"rtmd journal";
 
 /// The version of what is in the files. Raised with each change of it: no version reads another's yet.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Length of a file's head, and of a record's, in bytes.
 const HEAD: usize = 16;
@@ -117,8 +117,8 @@ pub(super) struct Records {
 impl Log {
     /// Begins one, in place of one that has its name.
     pub(super) fn create(directory: &Path, number: Number) -> io::Result<Self> {
-        let mut file = File::create(path(directory, "log", number))?;
-        file.write_all(&head())?;
+        let file = disk::create(&path(directory, "log", number))?;
+        disk::write(&file, &head())?;
         Ok(Self { file, number, length: HEAD as u64 })
     }
 
@@ -131,11 +131,17 @@ impl Log {
         self.length
     }
 
+    /// Makes it one that nobody reads, where it cannot be removed.
+    pub(super) fn spoil(&mut self) -> io::Result<()> {
+        self.file.rewind()?;
+        disk::write(&self.file, &[0; HEAD])
+    }
+
     /// Writes a record.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         // In one go, or the log would be cut off within it more often.
         let record = [&record_head(bytes), bytes].concat();
-        self.file.write_all(&record)?;
+        disk::write(&self.file, &record)?;
         self.length += record.len() as u64;
         Ok(())
     }
@@ -171,7 +177,7 @@ impl Records {
         let Self { path, at, length, .. } = &self;
         if at < length {
             tracing::info!(cut_off = length - at, "{} ended within a record", path.display());
-            File::options().write(true).open(path)?.set_len(*at)?;
+            disk::cut(path, *at)?;
         }
         Ok(self.at)
     }
@@ -220,12 +226,10 @@ pub(super) fn write_image(
 ) -> io::Result<u64> {
     let bytes = postcard::to_stdvec(&(machine, ledger)).map_err(io::Error::other)?;
     let unfinished = path(directory, "unfinished", number);
-    let mut file = BufWriter::new(File::create(&unfinished)?);
-    file.write_all(&head())?;
-    file.write_all(&record_head(&bytes))?;
-    file.write_all(&bytes)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    fs::rename(unfinished, path(directory, "image", number))?;
+    let file = disk::create(&unfinished)?;
+    disk::write(&file, &[head(), record_head(&bytes)].concat())?;
+    disk::write(&file, &bytes)?;
+    disk::rename(&unfinished, &path(directory, "image", number))?;
     Ok(bytes.len() as u64)
 }
 
@@ -251,7 +255,7 @@ pub(super) fn remove_before(directory: &Path, number: Number) -> io::Result<()> 
     let mut old = all(directory)?;
     old.retain(|(_, other)| *other < number);
     old.sort_by_key(|(kind, _)| kind != "image");
-    old.iter().try_for_each(|(kind, number)| fs::remove_file(path(directory, kind, *number)))
+    old.iter().try_for_each(|(kind, number)| disk::remove(&path(directory, kind, *number)))
 }
 
 /// Removes all.

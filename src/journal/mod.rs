@@ -16,9 +16,12 @@
 //! would bring back a state that never was. So where writing fails all files go, the service goes on
 //! without, says so, and tries again with a new image.
 
+mod disk;
 mod file;
 mod follower;
 pub mod ledger;
+#[cfg(test)]
+mod simulation;
 
 use std::{
     ffi::OsString,
@@ -87,7 +90,7 @@ struct Writing {
 impl Writing {
     /// Goes on with a log, after an image and logs of these sizes in bytes.
     fn new(log: Log, image: u64, logs: u64) -> Self {
-        Self { log, logs, worth_replacing: WORTH_REPLACING.max(image), follower: None }
+        Self { log, logs, worth_replacing: most_of_logs(image), follower: None }
     }
 }
 
@@ -180,7 +183,7 @@ impl Journal {
             *follower = None;
             if status.success() {
                 let image = file::image_size(&self.directory, log.number())?;
-                (*logs, *worth_replacing) = (0, WORTH_REPLACING.max(image));
+                (*logs, *worth_replacing) = (0, most_of_logs(image));
                 return Ok(());
             }
             // All is there still, only longer than it need be.
@@ -238,15 +241,21 @@ impl Journal {
         // A follower that is still at it must leave nothing that looks whole.
         let lost = State::Lost(Instant::now() + self.pause);
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        let mut last = None;
         if let State::Writing(Writing { log, follower, .. }) = mem::replace(&mut self.state, lost) {
             self.next = log.number().next();
             if let Some(mut follower) = follower {
                 let _ = follower.kill();
                 let _ = follower.wait();
             }
+            last = Some(log);
         }
         if let Err(error) = file::remove_all(&self.directory) {
             tracing::error!(%error, "what is left of the journal in {directory} cannot be removed");
+            // Or the next start would take it for all there is.
+            if let Some(Err(error)) = last.map(|mut log| log.spoil()) {
+                tracing::error!(%error, "nor made useless: remove it before rtmd is started again");
+            }
         }
     }
 }
@@ -259,6 +268,11 @@ pub fn note_panic() {
     if let Some(directory) = directory {
         let _ = fs::write(directory.join(DEADLY), "");
     }
+}
+
+/// How long logs may get beside an image of this size, in bytes. The simulation begins one with each command.
+fn most_of_logs(image: u64) -> u64 {
+    if cfg!(test) { 0 } else { WORTH_REPLACING.max(image) }
 }
 
 fn reading() -> MutexGuard<'static, Option<PathBuf>> {
@@ -275,6 +289,7 @@ pub fn follow(directory: &Path, machine: &str, number: u64) -> Result<(), Fault>
 
 /// Puts what is there out of the way, in place of what was put there before.
 fn put_aside(directory: &Path) -> io::Result<PathBuf> {
+    disk::step()?;
     let aside = directory.with_extension("damaged");
     match fs::remove_dir_all(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

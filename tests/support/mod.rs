@@ -219,6 +219,7 @@ impl PrivateBus {
 
     /// Has a dbus-daemon at the same address again, after `stop`.
     pub(crate) fn start_again(&mut self) {
+        let _ = fs::remove_file(self.path("bus"));
         (self.daemon, self._output) = listening(dbus_daemon(&self.path("bus.conf")));
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rtmd::{
     bus::wire::SERVICE,
-    client::{self, Failure},
+    client::{self, Failure, ManagerProxy},
     model::Protocol,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,7 +59,8 @@ PREFIX is address/length, an address alone, or default. A line that is wrong or 
 reported with its number, and the next one is read.
 
 Routes live as long as the registration: after the end of the input the command stays until it
-is interrupted (exit status 0) or the service goes away (69).";
+is interrupted (exit status 0) or the service goes away (69). A service that is back within ten
+seconds and has the routes still, as it has after a restart, did not go away.";
 
 /// Loads, then stays.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
@@ -68,7 +69,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
     let mut loader = Loader::new(context, &arguments);
     let mut ending = Box::pin(ending(&connection));
     // Whatever is wrong with the service should be said before the user types a line.
-    context.manager.version().await.map_err(Failure::from)?;
+    let epoch = context.manager.epoch().await.map_err(Failure::from)?;
     let mut input = Input::start();
 
     let loading = async {
@@ -87,7 +88,14 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
             let refused = loader.totals().refused > 0;
             return Ok(if refused { Exit::Refused } else { Exit::Done });
         }
-        None => ending.await?,
+        None => loop {
+            let end = ending.await?;
+            if end == End::Interrupted || !has_returned(&context.manager, epoch).await? {
+                break end;
+            }
+            events.returned(&mut context.out)?;
+            ending = Box::pin(self::ending(&connection));
+        },
         Some(end) => end,
     };
     match end {
@@ -133,6 +141,20 @@ async fn ending(connection: &Connection) -> Result<End, Problem> {
     }
 }
 
+/// Whether the service comes back before long, and has what was offered still. It is not started for that.
+async fn has_returned(manager: &ManagerProxy<'_>, epoch: u64) -> Result<bool, Problem> {
+    let bus = DBusProxy::new(manager.inner().connection()).await?;
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        match bus.name_has_owner(SERVICE.try_into().map_err(zbus::Error::from)?).await {
+            Ok(true) => return Ok(manager.epoch().await.is_ok_and(|now| now == epoch)),
+            Ok(false) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => return Ok(false), // the bus is gone
+        }
+    }
+    Ok(false)
+}
+
 /// Waits until the kernel has what was offered, or has stopped making progress.
 async fn wait_for_kernel(loader: &Loader, started: Instant) -> Result<InStep, Problem> {
     let mut best = u64::MAX;
@@ -161,5 +183,5 @@ fn parse_protocol(text: &str) -> Result<Protocol, String> {
     Protocol::parse(text).ok_or_else(|| "neither a known protocol nor a number".into())
 }
 
-/// How long the kernel may take over nothing before it counts as behind.
+/// How long the kernel may take over nothing before it counts as behind, and the service to come back.
 const PATIENCE: Duration = Duration::from_secs(10);

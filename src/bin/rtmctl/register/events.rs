@@ -151,6 +151,12 @@ impl Events {
         self.tell(out, event, || summary(totals, self.loading, kernel))
     }
 
+    /// The service is back, and has all that was offered.
+    pub(super) fn returned(&mut self, out: &mut Output) -> Result<(), Problem> {
+        let event = json!({ "event": "returned" });
+        self.tell(out, event, || "the service was started again, and has the routes".to_owned())
+    }
+
     /// The service is gone, and the registration with it.
     pub(super) fn lost(&self, out: &mut Output) -> Result<(), Problem> {
         let text =

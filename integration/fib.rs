@@ -10,6 +10,8 @@ mod bridges;
 mod doubt;
 #[path = "fib/faults.rs"]
 mod faults;
+#[path = "fib/instances.rs"]
+mod instances;
 #[path = "fib/kill.rs"]
 mod kill;
 #[path = "fib/links.rs"]

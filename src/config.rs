@@ -10,6 +10,7 @@ use std::{
     fmt, io,
     num::{NonZeroU8, NonZeroU32},
     path::Path,
+    time::Duration,
 };
 
 use serde::{
@@ -32,10 +33,12 @@ pub struct Config {
     pub fib_protocol: NonZeroU8,
     /// The metric of our routes in the kernel, never 0.
     pub fib_metric: NonZeroU32,
-    /// Whether routes refer to next-hop objects where the kernel has them.
-    pub next_hop_objects: bool,
+    /// Where routes refer to next-hop objects, as far as the kernel has them.
+    pub next_hop_objects: NextHopObjects,
     /// What becomes of our routes in the kernel when the service is told to stop.
     pub on_stop: OnStop,
+    /// How long the kernel's routes of an earlier life stay after a start that knows nothing of it.
+    pub reclaim_time: Duration,
     /// What the RIB is told.
     pub policy: Policy,
 }
@@ -49,6 +52,21 @@ pub enum OnStop {
     Keep,
     /// They go before the process ends, and the next start puts them back.
     Withdraw,
+}
+
+/// Which instances' routes refer to next-hop objects.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NextHopObjects {
+    all: bool,
+    /// Those for which the opposite holds.
+    but: BTreeSet<InstanceId>,
+}
+
+impl NextHopObjects {
+    /// Whether those of this instance do.
+    pub fn of(&self, id: InstanceId) -> bool {
+        self.all != self.but.contains(&id)
+    }
 }
 
 /// Why there is no configuration.
@@ -76,10 +94,12 @@ struct File {
     instance: Sections,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct ServiceSection {
     on_stop: OnStop,
+    /// Seconds.
+    reclaim_time: u32,
     stopped_unit: StoppedUnit,
 }
 
@@ -107,6 +127,7 @@ struct InstanceSection {
     interfaces: BTreeSet<String>,
     #[serde(default = "yes")]
     fib: bool,
+    next_hop_objects: Option<bool>,
     #[serde(default)]
     viability: ViabilitySetting,
     #[serde(default)]
@@ -152,6 +173,12 @@ enum ViabilitySetting {
     Ignored,
 }
 
+impl Default for ServiceSection {
+    fn default() -> Self {
+        Self { on_stop: OnStop::default(), reclaim_time: 60, stopped_unit: StoppedUnit::default() }
+    }
+}
+
 impl Default for Fib {
     fn default() -> Self {
         const PROTOCOL: NonZeroU8 = NonZeroU8::new(82).expect("82 is not 0");
@@ -162,7 +189,9 @@ impl Default for Fib {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::new(ServiceSection::default(), Fib::default(), Policy::standard())
+        let fib = Fib::default();
+        let objects = NextHopObjects { all: fib.next_hop_objects, but: BTreeSet::new() };
+        Self::new(ServiceSection::default(), fib, objects, Policy::standard())
     }
 }
 
@@ -170,10 +199,23 @@ impl Default for Config {
 pub type VrfTable<'f> = &'f dyn Fn(&str) -> Result<u32, String>;
 
 impl Config {
-    fn new(service: ServiceSection, fib: Fib, policy: Policy) -> Self {
-        let ServiceSection { on_stop, .. } = service;
-        let Fib { protocol, metric, next_hop_objects } = fib;
-        Self { fib_protocol: protocol, fib_metric: metric, next_hop_objects, on_stop, policy }
+    fn new(
+        service: ServiceSection,
+        fib: Fib,
+        next_hop_objects: NextHopObjects,
+        policy: Policy,
+    ) -> Self {
+        let ServiceSection { on_stop, reclaim_time, .. } = service;
+        let reclaim_time = Duration::from_secs(reclaim_time.into());
+        let Fib { protocol, metric, .. } = fib;
+        Self {
+            fib_protocol: protocol,
+            fib_metric: metric,
+            next_hop_objects,
+            on_stop,
+            reclaim_time,
+            policy,
+        }
     }
 
     /// Reads the file; one that is missing or empty means all defaults.
@@ -199,13 +241,15 @@ impl Config {
         if protocol.get() < 5 {
             return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
         }
+        let (instances, next_hop_objects) =
+            instances(file.instance.0, file.fib.next_hop_objects, vrf_table)?;
         let policy = Policy {
-            instances: instances(file.instance.0, vrf_table)?,
+            instances,
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
             stopped_unit: file.service.stopped_unit,
         };
-        Ok(Self::new(file.service, file.fib, policy))
+        Ok(Self::new(file.service, file.fib, next_hop_objects, policy))
     }
 }
 
@@ -259,12 +303,15 @@ fn check_limits(limits: Limits) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
+/// The instances, and which of them have next-hop objects, where those that do not say have them or not.
 fn instances(
     sections: Vec<toml::Table>,
+    with_objects: bool,
     vrf_table: VrfTable<'_>,
-) -> Result<BTreeMap<InstanceId, Instance>, ConfigError> {
+) -> Result<(BTreeMap<InstanceId, Instance>, NextHopObjects), ConfigError> {
+    let mut objects = NextHopObjects { all: with_objects, but: BTreeSet::new() };
     if sections.is_empty() {
-        return Ok(Policy::standard().instances);
+        return Ok((Policy::standard().instances, objects));
     }
     let mut instances = BTreeMap::new();
     let mut kernel_tables = BTreeSet::new();
@@ -274,14 +321,17 @@ fn instances(
             impossible("each [[instance]] needs an id, a whole number from 0 to 65535")
         })?;
         let instance = match instance(section, &mut kernel_tables, vrf_table) {
-            Ok(settings) => Instance::Ready(settings),
+            Ok((settings, own)) => {
+                objects.but.extend(own.filter(|own| *own != with_objects).map(|_| id));
+                Instance::Ready(settings)
+            }
             Err(fault) => Instance::Broken(fault),
         };
         if instances.insert(id, instance).is_some() {
             return Err(impossible(format_args!("instance {id} is configured twice")));
         }
     }
-    Ok(instances)
+    Ok((instances, objects))
 }
 
 /// Reads a section, or says which key of it cannot be read.
@@ -336,8 +386,11 @@ fn instance(
     section: toml::Table,
     kernel_tables: &mut BTreeSet<u32>,
     vrf_table: VrfTable<'_>,
-) -> Result<InstanceSettings, String> {
+) -> Result<(InstanceSettings, Option<bool>), String> {
     let section = read_instance(section)?;
+    if !section.fib && section.next_hop_objects.is_some() {
+        return Err("next-hop-objects is set, and fib = false".into());
+    }
     let mut families = BTreeMap::new();
     for name in &section.families {
         let family: Family = name.parse().map_err(|error: crate::model::Error| error.message)?;
@@ -397,7 +450,9 @@ fn instance(
     }
     let interfaces = section.interfaces;
     let imports = imports(section.import)?;
-    Ok(InstanceSettings { families, viability, via_default, kernel_table, interfaces, imports })
+    let settings =
+        InstanceSettings { families, viability, via_default, kernel_table, interfaces, imports };
+    Ok((settings, section.next_hop_objects))
 }
 
 /// What is to become of each protocol's routes: a word, or the preference that importing is to give.
@@ -492,7 +547,7 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 72, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 74, "a key was added or removed: say so there");
     }
 
     #[test]
@@ -546,6 +601,21 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_has_next_hop_objects_as_it_says_itself_or_as_all_have() {
+        let objects = |all: &str| {
+            let text = format!(
+                "{all}[[instance]]\nid = 0\n[[instance]]\nid = 1\nkernel-table = 1\n\
+                 next-hop-objects = false\n[[instance]]\nid = 2\nkernel-table = 2\n\
+                 next-hop-objects = true\n"
+            );
+            let objects = Config::parse(&text, &vrf_table).unwrap().next_hop_objects;
+            [0, 1, 2].map(|id| objects.of(InstanceId(id)))
+        };
+        assert_eq!(objects(""), [true, false, true]);
+        assert_eq!(objects("[fib]\nnext-hop-objects = false\n"), [false, false, true]);
+    }
+
+    #[test]
     fn faults_of_instances_are_named() {
         let fault = |line: &str| broken(&format!("[[instance]]\nid = 3\n{line}\n"), 3);
         assert_eq!(fault(""), "kernel-table or vrf is needed, or fib = false");
@@ -554,6 +624,10 @@ mod tests {
         assert_eq!(
             fault("fib = false\nkernel-table = 9"),
             "kernel-table is set (table 9), and fib = false"
+        );
+        assert_eq!(
+            fault("fib = false\nnext-hop-objects = true"),
+            "next-hop-objects is set, and fib = false"
         );
         assert_eq!(fault("fib = false\nviews = [32]"), "view 32 is not from 0 to 31");
         assert_eq!(fault("fib = false\nfamilies = []"), "families is empty");

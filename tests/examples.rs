@@ -83,6 +83,52 @@ async fn the_python_client_of_the_readme_offers_a_route_until_it_is_killed() {
     free.expect("its protocol is free again");
 }
 
+#[tokio::test]
+async fn the_session_in_python_goes_on_after_a_restart_a_lost_journal_and_a_lost_bus() {
+    if !python_has(&["dbus"]) {
+        return;
+    }
+    let mut bus = PrivateBus::start();
+    let mut service = bus.serve(NO_FIB);
+    let output = bus.path("session.out");
+    let mut program = beside(&bus, PYTHON);
+    program.arg(path("session.py")).args(["127.0.0.2", "10.0.0.0/8", "10.1.0.0/16"]);
+    let mut program = program.stdout(fs::File::create(&output).unwrap()).spawn().unwrap();
+    let said = || fs::read_to_string(&output).unwrap();
+    let offers = || said().matches("offered 2 routes, 0 others went").count();
+    let routes = async |bus: &PrivateBus| {
+        let looker = Client::register(bus, Family::Ipv4, OSPF).await;
+        let routes = looker.table.get_routes("10.0.0.0/8").await.unwrap();
+        assert_eq!(looker.table.routes().await.unwrap(), 2, "{}", said());
+        (routes[0].id, routes[0].more["generation"].to_string())
+    };
+    support::eventually("it has offered", async || offers() == 1).await;
+    let before = routes(&bus).await;
+
+    service.kill();
+    let a_look = || tokio::time::sleep(std::time::Duration::from_millis(1500));
+    a_look().await;
+    let mut service = bus.serve(NO_FIB);
+    a_look().await;
+    assert_eq!((routes(&bus).await, offers()), (before, 1), "{}", said());
+
+    service.kill();
+    let directory = bus.launch(NO_FIB, "first").runtime_directory;
+    fs::remove_dir_all(directory.join("journal")).unwrap();
+    let mut service = bus.serve(NO_FIB);
+    support::eventually("it has offered again", async || offers() == 2).await;
+    routes(&bus).await;
+
+    bus.stop();
+    service.end();
+    bus.start_again();
+    let _service = bus.serve(NO_FIB);
+    support::eventually("it has offered on the new bus", async || offers() == 3).await;
+    routes(&bus).await;
+    program.kill().unwrap();
+    program.wait().unwrap();
+}
+
 #[test]
 fn an_ellipsis_stands_for_anything_but_nothing_else_does() {
     assert!(is_as_said("a 1 b 22 c", "a … b … c"));

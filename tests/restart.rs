@@ -219,7 +219,8 @@ async fn when_the_bus_is_started_anew_the_service_comes_back_and_what_had_a_conn
         if !is_up {
             service.kill();
         }
-        bus.restart();
+        bus.stop();
+        bus.start_again();
         if is_up {
             // Its service manager starts it again after that (Restart=on-failure).
             assert_eq!(service.end().code(), Some(69), "{}", service.log());

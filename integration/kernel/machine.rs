@@ -100,7 +100,7 @@ impl Machine {
     pub(crate) fn group(&mut self, family: Family, hops: Forwarding) -> GroupId {
         self.groups += 1;
         let id = GroupId(NonZeroU32::new(self.groups).unwrap());
-        self.planner.handle_group(id, family, Some(Arc::new(hops)), None, None);
+        self.planner.handle_group(id, table_id(family), Some(Arc::new(hops)), None, None);
         id
     }
 

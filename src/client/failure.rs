@@ -27,6 +27,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The refusal of an item, which has the name and the text of a D-Bus error.
+    pub(super) fn of_item(name: &str, message: String) -> Self {
+        let own = name.strip_prefix(ERROR_PREFIX).and_then(|rest| rest.strip_prefix('.'));
+        Self::Refused { name: own.unwrap_or(name).to_owned(), message }
+    }
+
     /// Which of the API's errors a refusal is.
     pub fn kind(&self) -> Option<ErrorKind> {
         let Self::Refused { name, .. } = self else { return None };

@@ -6,10 +6,13 @@
 //!
 //! A connection made by [`connect`] gives up on a call after [`CALL_TIMEOUT`]. Whatever fails turns
 //! into a [`Failure`], which tells a refusal by the service from a service that cannot be reached.
+//!
+//! Who offers routes and has no wish to deal with restarts and lost buses takes a [`Session`].
 
 mod connection;
 mod failure;
 mod proxies;
+pub mod session;
 
 pub use crate::bus::address::Bus;
 pub use connection::{CALL_TIMEOUT, connect, manager, properties, table};
@@ -20,3 +23,4 @@ pub use proxies::{
     FibResultStream, ManagerProxy, NextHopEnumerationProxy, NotificationProxy,
     RouteEnumerationProxy, RouteExpired, RouteExpiredStream, RouteListProxy, TableProxy,
 };
+pub use session::Session;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::{complaints::Complaints, foreign::Foreigners, notifier::Notifier};
 use crate::{
     bus::FibState,
+    config::NextHopObjects,
     fib::{Doubt, Planner, Settled, Support, Tampering},
     kernel::{
         Dump, DumpNews, NextHopSupport, NoticeSettings, Outcome, PortId, RouteEvent, RouteWatch,
@@ -63,22 +64,29 @@ pub(super) struct Tell<'t> {
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
 ///
-/// `with_objects` lets routes refer to next-hop objects where the kernel has them. `tell` is told where
-/// the kernel stands.
+/// `with_objects` says of which instances routes refer to next-hop objects where the kernel has them;
+/// `spare_until` is for how long to leave what an earlier life left. `tell` is told where the kernel stands.
 pub(super) async fn keep(
     rib: &SharedRib,
     Kernel { signature, writer, outcomes }: &mut Kernel,
-    with_objects: bool,
+    (with_objects, spare_until): (&NextHopObjects, Option<Instant>),
     tell: Tell<'_>,
     foreigners: &Foreigners,
 ) -> io::Error {
     let (signature, Tell { state, is_blind, notifier }) = (*signature, tell);
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
-    let support = if with_objects { support() } else { Support::None };
+    let (some, plain): (Vec<_>, Vec<_>) =
+        tables.iter().partition(|(id, _)| with_objects.of(id.instance));
+    let support = if some.is_empty() { Support::None } else { support() };
+    let mut planner = Planner::new(support, tables);
+    plain.into_iter().for_each(|(id, _)| planner.keep_plain(id));
+    if let Some(until) = spare_until {
+        planner.spare_until(until);
+    }
     let mut keeper = Keeper {
         rib,
         signature,
-        planner: Planner::new(support, tables),
+        planner,
         announced: Announced::default(),
         complaints: Complaints::default(),
         notifier,
@@ -263,7 +271,7 @@ impl Keeper<'_> {
                     may_have_work = true;
                 }
                 () = super::until(deadline), if deadline.is_some() => {
-                    self.planner.handle_deadline(Instant::now());
+                    self.handle_deadline(Instant::now());
                     may_have_work = true;
                 }
                 () = super::until(look_again), if look_again.is_some() => {
@@ -279,6 +287,13 @@ impl Keeper<'_> {
                 }
             }
         }
+    }
+
+    fn handle_deadline(&mut self, now: Instant) {
+        if let Some(routes) = self.planner.end_sparing(now).filter(|routes| *routes > 0) {
+            tracing::info!(routes, "nobody offered them again in time, they leave the kernel");
+        }
+        self.planner.handle_deadline(now);
     }
 
     fn state(&self) -> FibState {
@@ -454,8 +469,8 @@ impl Keeper<'_> {
         }
         for news in groups {
             match news {
-                GroupNews::Changed(id, Fate { family, forwarding, next, spare }) => {
-                    self.planner.handle_group(id, family, forwarding, next, spare);
+                GroupNews::Changed(id, Fate { table, forwarding, next, spare }) => {
+                    self.planner.handle_group(id, table, forwarding, next, spare);
                 }
                 GroupNews::Gone(id) => self.planner.handle_group_gone(id),
             }

@@ -124,7 +124,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     make_directory(&options.state_directory)?;
 
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
-    let with_objects = config.next_hop_objects;
+    let (with_objects, reclaim_time) = (config.next_hop_objects, config.reclaim_time);
     let (mut journal, kept) = Journal::open(&journal_directory, &machine(), follower())
         .map_err(|error| Failure::Directory(journal_directory.clone(), error))?;
     let kept = kept.and_then(|kept| reconfigured(kept, &config.policy));
@@ -166,7 +166,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         rib: rib.clone(),
         notifier: Arc::clone(&notifier),
         signature,
-        with_objects,
+        with_objects: with_objects.clone(),
         on_stop: Arc::clone(&on_stop),
     };
     let of = rib.clone();
@@ -180,13 +180,15 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
     let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
+    let spare_until =
+        Instant::now().checked_add(reclaim_time).filter(|_| is_new && !reclaim_time.is_zero());
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
     let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
-        error = fib::keep(&rib, &mut kernel, with_objects, tell, &foreigners) => {
+        error = fib::keep(&rib, &mut kernel, (&with_objects, spare_until), tell, &foreigners) => {
             Err(Failure::Kernel(error))
         }
         never = deadlines::keep(&rib) => match never {},

@@ -11,7 +11,7 @@ use std::{
 use super::notifier::Notifier;
 use crate::{
     clock,
-    config::{Config, OnStop},
+    config::{Config, NextHopObjects, OnStop},
     model::{Error, ErrorKind},
     netlink::Signature,
     rib::{Instance, Policy},
@@ -25,7 +25,7 @@ pub(super) struct Reloading {
     pub(super) notifier: Arc<Notifier>,
     /// What cannot change without a restart.
     pub(super) signature: Signature,
-    pub(super) with_objects: bool,
+    pub(super) with_objects: NextHopObjects,
     /// What becomes of our routes when the service is told to stop.
     pub(super) on_stop: Arc<Mutex<OnStop>>,
 }
@@ -61,11 +61,19 @@ impl Reloading {
     }
 
     fn apply(&self, config: Config) -> Result<(), Error> {
-        let Config { fib_protocol, fib_metric, next_hop_objects, on_stop, policy } = config;
+        let Config {
+            fib_protocol,
+            fib_metric,
+            next_hop_objects,
+            on_stop,
+            reclaim_time: _, // it is for a start
+            policy,
+        } = config;
         let signature = Signature { protocol: fib_protocol, metric: fib_metric };
-        if (signature, next_hop_objects) != (self.signature, self.with_objects) {
+        if signature != self.signature || next_hop_objects != self.with_objects {
             return Err(ErrorKind::NotSupported.because(
-                "the [fib] section has changed, which takes a restart; nothing was changed",
+                "the [fib] section or next-hop-objects of an instance has changed, which takes a \
+                 restart; nothing was changed",
             ));
         }
         self.rib.with(|rib| {

@@ -30,6 +30,8 @@ pub(super) enum Destination {
     Wished(Wish),
     /// There, queued, and not wished.
     Unwanted(Target),
+    /// Not wished, and left for a while.
+    Spared(Target),
     /// Anything else.
     Unsettled(Box<State>),
 }
@@ -88,6 +90,8 @@ pub(super) enum Stage {
     Blocked { refused: bool },
     /// It was refused and will be tried again.
     Waiting { due: Instant },
+    /// An earlier life left it, and whoever had offered it then has the time to do so again.
+    Spared,
 }
 
 /// What happened at a destination without us, the worst last.
@@ -149,9 +153,26 @@ impl Fact {
 }
 
 impl State {
-    /// What the wish comes to.
+    /// What the wish comes to now: the next best while the kernel refuses the best.
     pub(super) fn wanted(&self, objects: &Objects) -> Wanted {
-        self.wish.map_or(Wanted::Nothing, |wish| objects.wanted(wish))
+        match (self.wish, self.bridge(objects)) {
+            (None, _) => Wanted::Nothing,
+            (Some(_), Some((next, _))) => Wanted::Target(next),
+            (Some(wish), None) => objects.wanted(wish),
+        }
+    }
+
+    /// What carries the packets while the kernel refuses what is wished, and why it does.
+    pub(super) fn bridge(&self, objects: &Objects) -> Option<(Target, &Refusal)> {
+        let refused = self.refused.as_ref()?;
+        let (why, wish) = (refused.lasting()?, self.wish?);
+        match objects.wanted(wish) {
+            Wanted::Target(best) if refused.has(&best) => {
+                let next = objects.next(wish).filter(|next| !refused.has(next))?;
+                Some((next, why))
+            }
+            _ => None,
+        }
     }
 
     /// The next step from fact to wish.
@@ -171,6 +192,10 @@ impl State {
     pub(super) fn can_wait(&self, objects: &Objects) -> bool {
         match (&self.refused, self.wanted(objects), &self.fact) {
             (Some(refused), Wanted::Target(wanted), Fact::Absent) => refused.has(&wanted),
+            // Unless what is there is what was refused: then an answer was lost.
+            (Some(refused), Wanted::Target(wanted), Fact::Present(there)) => {
+                wanted == *there && !refused.has(there)
+            }
             (Some(_), _, _) => false,
             (None, _, fact) => matches!(fact, Fact::Absent),
         }
@@ -178,9 +203,9 @@ impl State {
 
     /// What was refused is of no account where something else is wanted now.
     pub(super) fn forget_refusal_of_another(&mut self, objects: &Objects) {
-        let wanted = self.wanted(objects);
+        let best = self.wish.map(|wish| objects.wanted(wish));
         if let Some(refused) = &self.refused
-            && !matches!(wanted, Wanted::Target(wanted) if refused.has(&wanted))
+            && !matches!(best, Some(Wanted::Target(best)) if refused.has(&best))
         {
             (self.refusals, self.refused) = (0, None);
         }
@@ -230,7 +255,8 @@ impl State {
             | Stage::Queued
             | Stage::Later
             | Stage::Blocked { .. }
-            | Stage::Waiting { .. } => None,
+            | Stage::Waiting { .. }
+            | Stage::Spared => None,
         };
         [there, tried]
     }
@@ -310,7 +336,7 @@ impl Destination {
         let by = |target: &Target| leads_by(target, to.family(), links);
         match self {
             Self::Nothing | Self::Wished(_) => false,
-            Self::Settled(_, there) | Self::Unwanted(there) => by(there),
+            Self::Settled(_, there) | Self::Unwanted(there) | Self::Spared(there) => by(there),
             Self::Unsettled(state) => state.targets().into_iter().flatten().any(by),
         }
     }
@@ -325,7 +351,7 @@ impl Destination {
                 Stage::Waiting { .. } if state.refused.is_some() => state.wish,
                 _ => None,
             },
-            Self::Nothing | Self::Wished(_) | Self::Unwanted(_) => None,
+            Self::Nothing | Self::Wished(_) | Self::Unwanted(_) | Self::Spared(_) => None,
         };
         match wish? {
             Wish::Group(id) => Some(id),
@@ -344,15 +370,24 @@ impl Destination {
     pub(super) fn may_be_there(&self) -> bool {
         match self {
             Self::Nothing | Self::Wished(_) => false,
-            Self::Settled(..) | Self::Unwanted(_) => true,
+            Self::Settled(..) | Self::Unwanted(_) | Self::Spared(_) => true,
             Self::Unsettled(state) => !matches!(state.fact, Fact::Absent),
+        }
+    }
+
+    /// Whether an earlier life left it, and it is not time yet to take it away.
+    pub(super) fn is_spared(&self) -> bool {
+        match self {
+            Self::Spared(_) => true,
+            Self::Unsettled(state) => matches!(state.stage, Stage::Spared),
+            Self::Nothing | Self::Settled(..) | Self::Wished(_) | Self::Unwanted(_) => false,
         }
     }
 
     /// What is wished for it.
     pub(super) fn wish(&self) -> Option<Wish> {
         match self {
-            Self::Nothing | Self::Unwanted(_) => None,
+            Self::Nothing | Self::Unwanted(_) | Self::Spared(_) => None,
             Self::Settled(wish, _) | Self::Wished(wish) => Some(*wish),
             Self::Unsettled(state) => state.wish,
         }
@@ -361,13 +396,15 @@ impl Destination {
     /// Which count it is in.
     pub(super) fn class(&self) -> Class {
         match self {
-            Self::Nothing => Class::Nothing,
+            Self::Nothing | Self::Spared(_) => Class::Nothing,
             Self::Settled(..) => Class::Installed,
             Self::Wished(_) | Self::Unwanted(_) => Class::Pending,
             Self::Unsettled(state) => match state.stage {
+                // By the next best, which is all that the kernel is written while it waits.
+                Stage::Waiting { .. } if matches!(state.fact, Fact::Present(_)) => Class::Installed,
                 Stage::Waiting { .. } | Stage::Blocked { refused: true } => Class::Failed,
-                // Wished to follow a group that leads nowhere.
-                Stage::Idle => Class::Nothing,
+                // Wished to follow a group that leads nowhere, or left by an earlier life.
+                Stage::Idle | Stage::Spared => Class::Nothing,
                 Stage::Queued
                 | Stage::Later
                 | Stage::Blocked { refused: false }
@@ -384,6 +421,7 @@ impl From<Destination> for State {
             Destination::Settled(wish, fact) => (Some(wish), Fact::Present(fact), Stage::Idle),
             Destination::Wished(wish) => (Some(wish), Fact::Absent, Stage::Queued),
             Destination::Unwanted(found) => (None, Fact::Present(found), Stage::Queued),
+            Destination::Spared(found) => (None, Fact::Present(found), Stage::Spared),
             Destination::Unsettled(state) => return *state,
         };
         Self { wish, fact, stage, refusals: 0, refused: None }
@@ -411,6 +449,9 @@ impl From<State> for Destination {
                 refusals: 0,
                 refused: None,
             } => Self::Unwanted(found),
+            State { wish: None, fact: Fact::Present(found), stage: Stage::Spared, .. } => {
+                Self::Spared(found)
+            }
             state => Self::Unsettled(Box::new(state)),
         }
     }

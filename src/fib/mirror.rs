@@ -7,22 +7,22 @@
 
 mod reading;
 mod survey;
+mod work;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque, btree_map},
+    collections::{BTreeSet, VecDeque},
     mem,
-    ops::Bound,
     time::Instant,
 };
 
 use reading::Reading;
 use survey::Survey;
+use work::{Work, note_refusal};
 
 use super::{
     Refusal, RouteOp,
     destination::{Action, Class, Destination, Fact, Meanwhile, Stage, State, Step, leads_by},
     objects::{Objects, Wanted},
-    retry::{Fights, Refused, Retries},
 };
 use crate::model::{
     Family, FibCounts, FibStatus, InterfaceIndex, Prefix, PrefixMap, TableId, Target, Wish,
@@ -33,27 +33,6 @@ use crate::model::{
 pub(super) struct Mirror {
     destinations: PrefixMap<Destination>,
     work: Work,
-}
-
-/// What is to be done about the destinations, and how many there are of which kind. Apart from the
-/// map, so that a rule can plan while it holds a destination.
-#[derive(Debug)]
-struct Work {
-    table: TableId,
-    /// Destinations to plan, oldest first; each one in [`Stage::Queued`] is here exactly once, no other.
-    queue: VecDeque<Prefix>,
-    /// Those in [`Stage::Later`], and the last that was taken: the next one comes after it.
-    later: BTreeSet<Prefix>,
-    last_later: Option<Prefix>,
-    retries: Retries<Prefix>,
-    fights: Fights<Prefix>,
-    /// Operations whose results have not come.
-    in_flight: usize,
-    reading: Reading,
-    survey: Survey,
-    /// How many routes lead by each link without an object.
-    by_link: BTreeMap<InterfaceIndex, usize>,
-    counts: FibCounts,
 }
 
 /// What there is to show about a destination after it came to rest.
@@ -88,20 +67,7 @@ pub enum Tampering {
 impl Mirror {
     /// A mirror of a table that has not been read yet.
     pub(super) fn new(table: TableId) -> Self {
-        let work = Work {
-            table,
-            queue: VecDeque::new(),
-            later: BTreeSet::new(),
-            last_later: None,
-            retries: Retries::default(),
-            fights: Fights::default(),
-            in_flight: 0,
-            reading: Reading::Wanted,
-            survey: Survey::default(),
-            by_link: BTreeMap::new(),
-            counts: FibCounts::default(),
-        };
-        Self { destinations: PrefixMap::default(), work }
+        Self { destinations: PrefixMap::default(), work: Work::new(table) }
     }
 
     /// Wishes for a destination; `None` wishes that nothing of ours be there.
@@ -131,7 +97,8 @@ impl Mirror {
                     }
                     work.plan(to, state, objects);
                 }
-                Stage::Idle | Stage::Later => work.plan(to, state, objects),
+                Stage::Spared if wish.is_none() => return None,
+                Stage::Idle | Stage::Later | Stage::Spared => work.plan(to, state, objects),
                 // Once it has an entry in the queue it keeps it, or a flapping wish would fill that.
                 Stage::Queued => state.refusals = 0,
             }
@@ -190,7 +157,16 @@ impl Mirror {
             state.refresh(objects);
             match concluded {
                 Err(refusal) if !renewed => {
-                    let due = note_refusal(state, target, now);
+                    let due = note_refusal(state, target, &refusal, now);
+                    if action != Action::Uninstall && state.bridge(objects).is_some() {
+                        if matches!(state.fact, Fact::Outdated) {
+                            // Not to go before the next best is there.
+                            state.fact = Fact::Stale;
+                            state.fact.doubt(meanwhile);
+                        }
+                        work.plan(to, state, objects);
+                        return settled(state, objects);
+                    }
                     let in_the_way = match state.fact {
                         Fact::Absent => false,
                         Fact::Outdated | Fact::Unclear if action == Action::Replace => true,
@@ -203,7 +179,7 @@ impl Mirror {
                         work.plan(to, state, objects);
                         return None;
                     }
-                    work.wait(to, state, due);
+                    work.wait(to, state, due, objects);
                     let error = match action {
                         Action::Install if refusal.errno == libc::EEXIST => occupied(),
                         Action::Install | Action::Replace | Action::Uninstall => refusal,
@@ -212,7 +188,7 @@ impl Mirror {
                 }
                 // A refusal of what nobody wishes any more is no news.
                 Ok(()) | Err(_) => {
-                    if target.is_some() && concluded.is_ok() {
+                    if target.is_some() && concluded.is_ok() && state.refused.is_none() {
                         state.refusals = 0;
                     }
                     work.plan(to, state, objects);
@@ -335,7 +311,13 @@ impl Mirror {
                         *meanwhile = (*meanwhile).max(Meanwhile::Lost);
                     }
                     Stage::Idle | Stage::Later => work.plan(to, state, objects),
-                    Stage::Queued | Stage::Blocked { .. } | Stage::Waiting { .. } => {}
+                    Stage::Waiting { .. } if state.refused.is_some() => {
+                        work.look_again(to, state, objects);
+                    }
+                    Stage::Queued
+                    | Stage::Blocked { .. }
+                    | Stage::Waiting { .. }
+                    | Stage::Spared => {}
                 }
             });
         }
@@ -349,12 +331,17 @@ impl Mirror {
         objects: &mut Objects,
     ) {
         let leads_by = |to: Prefix| {
-            let wish = self.destinations.get(&to).and_then(Destination::wish);
-            match wish.map(|wish| objects.wanted(wish)) {
-                Some(Wanted::Target(Target::Object(id))) => objects.leads_by(id, gained),
-                Some(Wanted::Target(target)) => leads_by(&target, to.family(), gained),
-                Some(Wanted::Nothing | Wanted::NotYet | Wanted::Refused) | None => false,
-            }
+            let Some(wish) = self.destinations.get(&to).and_then(Destination::wish) else {
+                return false;
+            };
+            let best = match objects.wanted(wish) {
+                Wanted::Target(target) => Some(target),
+                Wanted::Nothing | Wanted::NotYet | Wanted::Refused => None,
+            };
+            best.into_iter().chain(objects.next(wish)).any(|target| match target {
+                Target::Object(id) => objects.leads_by(id, gained),
+                target @ Target::Plain(_) => leads_by(&target, to.family(), gained),
+            })
         };
         let waiting = self.work.retries.all();
         let concerned: Vec<(Prefix, Instant)> = waiting.filter(|(to, _)| leads_by(*to)).collect();
@@ -374,6 +361,22 @@ impl Mirror {
         while let Some(to) = self.work.retries.poll_due(now) {
             self.update(to, objects, |work, state, objects| work.try_again(to, state, objects));
         }
+    }
+
+    /// What is found and nobody wishes is left until [`Self::end_sparing`].
+    pub(super) fn spare(&mut self) {
+        self.work.spares = true;
+    }
+
+    /// What was left and nobody wishes goes now; answers how many these are.
+    pub(super) fn end_sparing(&mut self, objects: &mut Objects) -> usize {
+        self.work.spares = false;
+        let spared = self.destinations.iter().filter(|(_, destination)| destination.is_spared());
+        let spared: Vec<Prefix> = spared.map(|(to, _)| to).collect();
+        for to in &spared {
+            self.update(*to, objects, |work, state, objects| work.plan(*to, state, objects));
+        }
+        spared.len()
     }
 
     /// The next operation for the kernel that cannot wait, oldest wish first.
@@ -479,136 +482,6 @@ impl Mirror {
     }
 }
 
-impl Work {
-    /// Puts a destination that is not in the queue where it belongs.
-    fn plan(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
-        self.hurry_up(to, state);
-        match state.plan(objects) {
-            Step::Nothing => {
-                state.stage = Stage::Idle;
-                (state.refusals, state.refused) = (0, None);
-                if let (Some(wish), Wanted::Nothing) = (state.wish, state.wanted(objects)) {
-                    objects.miss(wish);
-                }
-            }
-            Step::Wait => {
-                let wish = state.wish.map(|wish| objects.block(wish, (self.table, to)));
-                state.stage = Stage::Blocked { refused: wish.flatten().is_some() };
-            }
-            Step::Act(_) => {
-                if state.is_right_already(objects) {
-                    state.stage = Stage::Later;
-                    self.later.insert(to);
-                } else {
-                    state.stage = Stage::Queued;
-                    self.queue.push_back(to);
-                }
-            }
-        }
-    }
-
-    /// The same for one of which something new is known. What is there and is not to be there does
-    /// not stay until the kernel may be asked again for what it refused.
-    fn look_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
-        match state.stage {
-            Stage::Queued | Stage::InFlight { .. } => return,
-            Stage::Waiting { .. } if state.can_wait(objects) => return,
-            Stage::Waiting { due } => {
-                self.retries.cancel(to, due);
-                state.forget_refusal_of_another(objects);
-            }
-            Stage::Blocked { .. } => {
-                if let Some(wish) = state.wish {
-                    objects.unblock(wish, (self.table, to));
-                }
-            }
-            Stage::Idle | Stage::Later => {}
-        }
-        self.plan(to, state, objects);
-    }
-
-    /// Somebody changes a destination again and again: it is not repaired before that.
-    fn leave_alone(
-        &mut self,
-        to: Prefix,
-        state: &mut State,
-        until: Instant,
-        objects: &mut Objects,
-    ) -> Option<Settled> {
-        match state.stage {
-            Stage::Waiting { .. } => return None,
-            Stage::Blocked { .. } => {
-                if let Some(wish) = state.wish {
-                    objects.unblock(wish, (self.table, to));
-                }
-            }
-            Stage::Idle | Stage::Queued | Stage::Later | Stage::InFlight { .. } => {}
-        }
-        self.hurry_up(to, state);
-        self.retries.wait(to, until);
-        state.refused = None; // only the end of the pause ends it
-        state.stage = Stage::Waiting { due: until };
-        let error = Some(Refusal::of_fight("another program keeps changing this route"));
-        Some(Settled { status: FibStatus::Failed, error })
-    }
-
-    /// Lets a destination wait that was refused something.
-    fn wait(&mut self, to: Prefix, state: &mut State, due: Instant) {
-        self.hurry_up(to, state);
-        self.retries.wait(to, due);
-        state.stage = Stage::Waiting { due };
-    }
-
-    /// Asks the kernel again for what it refused.
-    fn try_again(&mut self, to: Prefix, state: &mut State, objects: &mut Objects) {
-        state.refused = None;
-        self.plan(to, state, objects);
-    }
-
-    fn join_link(&mut self, link: InterfaceIndex) {
-        *self.by_link.entry(link).or_default() += 1;
-    }
-
-    fn leave_link(&mut self, link: InterfaceIndex) {
-        if let btree_map::Entry::Occupied(mut routes) = self.by_link.entry(link) {
-            *routes.get_mut() -= 1;
-            if *routes.get() == 0 {
-                routes.remove();
-            }
-        }
-    }
-
-    /// Takes a destination off the list of those that can wait: something else becomes of it now.
-    fn hurry_up(&mut self, to: Prefix, state: &State) {
-        if matches!(state.stage, Stage::Later) {
-            self.later.remove(&to);
-        }
-    }
-
-    /// Takes turns, or those first in order could keep the others waiting for ever.
-    fn next_later(&mut self) -> Option<Prefix> {
-        let after = self.last_later.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.later.range((after, Bound::Unbounded)).next();
-        let next = next.or_else(|| self.later.first()).copied()?;
-        self.later.remove(&next);
-        self.last_later = Some(next);
-        Some(next)
-    }
-}
-
-/// Notes that the kernel refused to put this there, or to take away what is there; answers when to ask it
-/// again.
-fn note_refusal(state: &mut State, target: Option<Target>, now: Instant) -> Instant {
-    let refused = state.refused.get_or_insert_with(|| {
-        state.refusals = state.refusals.saturating_add(1);
-        Box::new(Refused::new(state.refusals, now))
-    });
-    if let Some(target) = target {
-        refused.add(target);
-    }
-    refused.until
-}
-
 /// Why a route cannot be installed where a stranger's has our metric: "File exists" tells nobody what to do.
 fn occupied() -> Refusal {
     let message = "another program's route with the same metric is in the way: delete that, or set \
@@ -645,7 +518,8 @@ fn settled(state: &State, objects: &Objects) -> Option<Settled> {
                 Wanted::Target(_) => FibStatus::Installed,
                 Wanted::Nothing | Wanted::NotYet | Wanted::Refused => FibStatus::None,
             };
-            Some(Settled { status, error: None })
+            let error = state.bridge(objects).map(|(_, why)| why.bridged());
+            Some(Settled { status, error })
         }
         (Step::Wait, Stage::Blocked { refused: true }) => {
             let error = state.wish.and_then(|wish| objects.refusal(wish)).cloned();

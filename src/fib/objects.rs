@@ -18,6 +18,7 @@
 mod kernel;
 mod legs;
 mod members;
+mod plan;
 mod results;
 mod shape;
 
@@ -34,12 +35,12 @@ pub(super) use members::Members;
 use shape::{Resilience, Shape};
 
 use super::{
-    FibOp, ObjectOp, Refusal,
+    Refusal,
     retry::{Fights, Retries, Seldom},
 };
 use crate::model::{
-    Family, Forwarding, GroupId, Hop, InterfaceIndex, Member, NextHopObject, ObjectId, Prefix,
-    TableId, Target, Wish,
+    Family, Forwarding, GroupId, Hop, InterfaceIndex, NextHopObject, ObjectId, Prefix, TableId,
+    Target, Wish,
 };
 
 /// What the kernel can do with next-hop objects.
@@ -103,6 +104,8 @@ enum Item {
 struct Group {
     /// None as long as the RIB has not told what it comes to.
     family: Option<Family>,
+    /// None where routes of its table are to carry their next hops.
+    support: Support,
     /// Whether the RIB has it.
     is_held: bool,
     /// Destinations that are wished to be in it.
@@ -137,6 +140,8 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Objects {
     support: Support,
+    /// The tables that have none.
+    plain: BTreeSet<TableId>,
     groups: HashMap<GroupId, Group>,
     legs: Legs,
     kernel: KernelGroups,
@@ -182,6 +187,7 @@ impl Objects {
         };
         Self {
             support,
+            plain: BTreeSet::new(),
             groups: HashMap::new(),
             legs: Legs::default(),
             kernel: KernelGroups::default(),
@@ -200,11 +206,16 @@ impl Objects {
         }
     }
 
+    /// Groups of this table are to have no objects. To be said before anything is told of them.
+    pub(super) fn keep_plain(&mut self, table: TableId) {
+        self.plain.insert(table);
+    }
+
     /// What a group comes to now.
     pub(super) fn handle_group(
         &mut self,
         id: GroupId,
-        family: Family,
+        table: TableId,
         forwarding: Option<Arc<Forwarding>>,
         next: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
@@ -212,14 +223,17 @@ impl Objects {
         self.give_up(Item::Group(id));
         let group = self.groups.entry(id).or_default();
         group.is_held = true;
-        let is_known = group.family.replace(family).is_some();
+        let is_known = group.family.replace(table.family).is_some();
+        group.support = if self.plain.contains(&table) { Support::None } else { self.support };
         let forwarding = forwarding.map(shape::as_the_kernel_tells);
-        let is_renewed = is_known && group.forwarding != forwarding;
+        let next = next.map(shape::as_the_kernel_tells);
+        let is_renewed =
+            is_known && (group.forwarding != forwarding || group.missed && group.next != next);
         group.forwarding = forwarding;
         group.next = next;
         group.spare = spare;
         group.refusals = 0;
-        match self.support {
+        match group.support {
             Support::None => {
                 self.events.push_back(GroupEvent::Ready(id));
                 if is_renewed {
@@ -287,13 +301,21 @@ impl Objects {
         match (&group.forwarding, group.serving) {
             (None, _) if group.family.is_none() => Wanted::NotYet,
             (None, _) => Wanted::Nothing,
-            (Some(forwarding), _) if self.support == Support::None => {
+            (Some(forwarding), _) if group.support == Support::None => {
                 Wanted::Target(Target::Plain(forwarding.clone()))
             }
             (Some(_), Some(object)) => Wanted::Target(Target::Object(object)),
             (Some(_), None) if group.is_refused() => Wanted::Refused,
             (Some(_), None) => Wanted::NotYet,
         }
+    }
+
+    /// What a destination with this wish may have while the kernel refuses its route what
+    /// [`Self::wanted`] told; groups that have objects see to that themselves.
+    pub(super) fn next(&self, wish: Wish) -> Option<Target> {
+        let Wish::Group(id) = wish else { return None };
+        let group = self.groups.get(&id).filter(|group| group.support == Support::None)?;
+        group.next.clone().map(Target::Plain)
     }
 
     /// Lets a destination wait for its group; answers why the kernel refused that, if it did.
@@ -478,249 +500,6 @@ impl Objects {
             }
         }
         None
-    }
-
-    /// The next operation, if nothing is in doubt.
-    pub(super) fn poll_op(&mut self) -> Option<FibOp> {
-        if !self.is_known() {
-            return None;
-        }
-        while let Some(item) = self.queue.pop_front() {
-            if !self.queued.remove(&item) {
-                continue; // taken back
-            }
-            let op = match item {
-                Item::Leg(leg) => self.plan_leg(leg),
-                Item::Group(id) => self.plan_group(id),
-                Item::Stray(id) => self.plan_stray(id),
-            };
-            if let Some((id, op)) = op {
-                self.in_flight.insert(id, item);
-                return Some(FibOp::Object { id, op });
-            }
-        }
-        None
-    }
-
-    fn plan_leg(&mut self, leg: Leg) -> Option<(ObjectId, ObjectOp)> {
-        match self.legs.step(leg) {
-            legs::Step::Nothing => {
-                if !self.legs.has(leg) {
-                    self.give_up(Item::Leg(leg));
-                }
-                None
-            }
-            legs::Step::Create => {
-                let id = self.next_id()?;
-                self.legs.begin(leg, false);
-                Some((id, ObjectOp::Add(leg.into())))
-            }
-            legs::Step::Rewrite(id) => {
-                self.legs.begin(leg, false);
-                Some((id, ObjectOp::Replace(leg.into())))
-            }
-            legs::Step::Delete(id) => {
-                self.legs.begin(leg, true);
-                Some((id, ObjectOp::Delete))
-            }
-        }
-    }
-
-    fn plan_stray(&mut self, id: ObjectId) -> Option<(ObjectId, ObjectOp)> {
-        let unused = self.kernel.get(id).is_none_or(KernelGroup::is_useless);
-        if !unused || self.legs.by_id(id).is_some() || self.in_flight.contains_key(&id) {
-            return None;
-        }
-        self.forget_group(id);
-        Some((id, ObjectOp::Delete))
-    }
-
-    /// The next step of a group towards what it is to be.
-    fn plan_group(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
-        let group = self.groups.get_mut(&id)?;
-        if group.in_flight {
-            return None; // planned again when its result comes
-        }
-        let family = group.family?;
-        let Some(forwarding) = group.forwarding.clone() else {
-            return self.withdraw_group(id);
-        };
-        let mut shape = Shape::new(&forwarding, group.spare, family, self.support);
-        let next = group.next.as_ref().map(|next| Shape::new(next, None, family, self.support));
-        let is_refused = shape.in_use().all(|leg| self.legs.is_in_trouble(leg));
-        let next = next.filter(|_| is_refused);
-        let wanted: BTreeSet<Leg> = shape.legs().chain(next.iter().flat_map(Shape::legs)).collect();
-        let before = std::mem::replace(&mut group.legs, wanted.clone());
-        for leg in &wanted {
-            self.legs.want(*leg, id);
-        }
-        for leg in before.difference(&wanted) {
-            self.legs.unwant(*leg, id);
-            self.push(Item::Leg(*leg));
-        }
-        let missing = wanted.iter().filter(|leg| self.legs.is_open(**leg));
-        let missing: Vec<Leg> = missing.copied().collect();
-        if !missing.is_empty() {
-            for leg in missing {
-                self.push(Item::Leg(leg));
-            }
-            return None; // planned again with each result
-        }
-        let mut members = shape.members(|leg| self.legs.id(leg));
-        let mut refusal = shape.in_use().find_map(|leg| self.legs.refusal(leg)).cloned();
-        if let Some(next) = next.filter(|_| members.is_empty()) {
-            members = next.members(|leg| self.legs.id(leg));
-            if !members.is_empty() {
-                (shape, refusal) = (next, refusal.as_ref().map(Refusal::bridged));
-            }
-        }
-        if members.is_empty() {
-            // What is served by a spare goes on; what nobody wishes any more does not stay.
-            let serving = self.groups.get(&id).and_then(|group| group.serving);
-            let still = serving.and_then(|object| self.kernel.get(object)).is_some_and(|object| {
-                object.members.iter().any(|member| {
-                    self.legs.by_id(member.object).is_some_and(|leg| wanted.contains(&leg))
-                })
-            });
-            let op = if still { None } else { self.withdraw_object(id) };
-            self.refuse(id, refusal);
-            return op;
-        }
-        let group = self.groups.get_mut(&id)?;
-        if group.refusal != refusal {
-            self.faults.push_back((id, refusal.clone()));
-        }
-        group.refusal = refusal;
-        if let Some(serving) = group.serving
-            && let Some(object) = self.kernel.get(serving)
-        {
-            let KernelGroup { resilience, routes, .. } = *object;
-            if std::mem::take(&mut group.missed) {
-                self.events.push_back(GroupEvent::Renewed(id));
-            }
-            if !shape::is_equal(&object.members, &members) {
-                group.in_flight = true;
-                return Some(self.write_group(serving, id, resilience, members, routes));
-            }
-            if resilience.can_hold(shape.resilience) {
-                return None;
-            }
-        }
-        if let Some(found) = self.kernel.adopt(id, &members, shape.resilience) {
-            self.serve(id, found);
-            return None;
-        }
-        let object = self.next_id()?;
-        self.groups.get_mut(&id)?.in_flight = true;
-        Some(self.write_group(object, id, shape.resilience, members, 0))
-    }
-
-    fn write_group(
-        &mut self,
-        object: ObjectId,
-        of: GroupId,
-        resilience: Resilience,
-        members: Vec<Member>,
-        routes: u32,
-    ) -> (ObjectId, ObjectOp) {
-        let content =
-            NextHopObject::Group { members: members.clone().into(), buckets: resilience.buckets() };
-        let op = match self.is_live(object) {
-            true => ObjectOp::Replace(content),
-            false => ObjectOp::Add(content),
-        };
-        self.tried.insert(object, KernelGroup { resilience, members, of: Some(of), routes });
-        (object, op)
-    }
-
-    /// A group leads nowhere: its routes go at once, with what they refer to.
-    fn withdraw_group(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
-        let group = self.groups.get_mut(&id)?;
-        if group.refusal.take().is_some() {
-            self.faults.push_back((id, None));
-        }
-        for leg in std::mem::take(&mut group.legs) {
-            self.legs.unwant(leg, id);
-            self.push(Item::Leg(leg));
-        }
-        self.events.push_back(GroupEvent::Ready(id));
-        self.withdraw_object(id)
-    }
-
-    fn withdraw_object(&mut self, id: GroupId) -> Option<(ObjectId, ObjectOp)> {
-        let group = self.groups.get_mut(&id)?;
-        let serving = group.serving.take()?;
-        group.missed = true; // and by those whose route was refused because of that
-        if self.kernel.get(serving).is_some_and(|object| object.routes > 0) {
-            self.events.push_back(GroupEvent::Renewed(id));
-        }
-        self.forget_group(serving);
-        Some((serving, ObjectOp::Delete))
-    }
-
-    /// The object is what routes of the group are to refer to.
-    fn serve(&mut self, id: GroupId, object: ObjectId) {
-        let Some(group) = self.groups.get_mut(&id) else {
-            self.retire(object);
-            return;
-        };
-        let before = group.serving.replace(object).filter(|before| *before != object);
-        if std::mem::take(&mut group.missed) || before.is_some() {
-            self.events.push_back(GroupEvent::Renewed(id));
-        }
-        if let Some(before) = before {
-            self.retire(before);
-        }
-        self.events.push_back(GroupEvent::Ready(id));
-    }
-
-    /// Nobody's from now on; it goes with its last route.
-    fn retire(&mut self, id: ObjectId) {
-        if self.kernel.retire(id) {
-            self.push(Item::Stray(id));
-        }
-    }
-
-    /// The kernel has a group no more.
-    fn forget_group(&mut self, id: ObjectId) {
-        let Some(object) = self.kernel.remove(id) else { return };
-        for member in object.members {
-            self.leave(member.object, id);
-        }
-        let group = object.of.and_then(|of| Some((of, self.groups.get_mut(&of)?)));
-        let Some((of, group)) = group else {
-            if object.routes > 0 {
-                self.events.push_back(GroupEvent::Orphans);
-            }
-            return;
-        };
-        if group.serving == Some(id) {
-            group.serving = None;
-            match object.routes {
-                0 => group.missed = true, // a route may have been refused because of that
-                _ => self.events.push_back(GroupEvent::Renewed(of)),
-            }
-        }
-        self.push(Item::Group(of));
-    }
-
-    fn leave(&mut self, leg: ObjectId, group: ObjectId) {
-        if let Some(leg) = self.legs.leave(leg, group) {
-            self.push(Item::Leg(leg));
-        }
-    }
-
-    fn refuse(&mut self, id: GroupId, refusal: Option<Refusal>) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        let refusal = refusal.unwrap_or_else(|| Refusal {
-            errno: libc::ENETUNREACH,
-            message: "no next hop of the group is to be had".to_owned(),
-        });
-        self.faults.push_back((id, Some(refusal.clone())));
-        group.refusal = Some(refusal);
-        if group.serving.is_none() {
-            self.events.push_back(GroupEvent::Refused(id));
-        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Planner {
     /// Until when the objects are not to be read, because that failed.
     unreadable: Option<Instant>,
     settled: VecDeque<(TableId, Prefix, Settled)>,
+    /// Until when what an earlier life left is left.
+    spares_until: Option<Instant>,
 }
 
 /// What has to be read because the kernel may have something else than was thought.
@@ -71,20 +73,43 @@ impl Planner {
             hurries: Seldom::default(),
             unreadable: None,
             settled: VecDeque::new(),
+            spares_until: None,
         }
     }
 
-    /// What a group of destinations of this family comes to now, and where packets go while the kernel
+    /// Routes of this table are to carry their next hops, whatever the kernel can do. To be said before
+    /// anything else.
+    pub fn keep_plain(&mut self, table: TableId) {
+        self.objects.keep_plain(table);
+    }
+
+    /// Leaves what is found and nobody wishes until then, so that packets go on by it while those who had
+    /// offered it do so again. To be said before anything is read.
+    pub fn spare_until(&mut self, until: Instant) {
+        self.spares_until = Some(until);
+        self.tables.values_mut().for_each(|table| table.mirror.spare());
+    }
+
+    /// Whether the time of [`Self::spare_until`] is over: then what nobody wishes goes; answers how many
+    /// routes these are.
+    pub fn end_sparing(&mut self, now: Instant) -> Option<usize> {
+        self.spares_until.filter(|until| *until <= now)?;
+        self.spares_until = None;
+        let (tables, objects) = (&mut self.tables, &mut self.objects);
+        Some(tables.values_mut().map(|table| table.mirror.end_sparing(objects)).sum())
+    }
+
+    /// What a group of destinations of this table comes to now, and where packets go while the kernel
     /// refuses all of that.
     pub fn handle_group(
         &mut self,
         id: GroupId,
-        family: Family,
+        table: TableId,
         forwarding: Option<Arc<Forwarding>>,
         next: Option<Arc<Forwarding>>,
         spare: Option<Hop>,
     ) {
-        self.objects.handle_group(id, family, forwarding, next, spare);
+        self.objects.handle_group(id, table, forwarding, next, spare);
         self.carry();
     }
 
@@ -349,13 +374,20 @@ impl Planner {
 
     /// Whether the kernel refuses anything for now.
     pub fn has_refusals(&self) -> bool {
-        self.objects.has_refusals() || self.counts().any(|(_, counts)| counts.failed > 0)
+        self.objects.has_refusals()
+            || self.counts().any(|(_, counts)| counts.failed > 0)
+            || self.tables.values().any(|table| table.mirror.waiting() > 0)
     }
 
     /// When to call [`Self::handle_deadline`], if anything waits.
     pub fn poll_deadline(&self) -> Option<Instant> {
         let tables = self.tables.values().filter_map(Table::poll_deadline);
-        let own = [self.objects.poll_deadline(), self.hurries.next_due(), self.unreadable];
+        let own = [
+            self.objects.poll_deadline(),
+            self.hurries.next_due(),
+            self.unreadable,
+            self.spares_until,
+        ];
         tables.chain(own.into_iter().flatten()).min()
     }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Refusal;
 use crate::model::Target;
 
 /// The wait after the first refusal; it doubles with each further one.
@@ -62,14 +63,23 @@ impl<T: Copy + Ord> Retries<T> {
 #[derive(Debug)]
 pub(super) struct Refused {
     targets: Vec<Target>,
+    /// Of the first.
+    why: Refusal,
     pub(super) until: Instant,
 }
 
 impl Refused {
-    /// The first target, after so many refusals in a row.
-    pub(super) fn new(refusals: u8, now: Instant) -> Self {
+    /// The last of so many refusals in a row.
+    pub(super) fn new(why: Refusal, refusals: u8, now: Instant) -> Self {
         let until = now.checked_add(delay(refusals)).unwrap_or(now);
-        Self { targets: Vec::new(), until }
+        Self { targets: Vec::new(), why, until }
+    }
+
+    /// Why, if that says something about the target that will be so for a while.
+    pub(super) fn lasting(&self) -> Option<&Refusal> {
+        let is_lasting =
+            !self.why.is_passing() && !matches!(self.why.errno, libc::EEXIST | libc::EBUSY);
+        is_lasting.then_some(&self.why)
     }
 
     pub(super) fn add(&mut self, target: Target) {

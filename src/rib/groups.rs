@@ -26,7 +26,7 @@ use super::{
     route::Route,
 };
 use crate::model::{
-    Family, FibStatus, Forwarding, GroupId, Hop, Prefix, RouteFlags, Special, TableId, View, Wish,
+    FibStatus, Forwarding, GroupId, Hop, Prefix, RouteFlags, Special, TableId, View, Wish,
 };
 
 /// What became of a group.
@@ -41,8 +41,8 @@ pub enum GroupNews {
 /// What a group comes to.
 #[derive(Clone, Debug)]
 pub struct Fate {
-    /// The family of its destinations.
-    pub family: Family,
+    /// The table that its destinations are in.
+    pub table: TableId,
     /// Where packets go; `None` when none of its next hops leads anywhere.
     pub forwarding: Option<Arc<Forwarding>>,
     /// Where the group's other next hops lead, for as long as the kernel refuses all of the first.
@@ -133,14 +133,16 @@ impl Rib {
         while news.len() < count
             && let Some(id) = self.groups.news.pop_first()
         {
-            news.push(match self.groups.by_id.get_mut(&id) {
-                Some(group) => {
-                    group.told = true;
-                    let pair = group.pair;
-                    GroupNews::Changed(id, self.fate(pair))
-                }
-                None => GroupNews::Gone(id),
-            });
+            let Some(pair) = self.groups.by_id.get(&id).map(|group| group.pair) else {
+                news.push(GroupNews::Gone(id));
+                continue;
+            };
+            // Without any owner left there is nothing to tell, and soon no destination either.
+            let Some(fate) = self.fate(pair) else { continue };
+            if let Some(group) = self.groups.by_id.get_mut(&id) {
+                group.told = true;
+            }
+            news.push(GroupNews::Changed(id, fate));
         }
         news
     }
@@ -169,7 +171,11 @@ impl Rib {
     }
 
     /// What a group comes to: the first of its sets that leads anywhere.
-    fn fate(&self, pair: Pair) -> Fate {
+    fn fate(&self, pair: Pair) -> Option<Fate> {
+        let table = pair.sets().find_map(|set| {
+            let owner = self.next_hops.set(set)?.owner;
+            self.entities.table_of(owner)
+        })?;
         let mut leading = self.leading(pair);
         let first = leading.next();
         let next = leading.next().map(|(forwarding, _)| forwarding);
@@ -180,13 +186,7 @@ impl Rib {
             spare_hop(hops, others).or_else(|| spare_hop(hops, own.as_slice()))
         });
         let forwarding = first.map(|(forwarding, _)| Arc::clone(forwarding));
-        Fate { family: self.family_of(pair), forwarding, next: next.cloned(), spare }
-    }
-
-    fn family_of(&self, pair: Pair) -> Family {
-        let owner = self.next_hops.set(pair.first).map(|set| set.owner);
-        let table = owner.and_then(|owner| self.entities.table_of(owner));
-        table.map_or(Family::Ipv4, |table| table.family)
+        Some(Fate { table, forwarding, next: next.cloned(), spare })
     }
 
     /// What the kernel is to do for a destination.

@@ -75,7 +75,8 @@ impl PrivateBus {
         );
         let file = folder.path().join("bus.conf");
         fs::write(&file, config).unwrap();
-        Self::run(folder, dbus_daemon(&file))
+        let command = dbus_daemon(&file);
+        Self::run(folder, command)
     }
 
     /// A bus of each kind that can be run here.
@@ -118,8 +119,8 @@ impl PrivateBus {
         Some(Self::run(folder, command))
     }
 
-    fn run(folder: TempDir, mut command: Command) -> Self {
-        let (daemon, output) = run(&mut command);
+    fn run(folder: TempDir, command: Command) -> Self {
+        let (daemon, output) = listening(command);
         Self { folder, daemon, _output: output }
     }
 
@@ -210,33 +211,27 @@ impl PrivateBus {
         Some(connection.method_timeout(client::CALL_TIMEOUT).build().await.unwrap())
     }
 
-    /// Ends the bus under everyone's feet, and starts another dbus-daemon in its place.
-    pub(crate) fn restart(&mut self) {
-        self.stop();
-        let _ = fs::remove_file(self.path("bus"));
-        let mut command = dbus_daemon(&self.path("bus.conf"));
-        (self.daemon, self._output) = run(&mut command);
-    }
-
     /// Ends the bus under everyone's feet.
     pub(crate) fn stop(&mut self) {
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
     }
+
+    /// Has a dbus-daemon at the same address again, after `stop`.
+    pub(crate) fn start_again(&mut self) {
+        (self.daemon, self._output) = listening(dbus_daemon(&self.path("bus.conf")));
+    }
 }
 
 fn dbus_daemon(config: &Path) -> Command {
     let mut command = Command::new("dbus-daemon");
-    command.arg(format!("--config-file={}", config.display())).args([
-        "--nofork",
-        "--nopidfile",
-        "--print-address",
-    ]);
+    let config = format!("--config-file={}", config.display());
+    command.arg(config).args(["--nofork", "--nopidfile", "--print-address"]);
     command
 }
 
-/// Starts a bus, and waits until it listens.
-fn run(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
+/// Starts a bus, and waits until it is there.
+fn listening(mut command: Command) -> (Child, BufReader<ChildStdout>) {
     let bus = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut daemon = bus.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut address = String::new();

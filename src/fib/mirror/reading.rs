@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, mem};
 use super::{Mirror, Settled, settled};
 use crate::{
     fib::{
-        destination::{Destination, Fact, Meanwhile, leads_by},
+        destination::{Destination, Fact, Meanwhile, Stage, leads_by},
         objects::Objects,
     },
     model::{Family, InterfaceIndex, Prefix, PrefixMap, Target},
@@ -92,6 +92,10 @@ impl Mirror {
         fact.doubt(sight.meanwhile);
         self.update(to, objects, |work, state, objects| {
             state.fact = fact;
+            if work.spares && state.wish.is_none() && matches!(state.stage, Stage::Idle) {
+                state.stage = Stage::Spared;
+                return None;
+            }
             work.look_again(to, state, objects);
             settled(state, objects)
         })

@@ -105,7 +105,8 @@ impl Mirror {
                 Stage::Waiting { .. }
                 | Stage::Queued
                 | Stage::InFlight { .. }
-                | Stage::Blocked { .. } => {}
+                | Stage::Blocked { .. }
+                | Stage::Spared => {}
             }
             match state.stage {
                 Stage::Blocked { refused: true } => settled(state, objects),

@@ -1,6 +1,7 @@
 //! The mirror against a kernel of its own that keeps Linux's rules: one route for each key unless
 //! appended, `EEXIST`, `ESRCH`, one removal a request, replacing only the first.
 
+mod sparing;
 mod tampering;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -12,6 +13,10 @@ use crate::{
     fib::objects::Support,
     model::{Forwarding, GroupId, Hop, Special, Weight},
 };
+
+fn table() -> TableId {
+    TableId::new(0, Family::Ipv4).unwrap()
+}
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -46,7 +51,7 @@ fn plain_groups() -> Objects {
     for number in 1..10 {
         let what = format!("via {number}");
         let Wish::Group(id) = wish(&what) else { panic!("{what}") };
-        objects.handle_group(id, Family::Ipv4, Some(forwarding(&what)), None, None);
+        objects.handle_group(id, table(), Some(forwarding(&what)), None, None);
     }
     while objects.poll_event().is_some() {}
     objects
@@ -77,7 +82,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let mut mirror = Mirror::new(TableId::new(0, Family::Ipv4).unwrap());
+        let mut mirror = Mirror::new(table());
         mirror.begin_reading();
         Self { mirror, objects: plain_groups(), now: Instant::now() }
     }
@@ -460,7 +465,7 @@ fn the_weight_of_an_only_hop_makes_no_difference() {
     hops[0].weight = Weight::new(7).unwrap();
     let id = GroupId(std::num::NonZeroU32::new(77).unwrap());
     let forwarding = Some(Arc::new(Forwarding::Unicast(hops)));
-    case.objects.handle_group(id, Family::Ipv4, forwarding, None, None);
+    case.objects.handle_group(id, table(), forwarding, None, None);
     let settled = case.mirror.want(prefix("10.0.0.0/8"), Some(Wish::Group(id)), &mut case.objects);
     assert_eq!(settled.map(|settled| settled.status), Some(FibStatus::Installed));
     assert_eq!(case.op(), "nothing");

@@ -61,11 +61,6 @@ impl Shape {
             Forwarding::Unicast(hops) => hops,
             Forwarding::Blackhole | Forwarding::Unreachable | Forwarding::Prohibit => &[],
         };
-        let heaviest = hops.iter().map(|hop| hop.weight.get()).max().unwrap_or(1);
-        let factor = if support == Support::Resilient { HEAVIEST / heaviest } else { 1 };
-        let weigh = |hop: &Hop| {
-            Weight::new(u32::from(hop.weight.get()) * u32::from(factor)).unwrap_or(hop.weight)
-        };
         let resilience = match (support, hops.len()) {
             (Support::Resilient, 0 | 1) => Resilience::Buckets(NonZeroU16::MIN),
             (Support::Resilient, _) => Resilience::Buckets(SEVERAL),
@@ -73,7 +68,7 @@ impl Shape {
         };
         let spare = spare.filter(|_| support == Support::Resilient);
         Self {
-            legs: hops.iter().map(|hop| (Leg::new(hop, family), weigh(hop))).collect(),
+            legs: hops.iter().map(|hop| (Leg::new(hop, family), hop.weight)).collect(),
             spare: spare.map(|hop| Leg::new(&hop, family)),
             resilience,
         }
@@ -93,6 +88,9 @@ impl Shape {
         let there =
             |(leg, weight): &(Leg, Weight)| Some(Member { object: id(*leg)?, weight: *weight });
         let mut members: Vec<Member> = self.legs.iter().filter_map(there).collect();
+        if matches!(self.resilience, Resilience::Buckets(_)) {
+            scale_up(&mut members);
+        }
         let spare = self.spare.and_then(&id);
         if let Some(object) = spare
             && !members.is_empty()
@@ -101,6 +99,15 @@ impl Shape {
             members.push(Member { object, weight: Weight::ONE });
         }
         members
+    }
+}
+
+/// Makes the heaviest as heavy as can be, in proportion.
+fn scale_up(members: &mut [Member]) {
+    let heaviest = members.iter().map(|member| member.weight.get()).max().unwrap_or(1);
+    for Member { weight, .. } in members {
+        let scaled = u32::from(weight.get()) * u32::from(HEAVIEST / heaviest);
+        *weight = Weight::new(scaled).unwrap_or(*weight);
     }
 }
 
@@ -163,11 +170,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_spare_never_gets_a_bucket(weights in vec(1..=256_u32, 1..64)) {
+        fn a_spare_never_gets_a_bucket_even_where_other_legs_are_missing(
+            weights in vec(1..=256_u32, 1..64),
+            missing in vec(any::<bool>(), 64),
+        ) {
             let hops = (2..).zip(weights).map(|(interface, weight)| hop(interface, weight));
             let forwarding = Forwarding::Unicast(hops.collect());
             let shape = Shape::new(&forwarding, Some(hop(1, 1)), Family::Ipv4, Support::Resilient);
-            let members = shape.members(|leg| NonZeroU32::new(leg.interface.0).map(ObjectId));
+            let members = shape.members(|leg| {
+                let is_missing = leg.interface.0 > 2 && missing[leg.interface.0 as usize - 2];
+                NonZeroU32::new(leg.interface.0).filter(|_| !is_missing).map(ObjectId)
+            });
             let buckets = shape.resilience.buckets().unwrap().get();
             let shares = shares(&members, buckets.into());
             prop_assert_eq!(shares.last(), Some(&0), "{:?}", members);

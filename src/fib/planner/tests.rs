@@ -6,6 +6,7 @@ mod answers;
 mod bridges;
 mod haste;
 mod objects;
+mod tables;
 
 use std::num::NonZeroU32;
 
@@ -446,7 +447,7 @@ impl Storm {
         };
         let (first, next, spare) =
             (forwarding(first), forwarding(next), spare.map(|link| hop(link, 1)));
-        self.planner.handle_group(group_id(id), Family::Ipv4, first, next, spare);
+        self.planner.handle_group(group_id(id), table(), first, next, spare);
     }
 
     fn run(&mut self, event: Event) {
@@ -737,7 +738,7 @@ impl Storm {
             let sets = self.groups[&id].leading(&self.kernel.up);
             let takes = |link: &u8| self.kernel.takes(&hop(*link, 1));
             let can_be = sets.iter().any(|set| match support {
-                Support::None => false,
+                Support::None => !set.is_empty() && set.iter().all(takes),
                 Support::Groups | Support::Resilient => set.iter().any(takes),
             });
             let found = self.kernel.routes.get(&nth_prefix(to)).map(Vec::as_slice);

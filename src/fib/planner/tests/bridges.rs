@@ -148,3 +148,70 @@ fn who_comes_from_another_group_keeps_its_way_where_the_first_choice_of_the_new_
         storm.check();
     }
 }
+
+#[test]
+fn plain_routes_follow_the_next_best_without_a_gap_and_the_best_is_tried_ever_more_seldom() {
+    let mut storm = with_two(Support::None, &[0], &[1]);
+    storm.run(Event::Barren(0));
+    go_on(&mut storm, &mut Vec::new());
+    assert_eq!(ways(&storm), [2]);
+    let (_, _, settled) = storm.planner.poll_settled().expect("it is told of");
+    assert_eq!((settled.status, storm.planner.poll_settled()), (FibStatus::Installed, None));
+    let words = settled.error.unwrap().to_string();
+    assert!(words.contains("packets follow the next best route meanwhile"), "{words}");
+    assert!(storm.planner.is_settled() && storm.planner.has_refusals());
+    let counts = |storm: &Storm| storm.planner.counts().next().unwrap().1;
+    assert_eq!((counts(&storm).installed, counts(&storm).failed), (1, 0));
+
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let due = storm.planner.poll_deadline().expect("it is tried again");
+        waits.push(due.duration_since(storm.now).as_secs());
+        storm.now = due;
+        storm.planner.handle_deadline(due);
+        go_on(&mut storm, &mut Vec::new());
+        assert_eq!(ways(&storm), [2]);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+
+    // Somebody takes away what carries the packets, and it is put there again, which changes no wait.
+    let due = storm.planner.poll_deadline();
+    storm.run(Event::DeleteRoute(0, true));
+    storm.hear();
+    go_on(&mut storm, &mut Vec::new());
+    assert_eq!((ways(&storm), storm.planner.poll_deadline()), (vec![2], due));
+    // The kernel drops it with a link that was gone for a moment.
+    storm.run(Event::Down(1));
+    storm.run(Event::Up(1));
+    go_on(&mut storm, &mut Vec::new());
+    assert_eq!(ways(&storm), [2]);
+    // Another one is next best.
+    storm.run(Event::Next(0, vec![3]));
+    go_on(&mut storm, &mut Vec::new());
+    assert_eq!(ways(&storm), [4]);
+
+    storm.run(Event::Fertile(0));
+    go_on(&mut storm, &mut Vec::new());
+    assert_eq!((ways(&storm), storm.planner.poll_deadline()), (vec![1], None));
+    storm.check();
+}
+
+#[test]
+fn where_the_kernel_refuses_the_next_best_route_too_nothing_stays_and_what_heals_first_is_taken() {
+    for heals in [0, 1] {
+        let mut storm = with_two(Support::None, &[2], &[]);
+        go_on(&mut storm, &mut Vec::new());
+        [0, 1].into_iter().for_each(|link| storm.run(Event::Barren(link)));
+        storm.groups.insert(0, Choices { first: vec![0], next: vec![1], spare: None });
+        storm.tell_group(0);
+        storm.drain();
+        assert_eq!(ways(&storm), [0; 0], "nobody offers that any more");
+        assert_eq!(statuses(&mut storm).last(), Some(&FibStatus::Failed));
+        storm.run(Event::Fertile(heals));
+        go_on(&mut storm, &mut Vec::new());
+        assert_eq!(ways(&storm), [u32::from(heals) + 1]);
+        storm.run(Event::Fertile(0));
+        storm.drain();
+        storm.check();
+    }
+}

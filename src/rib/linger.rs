@@ -165,6 +165,7 @@ impl Rib {
         self.results.listeners += usize::from(terms.fib_results);
         (entity.label, entity.tenure, entity.terms, entity.caller) = (label, tenure, terms, caller);
         (entity.state, entity.registered) = (EntityState::Active, now.time);
+        entity.blocks_methods = false;
         let is_over = entity.absences.is_over();
         let until = span.and_then(|span| span.end(now.moment));
         self.set_patience(id, until.filter(|_| !is_over));

@@ -146,7 +146,7 @@ async fn has_returned(manager: &ManagerProxy<'_>, epoch: u64) -> Result<bool, Pr
     let bus = DBusProxy::new(manager.inner().connection()).await?;
     let since = Instant::now();
     while since.elapsed() < PATIENCE {
-        match bus.name_has_owner(SERVICE.try_into().map_err(zbus::Error::from)?).await {
+        match bus.name_has_owner(SERVICE.try_into()?).await {
             Ok(true) => return Ok(manager.epoch().await.is_ok_and(|now| now == epoch)),
             Ok(false) => tokio::time::sleep(Duration::from_millis(100)).await,
             Err(_) => return Ok(false), // the bus is gone

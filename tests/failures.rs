@@ -253,6 +253,39 @@ fn rtmctl_register_outlives_a_restart_of_the_service_and_ends_with_69_when_it_go
     assert_eq!(child.wait().unwrap().code(), Some(69));
 }
 
+#[test]
+fn rtmctl_register_that_is_terminated_leaves_its_routes_if_they_are_to_linger() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    for (linger, states) in [("60", &["lingering"][..]), ("0", &[])] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+            .args(["--bus", &bus.address(), "--json", "register", "--protocol", "static"])
+            .args(["--linger", linger])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"add 10.0.0.0/8 via 127.0.0.2\n").unwrap();
+        let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
+        events.find(|line| line.as_ref().unwrap().contains("in-step")).unwrap().unwrap();
+        let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(told.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let left = || {
+            let listed = text(&bus.rtmctl(&["--json", "entities"]).stdout);
+            let states = listed.lines().map(|line| {
+                let entity: Value = serde_json::from_str(line).unwrap();
+                entity["state"].as_str().unwrap().to_owned()
+            });
+            states.collect::<Vec<_>>()
+        };
+        let since = std::time::Instant::now();
+        while left() != states {
+            assert!(since.elapsed().as_secs() < 10, "{:?}", left());
+        }
+    }
+}
+
 #[tokio::test]
 async fn rtmctl_status_shows_the_rest_when_an_instance_is_bad() {
     let bus = PrivateBus::start();

@@ -234,7 +234,11 @@ async fn when_the_bus_is_started_anew_the_service_comes_back_and_what_had_a_conn
             connections.push(connection);
             assert!(connections.len() < 50, "nobody gets the name {name}");
         };
+        // Killed before it could clean up, the next one does not take the namesake for the owner.
+        kill(bus.serve(NO_FIB));
         let service = bus.serve(NO_FIB);
+        let stolen = EntityProxy::new(&namesake, path.clone()).await.unwrap();
+        stolen.add_route("10.3.0.0/16", &route("127.0.0.2", []), 0).await.unwrap_err();
 
         let client = Client::register(&bus, Family::Ipv4, BGP).await;
         eventually("only what belongs to nobody's connection is left", async || {
@@ -244,8 +248,6 @@ async fn when_the_bus_is_started_anew_the_service_comes_back_and_what_had_a_conn
         .await;
         assert_eq!(client.table.get_routes("10.2.0.0/16").await.unwrap().len(), 1);
         assert!(!paths(&bus).iter().any(|it| *it == path || it.contains("/notification/")));
-        let stolen = EntityProxy::new(&namesake, path).await.unwrap();
-        stolen.add_route("10.3.0.0/16", &route("127.0.0.2", []), 0).await.unwrap_err();
         client.add("10.4.0.0/16", "127.0.0.2").await.unwrap();
         assert_eq!(client.table.routes().await.unwrap(), 2);
         drop(service);

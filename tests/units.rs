@@ -17,9 +17,12 @@ enum Systemd {
     Has(&'static str, Option<&'static str>),
     /// All were one unit, which it has forgotten.
     Forgot,
+    /// The same, where the unit was no service.
+    ForgotScope,
 }
 
 const UNIT: &str = "/org/freedesktop/systemd1/unit/bird_40lab_2eservice";
+const SCOPE: &str = "/org/freedesktop/systemd1/unit/session_2d3_2escope";
 const JOB: &str = "/org/freedesktop/systemd1/job/7";
 
 fn path(path: &str) -> OwnedObjectPath {
@@ -33,16 +36,19 @@ impl Systemd {
         match self {
             Self::Knows(known) if *known == pid => Ok(path(UNIT)),
             Self::Has(..) | Self::Forgot => Ok(path(UNIT)),
+            Self::ForgotScope => Ok(path(SCOPE)),
             Self::Knows(_) => Err(fdo::Error::Failed("no unit".to_owned())),
             Self::Sleeps => std::future::pending().await,
         }
     }
 
     fn get_unit(&self, name: &str) -> Result<OwnedObjectPath, NoSuchUnit> {
-        assert_eq!(name, "bird@lab.service");
         match self {
-            Self::Forgot => Err(NoSuchUnit::NoSuchUnit(format!("Unit {name} not loaded."))),
-            _ => Ok(path(UNIT)),
+            Self::Forgot | Self::ForgotScope => {
+                Err(NoSuchUnit::NoSuchUnit(format!("Unit {name} not loaded.")))
+            }
+            _ if name == "bird@lab.service" => Ok(path(UNIT)),
+            _ => panic!("{name}"),
         }
     }
 }
@@ -164,6 +170,7 @@ async fn a_unit_that_crashed_or_is_restarted_lingers() {
     assert!(lingers("", Systemd::Has("activating", None)).await);
     assert!(lingers("", Systemd::Has("deactivating", Some("restart"))).await);
     assert!(lingers("", Systemd::Has("active", None)).await, "systemd has not noticed yet");
+    assert!(lingers("", Systemd::ForgotScope).await, "that says nothing of how it ended");
 }
 
 #[tokio::test]

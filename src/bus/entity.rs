@@ -85,12 +85,10 @@ impl Entity {
         let mut options = Options::new(options, "deregistration option");
         let keep = options.take("keep")?.unwrap_or_default();
         options.finish()?;
-        if keep {
-            self.command(&header, |rib| rib.linger(self.id, clock::now())).await?;
-            lifecycle::tell_of_change(&self.context, connection, self.id).await;
-            return Ok(());
-        }
         let caller = self.context.clients.caller(&header).await?;
+        if keep {
+            return lifecycle::leave(&self.context, connection, (self.id, &caller)).await;
+        }
         let is_admin = administration::check(&self.context, &header).await.is_ok();
         self.context.rib.with(|rib| {
             if !rib.is_left_behind(self.id, (!is_admin).then_some(caller.uid)) {

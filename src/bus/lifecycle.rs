@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     clock,
-    journal::ledger::{Object, ObjectKind},
-    model::{EntityId, EntityState, Result, TableId},
+    journal::ledger::{Ledger, Object, ObjectKind},
+    model::{Caller, EntityId, EntityState, Result, TableId},
     rib::{StoppedUnit, Withdrawal},
     shared::SLICE,
 };
@@ -103,20 +103,21 @@ pub(super) async fn tell_of_change(context: &Context, connection: &Connection, i
 pub(super) async fn retire(context: &Context, connection: &Connection, id: EntityId) {
     context.methods.tell_of_change();
     let entity = loop {
-        match context.rib.with(|rib| rib.withdraw(id, SLICE, clock::now())) {
+        let withdrawn = context.rib.with(|rib| {
+            let withdrawn = rib.withdraw(id, SLICE, clock::now());
+            if matches!(withdrawn, Withdrawal::Complete(_)) {
+                rib.forget_object(entity_path(id).as_str());
+            }
+            withdrawn
+        });
+        match withdrawn {
             Withdrawal::Complete(entity) => break entity,
             Withdrawal::Unfinished => tokio::task::yield_now().await,
             Withdrawal::Unknown => return,
         }
     };
     let (path, table) = (entity_path(id), entity.key.table);
-    let lists = context.rib.with(|rib| {
-        rib.forget_object(path.as_str());
-        private::all_below(rib, path.as_str())
-    });
-    for list in lists {
-        private::close(context, connection, &list).await;
-    }
+    close_all_below(context, connection, path.as_str()).await;
     if let Err(error) = connection.object_server().remove::<Entity, _>(&path).await {
         tracing::debug!(%error, %path, "the object was not there any more");
     }
@@ -136,8 +137,15 @@ pub(super) async fn forget(context: &Context, connection: &Connection, bus_name:
         private::close(context, connection, &path).await;
     }
     context.credit.forget(bus_name);
-    for id in context.rib.with(|rib| rib.handle_client_gone(bus_name, clock::now())) {
-        let lingers = context.rib.with(|rib| rib.entity(id).is_ok());
+    let gone = context.rib.with(|rib| {
+        let gone = rib.handle_client_gone(bus_name, clock::now());
+        let gone = gone.into_iter().map(|id| (id, rib.entity(id).is_ok())).collect::<Vec<_>>();
+        for (id, _) in gone.iter().filter(|(_, lingers)| *lingers) {
+            leave_behind(rib, entity_path(*id).as_str());
+        }
+        gone
+    });
+    for (id, lingers) in gone {
         if lingers {
             tracing::info!(entity = id.0, client = bus_name, "client gone, its routes linger");
             tell_of_change(context, connection, id).await;
@@ -149,8 +157,46 @@ pub(super) async fn forget(context: &Context, connection: &Connection, bus_name:
     }
 }
 
+/// Leaves an entity with its routes and without a client, as its client asks for.
+pub(super) async fn leave(
+    context: &Context,
+    connection: &Connection,
+    (id, caller): (EntityId, &Caller),
+) -> Result<()> {
+    let path = entity_path(id);
+    context.rib.with(|rib| {
+        rib.authorize(id, caller)?;
+        rib.linger(id, clock::now())?;
+        // Nor is it asked whether its unit was stopped: it is to stay.
+        let kind = ObjectKind::Entity(id, Arc::default());
+        rib.keep_object(path.to_string(), Object { owner: caller.clone(), kind });
+        leave_behind(rib, path.as_str());
+        Ok(())
+    })?;
+    close_all_below(context, connection, path.as_str()).await;
+    tell_of_change(context, connection, id).await;
+    Ok(())
+}
+
+/// An entity's object is nobody's from now on: a name means nothing on another bus.
+pub(super) fn leave_behind(rib: &mut Ledger, path: &str) {
+    let Some(object) = rib.objects().get(path).filter(|it| !it.owner.bus_name.is_empty()) else {
+        return;
+    };
+    let mut object = object.clone();
+    object.owner.bus_name.clear();
+    rib.keep_object(path.to_owned(), object);
+}
+
+/// Takes the objects below an object off the bus.
+async fn close_all_below(context: &Context, connection: &Connection, path: &str) {
+    for below in context.rib.with(|rib| private::all_below(rib, path)) {
+        private::close(context, connection, &below).await;
+    }
+}
+
 /// Ends an entity that lingers, if the unit of its client was stopped on purpose.
-async fn end_if_stopped(context: &Context, connection: &Connection, id: EntityId) {
+pub(super) async fn end_if_stopped(context: &Context, connection: &Connection, id: EntityId) {
     let (policy, unit) = context.rib.with(|rib| {
         let unit = match rib.objects().get(entity_path(id).as_str()) {
             Some(Object { kind: ObjectKind::Entity(_, unit), .. }) => Arc::clone(unit),

@@ -43,7 +43,7 @@ impl Manager {
     /// While an entity lingers, the same user that registers the same again resumes it: the same
     /// object and ids, "resumed" and "stale-routes" of the profile tell of it. Whatever it had is stale
     /// until it is offered again; EndOfSync withdraws what is still stale, and so does the end of
-    /// another time of the length of "linger".
+    /// another time as long as it could have lingered, where that ends.
     ///
     /// Some protocol instances are the service's own, and refused with AlreadyExists: 4294967295 of
     /// the static protocols (10006, 10007, 10002), and 4294966784 (0xFFFFFE00) and the number of a
@@ -134,7 +134,7 @@ impl Manager {
     }
 
     /// Reads the configuration file again, as the signal SIGHUP does: levels and limits take effect,
-    /// levels as with SetPreference without "reapply". A file that is wrong, or that says something
+    /// and what becomes of routes at a stop of the service or of a unit, levels as with SetPreference without "reapply". A file that is wrong, or that says something
     /// else of "fib" or an "instance", which takes a restart, changes nothing. For root and the user
     /// the service runs as. Errors: AccessDenied, BadConfiguration, NotSupported.
     async fn reload(
@@ -275,8 +275,9 @@ impl Manager {
         self.0.rib.with(|rib| rib.policy().instances.keys().map(|id| id.0.into()).collect())
     }
 
-    /// "synced" when the kernel holds exactly the best routes, "syncing" while there is work on
-    /// the way to it, "degraded" when it refused some.
+    /// "synced" when the kernel holds the best routes and, but for what an earlier life left and may
+    /// stay for a while, nothing else of the service's; "syncing" while there is work on the way to
+    /// it, "degraded" when it refused some.
     #[zbus(property)]
     fn fib_state(&self) -> String {
         self.0.fib_state().name().to_owned()

@@ -208,7 +208,7 @@ pub(super) async fn close(context: &Context, connection: &Connection, path: &str
 }
 
 /// Ends what a private object stands for.
-fn end(rib: &mut Ledger, kind: &ObjectKind) {
+pub(super) fn end(rib: &mut Ledger, kind: &ObjectKind) {
     match kind {
         ObjectKind::Notification(table, id) => rib.deregister_from_changes(*table, *id),
         ObjectKind::RouteList(_, id) => rib.delete_route_list(*id),

@@ -13,13 +13,14 @@ use std::{
 use zbus::{Connection, OwnedObjectPath, fdo};
 
 use super::{
-    clients::Departures, context::Context, errors::bus_trouble, introspection, lifecycle, private,
-    wire::ENTITIES,
+    clients::Departures, context::Context, convert::entity_path, errors::bus_trouble,
+    introspection, lifecycle, private, wire::ENTITIES,
 };
 use crate::{
     clock,
     journal::ledger::{Ledger, ObjectKind},
-    model::{EntityId, EntityState, Result},
+    model::{Caller, EntityId, EntityState, Result},
+    rib::Tenure,
 };
 
 /// Puts the objects that clients made on the bus, and has those taken off whose clients are gone.
@@ -38,6 +39,8 @@ pub(super) async fn resume(
         undo_unanswered(rib);
         let is_same = rib.bus() == id;
         if !is_same {
+            // At once: who has such a name on this bus is another.
+            forget_connections(rib);
             rib.set_bus(id);
         }
         is_same
@@ -51,25 +54,21 @@ pub(super) async fn resume(
         }
     }
     // Their departures are noticed from now on, so nobody gets lost between this and the question.
-    let names: BTreeSet<String> =
-        objects.values().map(|object| object.owner.bus_name.clone()).collect();
-    let there = if is_same {
-        for object in objects.values() {
-            context.clients.remember(&object.owner);
-        }
-        bus.list_names().await.map_err(trouble)?
-    } else {
-        // Names like theirs may be others' on this bus, so nothing known of them is to be trusted.
-        Vec::new()
-    };
+    let owners = objects.values().map(|object| &object.owner);
+    let owners: Vec<&Caller> = owners.filter(|owner| !owner.bus_name.is_empty()).collect();
+    owners.iter().for_each(|owner| context.clients.remember(owner));
+    let names: BTreeSet<&String> = owners.iter().map(|owner| &owner.bus_name).collect();
+    let there = bus.list_names().await.map_err(trouble)?;
     let there: BTreeSet<&str> = there.iter().map(|name| name.as_str()).collect();
-    let gone: Vec<&String> = names.iter().filter(|name| !there.contains(name.as_str())).collect();
-    if !names.is_empty() {
+    let gone: Vec<&String> =
+        names.iter().copied().filter(|name| !there.contains(name.as_str())).collect();
+    if !objects.is_empty() {
         let (clients, gone) = (names.len(), gone.len());
         tracing::info!(
             objects = objects.len(),
             clients,
             gone,
+            is_same_bus = is_same,
             "taken over from the process before"
         );
     }
@@ -78,7 +77,34 @@ pub(super) async fn resume(
         let (context, connection) = (Arc::clone(context), connection.clone());
         tokio::spawn(async move { lifecycle::retire(&context, &connection, id).await });
     }
+    let lingering = |rib: &mut Ledger| {
+        let all = rib.entities().filter(|entity| entity.state == EntityState::Lingering);
+        all.map(|entity| entity.id).collect::<Vec<_>>()
+    };
+    for id in context.rib.with(lingering) {
+        // Perhaps nobody asked any more, or it happened meanwhile.
+        let (context, connection) = (Arc::clone(context), connection.clone());
+        tokio::spawn(async move { lifecycle::end_if_stopped(&context, &connection, id).await });
+    }
     Ok(())
+}
+
+/// Ends what belongs to connections, as if all of them were gone.
+fn forget_connections(rib: &mut Ledger) {
+    let active = rib.entities().filter(|entity| entity.state == EntityState::Active);
+    let names: BTreeSet<String> = active.map(|entity| entity.caller.bus_name.clone()).collect();
+    for name in names {
+        rib.handle_client_gone(&name, clock::now());
+    }
+    for (path, object) in rib.objects().clone() {
+        match object.kind {
+            ObjectKind::Entity(..) => lifecycle::leave_behind(rib, &path),
+            kind => {
+                rib.forget_object(&path);
+                private::end(rib, &kind);
+            }
+        }
+    }
 }
 
 /// Ends what has no object yet, or in the case of an entity that was resumed, has one of who had it
@@ -94,8 +120,17 @@ fn undo_unanswered(rib: &mut Ledger) {
             ObjectKind::Destinations(..) | ObjectKind::Routes(..) | ObjectKind::NextHops(_) => {}
         }
     }
+    // And objects of what is no more.
+    let all: BTreeSet<EntityId> = rib.entities().map(|it| it.id).chain(rib.leaving()).collect();
+    let orphans: Vec<EntityId> = entities.keys().copied().filter(|id| !all.contains(id)).collect();
+    for id in orphans {
+        rib.forget_object(entity_path(id).as_str());
+    }
     let active = rib.entities().filter(|it| it.state == EntityState::Active);
-    let unheard = active.filter(|it| entities.get(&it.id) != Some(&it.caller));
+    let unheard = active.filter(|it| match entities.get(&it.id) {
+        Some(owner) => it.tenure == Tenure::Connection && *owner != it.caller,
+        None => true,
+    });
     let unheard: Vec<EntityId> = unheard.map(|it| it.id).collect();
     for id in unheard {
         let was_resumed = entities.contains_key(&id);

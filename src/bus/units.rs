@@ -31,8 +31,8 @@ async fn ask(questions: &Connection, bus_name: &str) -> zbus::Result<Option<Owne
     systemd.call_with_flags("GetUnitByPID", MethodFlags::NO_AUTO_START, &(process,)).await
 }
 
-/// Whether a unit was stopped: by somebody who told systemd so, or by itself without a failure. A restart
-/// is no stop. Where nobody can tell, it was not.
+/// Whether a unit was stopped: by somebody who told systemd so, or as a service by itself, without a
+/// failure. A restart is no stop. Where nobody can tell, it was not.
 pub(super) async fn was_stopped(questions: &Connection, unit: &str) -> bool {
     let answer = tokio::time::timeout(PATIENCE, ask_about_stop(questions, unit)).await;
     answer.is_ok_and(|stopped| stopped.unwrap_or(false))
@@ -42,12 +42,14 @@ async fn ask_about_stop(questions: &Connection, unit: &str) -> zbus::Result<bool
     let manager = systemd(questions, "/org/freedesktop/systemd1", "Manager").await?;
     let flags = MethodFlags::NO_AUTO_START;
     let found = manager.call_with_flags("GetUnit", flags, &(unit,)).await;
+    // A scope is inactive however its processes ended.
+    let is_service = unit.ends_with(".service");
     let path: OwnedObjectPath = match found {
         Ok(Some(path)) => path,
         Ok(None) => return Ok(false),
-        // One that was stopped is forgotten, one that failed is not.
+        // A service that was stopped is forgotten; one that failed is not, unless it is to be collected.
         Err(zbus::Error::MethodError(name, ..)) => {
-            return Ok(name.as_str() == "org.freedesktop.systemd1.NoSuchUnit");
+            return Ok(is_service && name.as_str() == "org.freedesktop.systemd1.NoSuchUnit");
         }
         Err(error) => return Err(error),
     };
@@ -57,7 +59,7 @@ async fn ask_about_stop(questions: &Connection, unit: &str) -> zbus::Result<bool
         let job = systemd(questions, job.as_str(), "Job").await?;
         return Ok(job.get_property::<String>("JobType").await? == "stop");
     }
-    Ok(unit.get_property::<String>("ActiveState").await? == "inactive")
+    Ok(is_service && unit.get_property::<String>("ActiveState").await? == "inactive")
 }
 
 async fn systemd<'p>(

@@ -135,6 +135,15 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut ledger = kept.unwrap_or_else(|| Ledger::new(Rib::new(config.policy), new_epoch()));
     ledger.begin_anew();
     links.tell(&mut ledger);
+    let (kept, routes) = StaticRoutes::open(&options.state_directory);
+    if is_new {
+        // With the first that is kept of the ledger, or a start that fails would lose them.
+        for (table, route) in routes {
+            ledger.restore_static_route(table, route, clock::now());
+        }
+        ledger.spare_until(clock::now().moment.after(reclaim_time));
+    }
+    let spared_for = ledger.spared_until().since(clock::now().moment);
     let epoch = ledger.epoch();
     let rib = SharedRib::kept(ledger, journal);
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
@@ -152,14 +161,6 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         fib_metric: signature.metric.get(),
         is_blind: Arc::clone(&is_blind),
     };
-    let (kept, routes) = StaticRoutes::open(&options.state_directory);
-    if is_new {
-        rib.with(|rib| {
-            for (table, route) in routes {
-                rib.restore_static_route(table, route, clock::now());
-            }
-        });
-    }
     let (notifier, on_stop) = (Arc::new(Notifier::start()), Arc::new(Mutex::new(config.on_stop)));
     let reloading = Reloading {
         file: options.config,
@@ -180,8 +181,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
     let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
-    let spare_until =
-        Instant::now().checked_add(reclaim_time).filter(|_| is_new && !reclaim_time.is_zero());
+    let spare_until = Instant::now().checked_add(spared_for).filter(|_| !spared_for.is_zero());
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
     let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };

@@ -194,7 +194,7 @@ impl Rib {
         settings.map(|settings| settings.imports.read().collect()).unwrap_or_default()
     }
 
-    /// All routes of a protocol in a table will be told anew, up to [`Rib::handle_foreign_complete`].
+    /// All routes of a protocol in a table will be told anew, up to [`Rib::doubtful_foreign`].
     pub fn handle_foreign_unknown(&mut self, table: TableId, protocol: KernelProtocol) {
         let known = self.foreign.known.entry((table, protocol)).or_default();
         known.doubtful.append(&mut known.told);

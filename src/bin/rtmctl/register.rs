@@ -16,8 +16,11 @@ use rtmd::{
     client::{self, Failure, ManagerProxy},
     model::Protocol,
 };
-use tokio::signal::unix::{SignalKind, signal};
-use zbus::{Connection, fdo::DBusProxy};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zbus::{
+    Connection,
+    fdo::{DBusProxy, NameOwnerChangedStream},
+};
 
 use crate::context::{Context, Exit, Problem, number};
 use events::{Events, InStep};
@@ -36,8 +39,8 @@ pub(crate) struct Arguments {
     /// What to be called in lists
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// Keep the routes for so long if this ends without a word: whoever registers the same by then goes on
-    /// with them, and what its input does not have goes at the end of that
+    /// Keep the routes for so long if this is killed or terminated: whoever registers the same by then goes
+    /// on with them, and what its input does not have goes at the end of that
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=86_400))]
     linger: u32,
     /// End with the input, when the kernel has taken the routes, instead of staying
@@ -59,15 +62,15 @@ PREFIX is address/length, an address alone, or default. A line that is wrong or 
 reported with its number, and the next one is read.
 
 Routes live as long as the registration: after the end of the input the command stays until it
-is interrupted (exit status 0) or the service goes away (69). A service that is back within ten
-seconds and has the routes still, as it has after a restart, did not go away.";
+is interrupted (exit status 0) or the service goes away (69). Once all is loaded, a service that is
+back within ten seconds and has the routes still, as it has after a restart, did not go away.";
 
 /// Loads, then stays.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
     let connection = context.manager.inner().connection().clone();
     let mut events = Events::new(context.scope.json);
     let mut loader = Loader::new(context, &arguments);
-    let mut ending = Box::pin(ending(&connection));
+    let mut ends = Ends::watch(&connection).await?;
     // Whatever is wrong with the service should be said before the user types a line.
     let epoch = context.manager.epoch().await.map_err(Failure::from)?;
     let mut input = Input::start();
@@ -79,7 +82,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         events.in_step(&mut context.out, loader.totals(), in_step)
     };
     let end = tokio::select! {
-        end = &mut ending => Some(end?),
+        end = ends.next() => Some(end?),
         loaded = loading => loaded.map(|()| None)?,
     };
     let end = match end {
@@ -89,17 +92,25 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
             return Ok(if refused { Exit::Refused } else { Exit::Done });
         }
         None => loop {
-            let end = ending.await?;
-            if end == End::Interrupted || !has_returned(&context.manager, epoch).await? {
+            let end = ends.next().await?;
+            if end != End::Lost {
                 break end;
             }
+            let returned = tokio::select! {
+                returned = has_returned(&context.manager, epoch) => returned?,
+                signal = ends.signal() => break signal,
+            };
+            if !returned {
+                break End::Lost;
+            }
             events.returned(&mut context.out)?;
-            ending = Box::pin(self::ending(&connection));
         },
         Some(end) => end,
     };
     match end {
-        End::Interrupted => {
+        // Without a word: whether the routes stay then depends on who stopped it, and why.
+        End::Terminated if arguments.linger > 0 => Ok(Exit::Done),
+        End::Interrupted | End::Terminated => {
             loader.deregister().await?;
             Ok(Exit::Done)
         }
@@ -113,30 +124,54 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
 /// Why not to stay any longer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
-    /// The user, or who stops services, said so.
+    /// The user said so.
     Interrupted,
+    /// Who stops services said so.
+    Terminated,
     /// The service went away, and the registration with it.
     Lost,
 }
 
-/// Waits for a reason to end.
-async fn ending(connection: &Connection) -> Result<End, Problem> {
-    let no_signals = |error| Problem::Local(format!("cannot wait for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let bus = DBusProxy::new(connection).await?;
-    let mut owners = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
-    loop {
+/// Where reasons to end come from.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    owners: NameOwnerChangedStream,
+}
+
+impl Ends {
+    async fn watch(connection: &Connection) -> Result<Self, Problem> {
+        let no_signals = |error| Problem::Local(format!("cannot wait for signals: {error}"));
+        let bus = DBusProxy::new(connection).await?;
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
+            owners: bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?,
+        })
+    }
+
+    /// The next reason to end.
+    async fn next(&mut self) -> Result<End, Problem> {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Ok(End::Interrupted),
+                _ = self.terminate.recv() => return Ok(End::Terminated),
+                change = self.owners.next() => match change {
+                    // The stream ends with the connection.
+                    None => return Ok(End::Lost),
+                    // A service that only now comes to life was not lost.
+                    Some(change) if change.args()?.old_owner().is_some() => return Ok(End::Lost),
+                    Some(_) => {}
+                },
+            }
+        }
+    }
+
+    /// The next that somebody says.
+    async fn signal(&mut self) -> End {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(End::Interrupted),
-            _ = terminate.recv() => return Ok(End::Interrupted),
-            change = owners.next() => match change {
-                // The stream ends with the connection.
-                None => return Ok(End::Lost),
-                // A service that only now comes to life was not lost.
-                Some(change) if change.args()?.old_owner().is_some() => return Ok(End::Lost),
-                Some(_) => {}
-            },
+            _ = self.interrupt.recv() => End::Interrupted,
+            _ = self.terminate.recv() => End::Terminated,
         }
     }
 }

@@ -167,7 +167,8 @@ impl Session {
 
     /// Offers a route from now on, in the place of the one with the same key.
     ///
-    /// # Errors `NotEnoughMemory` for more than [`Settings::most_routes`]; why the session is over,
+    /// # Errors
+    /// `NotEnoughMemory` for more than [`Settings::most_routes`]; why the session is over,
     /// if it is.
     pub fn offer(
         &self,
@@ -263,7 +264,8 @@ impl Session {
 
     /// Ends the session. With [`Ending::Linger`], what is wished is passed on first.
     ///
-    /// # Errors [`Failure::Unreachable`] when nobody could be told, so that the service has to
+    /// # Errors
+    /// [`Failure::Unreachable`] when nobody could be told, so that the service has to
     /// notice by itself; why the session was over already, if it was.
     pub async fn close(self, ending: Ending) -> Result<(), Failure> {
         self.ending.send_replace(Some(ending));

@@ -278,6 +278,26 @@ fn where_it_cannot_be_written_nothing_is_left_and_later_it_begins_anew() {
     assert_eq!(found.unwrap().bus(), "another bus");
 }
 
+#[test]
+fn however_slow_images_are_made_the_journal_does_not_grow_without_end() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let slow = ["/bin/sh", "-c", "exec sleep 20"].map(Into::into).to_vec();
+    let (mut journal, _) = Journal::open(&directory, MACHINE, slow).unwrap();
+    let mut ledger = Ledger::new(Rib::new(policy()), 7);
+    let long = "x".repeat(4 << 20);
+    let mut longest = 0;
+    for number in 0..100 {
+        ledger.set_bus(format!("{long}{number}"));
+        journal.keep(&mut ledger);
+        let files = fs::read_dir(&directory).unwrap();
+        longest = longest.max(files.map(|file| file.unwrap().metadata().unwrap().len()).sum());
+    }
+    assert!((128 << 20..160 << 20).contains(&longest), "{longest} bytes");
+    let (_, found) = open(&directory);
+    assert!(found.unwrap().bus().ends_with("x99"));
+}
+
 /// All that the kernel has of its own is read, as ever.
 fn read_foreign(ledger: &mut Ledger, numbers: &[usize], now: Now) {
     let hop = Hop { gateway: None, interface: InterfaceIndex(1), weight: Weight::ONE };

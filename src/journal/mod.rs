@@ -41,6 +41,9 @@ pub use file::Fault;
 /// A log is not replaced before it has so many bytes.
 const WORTH_REPLACING: u64 = 2 << 20;
 
+/// How long all logs may be beside an image of nothing, in bytes.
+const MOST: u64 = 128 << 20;
+
 /// The file that says that reading the others ended in a panic.
 const DEADLY: &str = "deadly";
 
@@ -83,6 +86,8 @@ struct Writing {
     logs: u64,
     /// Length of all of them at which the next image is made.
     worth_replacing: u64,
+    /// Length of all of them at which it is made here and now.
+    most: u64,
     /// Who makes the next image.
     follower: Option<Child>,
 }
@@ -90,7 +95,12 @@ struct Writing {
 impl Writing {
     /// Goes on with a log, after an image and logs of these sizes in bytes.
     fn new(log: Log, image: u64, logs: u64) -> Self {
-        Self { log, logs, worth_replacing: most_of_logs(image), follower: None }
+        let worth_replacing = worth_replacing(image);
+        Self { log, logs, worth_replacing, most: most(image), follower: None }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.logs + self.log.length() > self.most
     }
 }
 
@@ -166,13 +176,26 @@ impl Journal {
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         if let Err(error) = kept.and_then(|()| self.follow_up()) {
-            self.lose(&error);
+            return self.lose(&error);
+        }
+        if let State::Writing(writing) = &mut self.state
+            && writing.is_too_long()
+        {
+            tracing::warn!(
+                "the journal has grown too long while its image was made, it is made again"
+            );
+            if let Some(mut follower) = writing.follower.take() {
+                let _ = follower.kill();
+                let _ = follower.wait();
+            }
+            self.begin_anew(ledger);
         }
     }
 
     /// Begins the next log when these are long, and has the next image made.
     fn follow_up(&mut self) -> io::Result<()> {
-        let State::Writing(Writing { log, logs, worth_replacing, follower }) = &mut self.state
+        let State::Writing(Writing { log, logs, worth_replacing, most, follower }) =
+            &mut self.state
         else {
             return Ok(());
         };
@@ -183,7 +206,8 @@ impl Journal {
             *follower = None;
             if status.success() {
                 let image = file::image_size(&self.directory, log.number())?;
-                (*logs, *worth_replacing) = (0, most_of_logs(image));
+                (*logs, *worth_replacing) = (0, self::worth_replacing(image));
+                *most = self::most(image);
                 return Ok(());
             }
             // All is there still, only longer than it need be.
@@ -270,8 +294,15 @@ pub fn note_panic() {
     }
 }
 
-/// How long logs may get beside an image of this size, in bytes. The simulation begins one with each command.
-fn most_of_logs(image: u64) -> u64 {
+/// How long logs may get beside an image of this size, in bytes, however slow who makes images is: then
+/// all wait for the next one, about a second for a million routes.
+fn most(image: u64) -> u64 {
+    MOST.saturating_add(image.saturating_mul(2))
+}
+
+/// How long logs get beside an image of this size, in bytes, before the next one is made. The simulation
+/// begins one with each command.
+fn worth_replacing(image: u64) -> u64 {
     if cfg!(test) { 0 } else { WORTH_REPLACING.max(image) }
 }
 

@@ -15,9 +15,9 @@ use rtmd::{
     },
     model::{
         Caller, ChangeFlags, EntityId, EntityKey, Family, FibStatus, Hop, InstanceId,
-        InterfaceIndex, KernelProtocol, ListId, Metric, Moment, NextHopFlags, NextHopId,
-        NextHopKey, NotificationId, NotifyFlags, Now, Preference, Prefix, Protocol, RouteFlags,
-        RouteId, Span, TableId, View, VrfPlace, Weight,
+        InterfaceIndex, KernelProtocol, ListId, Metric, NextHopFlags, NextHopId, NextHopKey,
+        NotificationId, NotifyFlags, Now, Preference, Prefix, Protocol, RouteFlags, RouteId, Span,
+        TableId, View, VrfPlace, Weight,
     },
     rib::{
         Amendment, Best, ForeignRoute, ForeignWay, Instance, InstanceSettings, Limits, LookUp,
@@ -138,7 +138,6 @@ const COMMANDS: &[Command] = &[
     |l| l.ledger.set_bus("a bus".to_owned()),
     |l| _ = l.ledger.reconfigure(policy()),
     |l| _ = l.ledger.next_enumeration(),
-    |l| l.ledger.spare_until(Moment(7_000_000)),
     |l| l.ledger.begin_anew(),
     |l| l.ledger.handle_links_unknown(),
     |l| _ = l.ledger.handle_link(InterfaceIndex(2), "eth0", true),

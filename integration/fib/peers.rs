@@ -41,7 +41,9 @@ fn other_programs_routes_stay_at_start_and_run_and_stop_and_are_not_wiped_as_by_
             let before = of_strangers();
             assert_eq!(before.len(), STRANGERS.len());
             ip("route add 198.18.1.0/24 dev north proto 82 metric 82");
-            let config = format!("[fib]\nnext-hop-objects = {objects}\n\n{CONFIG}");
+            let config = format!(
+                "[service]\nreclaim-time = 0\n\n[fib]\nnext-hop-objects = {objects}\n\n{CONFIG}"
+            );
             let bus = PrivateBus::start();
             let mut service = bus.serve(&config);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

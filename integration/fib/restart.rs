@@ -231,9 +231,6 @@ fn without_its_journal_all_stays_until_owners_had_the_time_to_offer_it_again_and
         let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
         let mut service = stage.start();
         assert_eq!(routes(), expected, "ready");
-        service.kill();
-        let mut service = stage.start();
-        assert_eq!(routes(), expected, "the second start goes on with the time of the first");
         let clients = stage.offer(AGAIN).await;
         let left: BTreeSet<String> = stage.expected(AGAIN).union(&statics).cloned().collect();
         becomes("the rest goes", &left).await;

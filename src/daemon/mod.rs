@@ -141,9 +141,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         for (table, route) in routes {
             ledger.restore_static_route(table, route, clock::now());
         }
-        ledger.spare_until(clock::now().moment.after(reclaim_time));
     }
-    let spared_for = ledger.spared_until().since(clock::now().moment);
     let epoch = ledger.epoch();
     let rib = SharedRib::kept(ledger, journal);
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
@@ -181,7 +179,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
     let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
-    let spare_until = Instant::now().checked_add(spared_for).filter(|_| !spared_for.is_zero());
+    // Where it is known what was withdrawn, what else is there is not spared for what may be others'.
+    let spare_until =
+        Instant::now().checked_add(reclaim_time).filter(|_| is_new && !reclaim_time.is_zero());
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
     let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };

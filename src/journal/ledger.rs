@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{
         Caller, ChangeFlags, EntityId, FibCounts, FibStatus, GroupId, InterfaceIndex,
-        KernelProtocol, ListId, Moment, NextHopId, NotificationId, Now, Preference, Prefix,
-        Protocol, Result, RouteId, Span, TableId, ViewSet, VrfPlace,
+        KernelProtocol, ListId, NextHopId, NotificationId, Now, Preference, Prefix, Protocol,
+        Result, RouteId, Span, TableId, ViewSet, VrfPlace,
     },
     rib::{
         Amendment, Best, BestChange, DestinationView, Effect, FibResult, ForeignRoute, GroupNews,
@@ -40,8 +40,6 @@ pub struct Ledger {
     /// Objects that clients made, by path.
     objects: BTreeMap<String, Object>,
     last_enumeration: u64,
-    /// Until when what is in the kernel and nobody offers is left there.
-    spared_until: Moment,
     #[serde(skip)]
     notes: Notes,
 }
@@ -281,7 +279,6 @@ mod tag {
     pub(super) const RECONFIGURE: u32 = 4;
     pub(super) const FIB: u32 = 5;
     pub(super) const ENUMERATION: u32 = 6;
-    pub(super) const SPARE: u32 = 7;
 }
 
 /// Whether a command made no difference.
@@ -328,8 +325,7 @@ impl Ledger {
     pub fn new(rib: Rib, epoch: u64) -> Self {
         let configured = rib.policy().clone();
         let (bus, objects, notes) = (String::new(), BTreeMap::new(), Notes::default());
-        let (last_enumeration, spared_until) = (0, Moment(0));
-        Self { rib, configured, epoch, bus, objects, last_enumeration, spared_until, notes }
+        Self { rib, configured, epoch, bus, objects, last_enumeration: 0, notes }
     }
 
     /// The same, for a process that keeps nothing.
@@ -382,11 +378,6 @@ impl Ledger {
                     self.last_enumeration += 1;
                     rest
                 }
-                tag::SPARE => {
-                    let (until, rest) = take_from_bytes(rest)?;
-                    self.spared_until = until;
-                    rest
-                }
                 tag::FIB => {
                     let ((table, to, status, error), rest) = take_from_bytes(rest)?;
                     self.rib.handle_fib(table, to, status, error);
@@ -422,17 +413,6 @@ impl Ledger {
     pub fn set_bus(&mut self, bus: String) {
         self.notes.add(&(tag::BUS, &bus));
         self.bus = bus;
-    }
-
-    /// Until when what an earlier life left in the kernel and nobody offers is left there.
-    pub fn spared_until(&self) -> Moment {
-        self.spared_until
-    }
-
-    /// Says until when that is.
-    pub fn spare_until(&mut self, until: Moment) {
-        self.notes.add(&(tag::SPARE, until));
-        self.spared_until = until;
     }
 
     /// The configuration in force, before anybody changed a level by hand.

@@ -110,6 +110,8 @@ impl Mirror {
                 return;
             }
         };
+        // What comes from now on is not of an earlier life.
+        self.work.spares = false;
         let missing = |(to, destination): (Prefix, &Destination)| match sights.get(&to) {
             Some(Sight { is_listed: true, .. }) => None,
             _ if !destination.may_be_there() => None,

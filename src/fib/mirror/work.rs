@@ -32,7 +32,7 @@ pub(super) struct Work {
     /// Operations whose results have not come.
     pub(super) in_flight: usize,
     pub(super) reading: Reading,
-    /// Whether what is found and nobody wishes is left for a while.
+    /// Whether what is found and nobody wishes is left for a while: what the first dump has.
     pub(super) spares: bool,
     pub(super) survey: Survey,
     /// How many routes lead by each link without an object.

@@ -23,6 +23,7 @@
 )]
 
 mod administration;
+mod admission;
 mod anew;
 mod arena;
 mod changes;

@@ -314,36 +314,23 @@ fn a_table_that_does_not_exist_is_empty() {
     with_links(|| assert_eq!(dump(KernelTable(4_000_000_000)), []));
 }
 
-/// A generator that needs no crate: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
 fn after_a_storm_of_wishes(support: Support) {
     with_links(move || {
-        let mut random = Random(82);
+        let mut random = fastrand::Rng::with_seed(82);
         let mut machine = Machine::start_with(1000, support);
         let mut wishes = BTreeMap::new();
         for round in 0..60_000_u64 {
-            let number = random.below(20_000);
+            let number = random.u64(..20_000);
             let (to, kinds) = if number.is_multiple_of(2) {
                 (format!("10.{}.{}.0/24", number / 256, number % 256), IPV4_KINDS.as_slice())
             } else {
                 (format!("2001:{number:x}::/32"), IPV6_KINDS.as_slice())
             };
-            if random.below(4) == 0 {
+            if random.u64(..4) == 0 {
                 machine.withdraw(&to);
                 wishes.remove(&to);
             } else {
-                let what = kinds[usize::try_from(random.below(kinds.len() as u64)).unwrap()];
+                let what = kinds[random.usize(..kinds.len())];
                 machine.want(&to, what);
                 wishes.insert(to, what);
             }

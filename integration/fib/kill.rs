@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use fastrand::Rng;
 use rtmd::model::Family;
 use tokio::sync::watch;
 
@@ -36,24 +37,11 @@ const PROBED: &str = "100.127.1.1:9";
 /// The ways that come and go.
 const WAYS: [&str; 3] = ["via 192.0.2.254 dev west", "via 10.99.0.254 dev north", "blackhole"];
 
-/// Numbers that look random and are the same for the same seed (Steele, Lea and Flood 2014: SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
 /// A client, and what it was told is done.
 struct Changer {
     client: Client,
     number: u64,
-    dice: Dice,
+    random: Rng,
     /// The way and the id of each route it has.
     done: BTreeMap<u64, (usize, u64)>,
     calls: usize,
@@ -68,9 +56,9 @@ impl Changer {
     /// Changes routes until it is told to stop.
     async fn change(&mut self, mut is_over: watch::Receiver<bool>) {
         while !*is_over.borrow_and_update() {
-            let destination = self.dice.below(DESTINATIONS);
+            let destination = self.random.u64(..DESTINATIONS);
             let is_there = self.done.contains_key(&destination);
-            match self.dice.below(3) {
+            match self.random.u8(..3) {
                 0 if is_there => self.delete(destination).await,
                 _ => self.set(destination).await,
             }
@@ -79,7 +67,7 @@ impl Changer {
 
     /// Until somebody answers: a call that was cut off may have been carried out or not.
     async fn set(&mut self, destination: u64) {
-        let way = usize::try_from(self.dice.below(WAYS.len() as u64)).unwrap();
+        let way = self.random.usize(..WAYS.len());
         let route = offer(WAYS[way], 20, 0);
         loop {
             self.calls += 1;
@@ -176,20 +164,20 @@ async fn kill_again_and_again(seed: u64) {
     for number in 0..2 {
         let client =
             Client::register(&bus, Family::Ipv4, 100 + u32::try_from(number).unwrap()).await;
-        let dice = Dice(seed ^ (number + 1));
+        let random = Rng::with_seed(seed ^ (number + 1));
         let is_over = is_over.clone();
         changers.push(tokio::spawn(async move {
             let mut changer =
-                Changer { client, number, dice, done: BTreeMap::new(), calls: 0, unanswered: 0 };
+                Changer { client, number, random, done: BTreeMap::new(), calls: 0, unanswered: 0 };
             changer.change(is_over).await;
             changer
         }));
     }
 
-    let mut dice = Dice(seed);
+    let mut random = Rng::with_seed(seed);
     for _ in 0..KILLS {
         // Also before it is on the bus.
-        tokio::time::sleep(Duration::from_micros(dice.below(250_000))).await;
+        tokio::time::sleep(Duration::from_micros(random.u64(..250_000))).await;
         service.kill();
         let log = service.log();
         assert!(!log.contains("ERROR"), "{log}");

@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use fastrand::Rng;
+
 use crate::{
     scene::{DESTINATIONS, Scene, restore},
     stage::{Meddler, flood, flush, launched, make_room_for_events},
     tampering::{delete_objects, objects},
-    walk::{Random, Walk},
+    walk::Walk,
     world::ip,
 };
 
@@ -39,9 +41,9 @@ async fn storm(scene: &Scene, with_objects: bool) {
     println!("{SEED}={seed} makes this storm again");
     let began = Instant::now();
     let mut walk = Walk::new(scene, seed);
-    let mut random = Random(!seed);
+    let mut random = Rng::with_seed(!seed);
     for number in 0..STEPS {
-        let what = match random.below(100) {
+        let what = match random.usize(..100) {
             0..60 => walk.step().await,
             _ => tamper(&mut random),
         };
@@ -158,19 +160,19 @@ fn rtmctl(scene: &Scene) -> String {
 }
 
 /// Does something to what is ours, if it is there.
-fn tamper(random: &mut Random) -> String {
-    let to = random.pick(&DESTINATIONS);
+fn tamper(random: &mut Rng) -> String {
+    let to = *random.choice(&DESTINATIONS).unwrap();
     let family = if to.contains(':') { "-6" } else { "-4" };
-    let table = random.pick(&["254", "1000"]);
+    let table = random.choice(["254", "1000"]).unwrap();
     let ours = format!("{to} dev south metric 82 proto 82 table {table}");
-    let command = match random.below(12) {
+    let command = match random.usize(..12) {
         0..3 => format!("{family} route del {to} metric 82 proto 82 table {table}"),
         3..5 => format!("{family} route replace {ours}"),
         5 => format!("{family} route append {ours}"),
         6 => format!("{family} route prepend {ours}"),
         7 => format!("{family} route replace blackhole {to} metric 82 proto 82 table {table}"),
         8 => {
-            if random.below(4) == 0 {
+            if random.usize(..4) == 0 {
                 flush(family);
                 return format!("{family} route flush");
             }
@@ -178,7 +180,7 @@ fn tamper(random: &mut Random) -> String {
         }
         number => {
             let some = objects(number == 9);
-            let Some(id) = some.get(random.below(some.len().max(1))) else {
+            let Some(id) = some.get(random.usize(..some.len().max(1))) else {
                 return "nothing".to_owned();
             };
             if number < 11 {

@@ -1,5 +1,6 @@
 //! A random walk: clients that come, offer, take back and go, and links that do as they like.
 
+use fastrand::Rng;
 use rtmd::model::Family;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 /// What is on in the walk.
 pub(crate) struct Walk<'s> {
     scene: &'s Scene,
-    random: Random,
+    random: Rng,
     /// The number of each client's protocol, and its routes.
     clients: Vec<(u32, Client, Vec<u64>)>,
     next_protocol: u32,
@@ -20,12 +21,12 @@ pub(crate) struct Walk<'s> {
 impl<'s> Walk<'s> {
     /// A walk in which nothing has happened.
     pub(crate) fn new(scene: &'s Scene, seed: u64) -> Self {
-        Self { scene, random: Random(seed), clients: Vec::new(), next_protocol: 20_000 }
+        Self { scene, random: Rng::with_seed(seed), clients: Vec::new(), next_protocol: 20_000 }
     }
 
     /// One thing happens; the answer says what.
     pub(crate) async fn step(&mut self) -> String {
-        let choice = self.random.below(100);
+        let choice = self.random.usize(..100);
         match choice {
             0..60 if !self.clients.is_empty() => self.offer().await,
             60..72 if !self.clients.is_empty() => self.withdraw().await,
@@ -38,8 +39,8 @@ impl<'s> Walk<'s> {
     }
 
     async fn join(&mut self) -> String {
-        let family = Family::ALL[self.random.below(2)];
-        let instance = u32::try_from(self.random.below(2)).unwrap();
+        let family = Family::ALL[self.random.usize(..2)];
+        let instance = self.random.u32(..2);
         self.next_protocol += 1;
         let protocol = self.next_protocol;
         let client = self.scene.client_in(instance, family, protocol).await;
@@ -48,15 +49,14 @@ impl<'s> Walk<'s> {
     }
 
     async fn offer(&mut self) -> String {
-        let at = self.random.below(self.clients.len());
+        let at = self.random.usize(..self.clients.len());
         let ipv6 = self.clients[at].1.table.family().await.unwrap() == "ipv6";
         let destinations: Vec<&str> =
             DESTINATIONS.into_iter().filter(|to| to.contains(':') == ipv6).collect();
-        let to = self.random.pick(&destinations);
-        let what = self.random.pick(KINDS[usize::from(ipv6)]);
+        let to = *self.random.choice(&destinations).unwrap();
+        let what = *self.random.choice(KINDS[usize::from(ipv6)]).unwrap();
         // Behind the level of protocols without one of their own.
-        let [preference, metric] =
-            [160, 1].map(|least| least + u32::try_from(self.random.below(4)).unwrap());
+        let [preference, metric] = [160, 1].map(|least| least + self.random.u32(..4));
         let (protocol, client, ids) = &mut self.clients[at];
         // A link that is not there cannot be named.
         let links = ip("-br link show");
@@ -83,17 +83,17 @@ impl<'s> Walk<'s> {
     }
 
     async fn withdraw(&mut self) -> String {
-        let at = self.random.below(self.clients.len());
+        let at = self.random.usize(..self.clients.len());
         let (protocol, client, ids) = &mut self.clients[at];
-        let count = self.random.below(3).min(ids.len());
+        let count = self.random.usize(..3).min(ids.len());
         let chosen: Vec<u64> = ids.drain(..count).collect();
         assert_eq!(client.entity.delete_routes(&chosen).await.unwrap(), []);
         format!("client {protocol} takes {count} back")
     }
 
     async fn leave(&mut self) -> String {
-        let (protocol, client, _) = self.clients.remove(self.random.below(self.clients.len()));
-        if self.random.below(2) == 0 {
+        let (protocol, client, _) = self.clients.remove(self.random.usize(..self.clients.len()));
+        if self.random.usize(..2) == 0 {
             client.entity.deregister(&details([])).await.unwrap();
             return format!("client {protocol} deregisters");
         }
@@ -112,8 +112,8 @@ impl<'s> Walk<'s> {
     }
 
     fn links(&mut self) -> String {
-        let link = self.random.pick(&["west", "east", "north"]);
-        match self.random.below(4) {
+        let link = self.random.choice(["west", "east", "north"]).unwrap();
+        match self.random.usize(..4) {
             0 => {
                 ip(&format!("link set {link} down"));
                 format!("{link} down")
@@ -143,7 +143,7 @@ impl<'s> Walk<'s> {
             ("2001:db8:c::1/64", "north"),
             ("192.0.2.1/24", "west"),
             ("172.16.0.1/24", "west"),
-        ][self.random.below(4)];
+        ][self.random.usize(..4)];
         if ip(&format!("addr show dev {link}")).contains(address) {
             ip(&format!("addr del {address} dev {link}"));
             format!("{address} leaves {link}")
@@ -151,23 +151,6 @@ impl<'s> Walk<'s> {
             ip(&format!("addr add {address} dev {link}"));
             format!("{address} comes to {link}")
         }
-    }
-}
-
-/// A generator that needs no crate: splitmix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
-    }
-
-    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
     }
 }
 

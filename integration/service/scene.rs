@@ -58,7 +58,7 @@ pub(crate) fn before_start(
     prepare: impl FnOnce() + Send + 'static,
     test: impl AsyncFnOnce(&Scene) + Send + 'static,
 ) {
-    configured(CONFIG.to_owned(), prepare, test);
+    configured(format!("[service]\nreclaim-time = 0\n\n{CONFIG}"), prepare, test);
 }
 
 /// As [`before_start`], with another configuration of the same instances.

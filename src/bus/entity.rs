@@ -10,7 +10,7 @@ use zbus::{
 use super::{
     administration, commands,
     context::Context,
-    convert::{bus_name, entity_path, list_path, next_hop_info},
+    convert::{bus_name, list_path, next_hop_info},
     enumeration::{self, Unselected},
     errors::check_items,
     lifecycle, methods,
@@ -498,11 +498,7 @@ impl Entity {
     /// none, because it does not run here or the process is in no unit.
     #[zbus(property)]
     fn unit(&self) -> String {
-        let path = entity_path(self.id);
-        self.context.rib.with(|rib| match rib.objects().get(path.as_str()) {
-            Some(Object { kind: ObjectKind::Entity(_, unit), .. }) => unit.to_string(),
-            _ => String::new(),
-        })
+        self.context.rib.with(|rib| lifecycle::unit(rib, self.id)).to_string()
     }
 
     /// "active"; "lingering" when its client is gone and its routes stay for a while; or "builtin" for

@@ -20,7 +20,7 @@ use super::{
     private,
     served::Served,
     table::Table,
-    wire::{ENTITIES, ROOT},
+    wire::{ENTITIES, EntityInfo, ROOT},
 };
 use crate::{
     clock,
@@ -39,15 +39,7 @@ pub(super) async fn welcome(
     unit: Arc<str>,
 ) -> Result<OwnedObjectPath> {
     let (server, path) = (connection.object_server(), entity_path(id));
-    let (table, info, object) = context.rib.with(|rib| {
-        let entity = rib.entity(id)?;
-        let (table, info) = (entity.key.table, entity_info(entity));
-        let object = Object { owner: entity.caller.clone(), kind: ObjectKind::Entity(id, unit) };
-        if entity.state != EntityState::Builtin {
-            rib.keep_object(path.to_string(), object.clone());
-        }
-        Ok((table, info, object))
-    })?;
+    let (table, info, object) = keep(context, id, unit)?;
     if let Err(error) = private::put(context, connection, &path, &object).await {
         context.rib.with(|rib| rib.deregister(id))?;
         retire(context, connection, id).await;
@@ -61,9 +53,7 @@ pub(super) async fn welcome(
         let _ = ObjectManager::interfaces_added(&emitter, &path, &interfaces).await;
     }
     tell_number_of_entities(connection, table).await;
-    if let Ok(emitter) = SignalEmitter::new(connection, table_path(table)) {
-        let _ = Table::entity_registered(&emitter, info).await;
-    }
+    tell_of_registration(connection, table, info).await;
     Ok(path)
 }
 
@@ -75,19 +65,37 @@ pub(super) async fn welcome_back(
     id: EntityId,
     unit: Arc<str>,
 ) -> Result<OwnedObjectPath> {
-    let path = entity_path(id);
-    let (table, info) = context.rib.with(|rib| {
+    let (table, info, _) = keep(context, id, unit)?;
+    tell_of_change(context, connection, id).await;
+    tell_of_registration(connection, table, info).await;
+    Ok(entity_path(id))
+}
+
+/// Keeps the object of a registration, whose client is told of it next.
+fn keep(context: &Context, id: EntityId, unit: Arc<str>) -> Result<(TableId, EntityInfo, Object)> {
+    context.rib.with(|rib| {
         let entity = rib.entity(id)?;
         let (table, info) = (entity.key.table, entity_info(entity));
         let object = Object { owner: entity.caller.clone(), kind: ObjectKind::Entity(id, unit) };
-        rib.keep_object(path.to_string(), object);
-        Ok((table, info))
-    })?;
-    tell_of_change(context, connection, id).await;
+        if entity.state != EntityState::Builtin {
+            rib.keep_object(entity_path(id).to_string(), object.clone());
+        }
+        Ok((table, info, object))
+    })
+}
+
+async fn tell_of_registration(connection: &Connection, table: TableId, info: EntityInfo) {
     if let Ok(emitter) = SignalEmitter::new(connection, table_path(table)) {
         let _ = Table::entity_registered(&emitter, info).await;
     }
-    Ok(path)
+}
+
+/// The systemd unit of who registered an entity; empty where nobody can tell.
+pub(super) fn unit(rib: &Ledger, id: EntityId) -> Arc<str> {
+    match rib.objects().get(entity_path(id).as_str()) {
+        Some(Object { kind: ObjectKind::Entity(_, unit), .. }) => Arc::clone(unit),
+        _ => Arc::default(),
+    }
 }
 
 /// An entity lingers from now on, or is somebody's again.
@@ -168,9 +176,9 @@ pub(super) async fn leave(
         rib.authorize(id, caller)?;
         rib.linger(id, clock::now())?;
         // Nor is it asked whether its unit was stopped: it is to stay.
+        let owner = Caller { bus_name: String::new(), uid: caller.uid };
         let kind = ObjectKind::Entity(id, Arc::default());
-        rib.keep_object(path.to_string(), Object { owner: caller.clone(), kind });
-        leave_behind(rib, path.as_str());
+        rib.keep_object(path.to_string(), Object { owner, kind });
         Ok(())
     })?;
     close_all_below(context, connection, path.as_str()).await;
@@ -197,13 +205,7 @@ async fn close_all_below(context: &Context, connection: &Connection, path: &str)
 
 /// Ends an entity that lingers, if the unit of its client was stopped on purpose.
 pub(super) async fn end_if_stopped(context: &Context, connection: &Connection, id: EntityId) {
-    let (policy, unit) = context.rib.with(|rib| {
-        let unit = match rib.objects().get(entity_path(id).as_str()) {
-            Some(Object { kind: ObjectKind::Entity(_, unit), .. }) => Arc::clone(unit),
-            _ => Arc::default(),
-        };
-        (rib.policy().stopped_unit, unit)
-    });
+    let (policy, unit) = context.rib.with(|rib| (rib.policy().stopped_unit, unit(rib, id)));
     let may_end = policy == StoppedUnit::Withdraw && !unit.is_empty();
     if !may_end || !context.clients.was_stopped(&unit).await {
         return;

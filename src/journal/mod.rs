@@ -99,6 +99,14 @@ impl Writing {
         Self { log, logs, worth_replacing, most: most(image), follower: None }
     }
 
+    /// Ends who makes the next image, which leaves nothing that looks whole.
+    fn end_follower(&mut self) {
+        if let Some(mut follower) = self.follower.take() {
+            let _ = follower.kill();
+            let _ = follower.wait();
+        }
+    }
+
     fn is_too_long(&self) -> bool {
         self.logs + self.log.length() > self.most
     }
@@ -184,10 +192,7 @@ impl Journal {
             tracing::warn!(
                 "the journal has grown too long while its image was made, it is made again"
             );
-            if let Some(mut follower) = writing.follower.take() {
-                let _ = follower.kill();
-                let _ = follower.wait();
-            }
+            writing.end_follower();
             self.begin_anew(ledger);
         }
     }
@@ -262,17 +267,13 @@ impl Journal {
              register and offer again; trying again in {:?}",
             self.pause
         );
-        // A follower that is still at it must leave nothing that looks whole.
         let lost = State::Lost(Instant::now() + self.pause);
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         let mut last = None;
-        if let State::Writing(Writing { log, follower, .. }) = mem::replace(&mut self.state, lost) {
-            self.next = log.number().next();
-            if let Some(mut follower) = follower {
-                let _ = follower.kill();
-                let _ = follower.wait();
-            }
-            last = Some(log);
+        if let State::Writing(mut writing) = mem::replace(&mut self.state, lost) {
+            writing.end_follower();
+            self.next = writing.log.number().next();
+            last = Some(writing.log);
         }
         if let Err(error) = file::remove_all(&self.directory) {
             tracing::error!(%error, "what is left of the journal in {directory} cannot be removed");

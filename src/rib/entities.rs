@@ -4,12 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{
-    Rib, arena::Slot, deadlines::Questions, foreign, linger::Absences, statics, waste::Piece,
-};
+use super::{Rib, arena::Slot, deadlines::Questions, foreign, linger::Absences, statics};
 use crate::model::{
-    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, ListId, Now, Preference, Protocol,
-    Result, Span, TableId, Timestamp, ViewSet, quoted,
+    Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, Now, Preference, Protocol, Result,
+    Span, TableId, Timestamp, ViewSet, quoted,
 };
 
 /// A registered client of one table.
@@ -238,12 +236,12 @@ impl Entity {
 
     /// Whether the caller is the one it belongs to, and may speak for it.
     pub fn is_held_by(&self, caller: &Caller) -> bool {
-        match self.tenure {
-            _ if self.state == EntityState::Lingering => false,
+        let is_theirs = match self.tenure {
             Tenure::Connection => self.caller.bus_name == caller.bus_name,
             Tenure::User => self.caller.uid == caller.uid,
             Tenure::Service => false,
-        }
+        };
+        is_theirs && self.state != EntityState::Lingering
     }
 
     pub(super) fn user(&self) -> Option<u32> {
@@ -317,7 +315,7 @@ impl Rib {
                 let Terms { reserve_opaque, fib_results, .. } = *terms;
                 let new = |id| Entity::new(id, registration, caller, EntityState::Active, now);
                 let id = self.entities.insert(new);
-                self.results.listeners += usize::from(fib_results);
+                self.results.join(fib_results);
                 if reserve_opaque {
                     self.cells.reserve(id, key.table);
                 }
@@ -369,15 +367,9 @@ impl Rib {
         self.set_patience(id, None);
         let entity = self.entities.by_id.remove(&id).ok_or_else(|| not_registered(id))?;
         self.entities.by_key.remove(&entity.key);
-        let listeners = self.results.listeners;
-        self.results.listeners = listeners.saturating_sub(entity.terms.fib_results.into());
-        let cells = self.cells.release(id);
-        let count = cells.len();
-        self.waste.add(Piece::Cells(cells), count);
-        let lists: Vec<ListId> = self.route_lists(id).collect();
-        for list in lists {
-            self.delete_route_list(list);
-        }
+        self.results.leave(entity.terms.fib_results);
+        self.release_cells(id);
+        self.delete_route_lists(id);
         self.entities.leaving.insert(id, entity);
         // Packets follow what takes the place of its routes from now on.
         for set in self.next_hops.withdraw(id) {

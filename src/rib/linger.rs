@@ -17,10 +17,9 @@ use super::{
     Entity, Progress, Registration, Rib, Tenure,
     arena::Slot,
     deadlines::{Due, Questions},
-    waste::Piece,
 };
 use crate::model::{
-    Caller, EntityId, EntityState, ErrorKind, ListId, Moment, NextHopId, Now, Result, Span,
+    Caller, EntityId, EntityState, ErrorKind, Moment, NextHopId, Now, Result, Span,
 };
 
 /// How many routes are looked at when the time of stale ones is over, before others have their turn.
@@ -100,10 +99,7 @@ impl Rib {
         if entity.state != EntityState::Active {
             return Err(refuse("lingers already"));
         }
-        let lists: Vec<ListId> = self.route_lists(id).collect();
-        for list in lists {
-            self.delete_route_list(list);
-        }
+        self.delete_route_lists(id);
         let next_hops = self.next_hops.added(id);
         let Some(entity) = self.entities.active_mut(id) else { return Ok(()) };
         let listened = mem::take(&mut entity.terms.fib_results);
@@ -117,7 +113,7 @@ impl Rib {
         absences.number = absences.number.wrapping_add(1);
         (absences.stale, absences.next_hops) = (entity.routes.len(), next_hops);
         absences.swept = None;
-        self.results.listeners = self.results.listeners.saturating_sub(listened.into());
+        self.results.leave(listened);
         self.results.telling.remove(&id);
         self.inquiring.remove(&id);
         self.set_patience(id, span.end(now.moment));
@@ -162,7 +158,7 @@ impl Rib {
         let span = entity.lingers_for();
         let had_cells = entity.terms.reserve_opaque;
         let has_cells = terms.reserve_opaque;
-        self.results.listeners += usize::from(terms.fib_results);
+        self.results.join(terms.fib_results);
         (entity.label, entity.tenure, entity.terms, entity.caller) = (label, tenure, terms, caller);
         (entity.state, entity.registered) = (EntityState::Active, now.time);
         entity.blocks_methods = false;
@@ -171,11 +167,7 @@ impl Rib {
         self.set_patience(id, until.filter(|_| !is_over));
         match (had_cells, has_cells) {
             (false, true) => self.cells.reserve(id, key.table),
-            (true, false) => {
-                let cells = self.cells.release(id);
-                let count = cells.len();
-                self.waste.add(Piece::Cells(cells), count);
-            }
+            (true, false) => self.release_cells(id),
             _ => {}
         }
     }

@@ -66,6 +66,12 @@ impl Rib {
         self.waste.add(Piece::Listed(list.routes), count);
     }
 
+    /// Ends all lists of an entity.
+    pub(super) fn delete_route_lists(&mut self, owner: EntityId) {
+        let lists: Vec<ListId> = self.route_lists(owner).collect();
+        lists.into_iter().for_each(|list| self.delete_route_list(list));
+    }
+
     /// The list of its owner's that a route is in.
     pub(super) fn list_of(&self, route: &Route) -> Option<ListId> {
         route.list().filter(|id| self.lists.by_id.contains_key(id))

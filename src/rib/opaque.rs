@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use std::collections::BTreeMap;
 
-use super::Rib;
+use super::{Rib, waste::Piece};
 use crate::model::{EntityId, ErrorKind, Prefix, PrefixMap, Result, TableId};
 
 /// The cells of all entities that reserved them.
@@ -94,6 +94,13 @@ impl Rib {
         self.check_cell(entity, to)?;
         let cell = self.cells.0.get(&entity).and_then(|owned| owned.cells.get(&to));
         Ok(cell.map_or(&[], |cell| cell))
+    }
+
+    /// Empties the cells of an entity, which reserves none from now on.
+    pub(super) fn release_cells(&mut self, entity: EntityId) {
+        let cells = self.cells.release(entity);
+        let count = cells.len();
+        self.waste.add(Piece::Cells(cells), count);
     }
 
     pub(super) fn check_room_for_cells(&self, table: TableId) -> Result<()> {

@@ -27,7 +27,19 @@ pub(super) struct Results {
     /// Owners that have something to be told.
     pub(super) telling: BTreeSet<EntityId>,
     /// How many asked; nothing is noted while nobody did.
-    pub(super) listeners: usize,
+    listeners: usize,
+}
+
+impl Results {
+    /// An owner is there that asked, or one that did not.
+    pub(super) fn join(&mut self, asked: bool) {
+        self.listeners += usize::from(asked);
+    }
+
+    /// It listens no more.
+    pub(super) fn leave(&mut self, asked: bool) {
+        self.listeners = self.listeners.saturating_sub(asked.into());
+    }
 }
 
 impl Rib {

@@ -107,6 +107,7 @@ impl Rib {
         now: Now,
     ) -> Result<ChangeFlags> {
         let slot = self.own_route(owner, id)?;
+        let absence = self.entities.active(owner)?.absences.number;
         let known = self.routes.get(slot).ok_or_else(|| no_such_route(id))?.clone();
         if let Some(to) = changes.to.filter(|to| *to != known.to) {
             return Err(ErrorKind::InvalidParameter
@@ -148,7 +149,6 @@ impl Rib {
         let preference = self.policy.levels.preference(known.protocol, wanted);
         let viable = self.is_viable(known.flags, next_hops);
         let rank = Rank { preference, metric: offer.metric, turn: self.next_turn() };
-        let absence = self.entities.active(owner)?.absences.number;
         let mut route =
             Route { neighbour, rank, wanted, views, viable, next_hops, absence, ..known };
         if changes.private.is_some() {

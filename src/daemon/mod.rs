@@ -10,6 +10,7 @@ mod complaints;
 mod deadlines;
 mod fib;
 mod foreign;
+mod health;
 mod links;
 mod notifier;
 mod reelections;
@@ -45,6 +46,7 @@ use crate::{
 };
 use fib::{Kernel, Tell};
 use foreign::Foreigners;
+use health::Pulse;
 use links::Vrfs;
 use notifier::Notifier;
 use reload::Reloading;
@@ -184,7 +186,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         Instant::now().checked_add(reclaim_time).filter(|_| is_new && !reclaim_time.is_zero());
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
-    let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };
+    let (pulse, watched_state) = (Pulse::default(), state.subscribe());
+    let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier, pulse: &pulse };
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
@@ -193,6 +196,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         }
         never = deadlines::keep(&rib) => match never {},
         never = reelections::keep(&rib) => match never {},
+        never = health::watch(&rib, &pulse, &notifier) => match never {},
+        never = health::tell(&rib, watched_state, &notifier) => match never {},
         never = foreigners.keep(&rib, &service) => match never {},
         error = links::follow(&mut watched, &rib, &foreigners, vrfs.into_inner()) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),

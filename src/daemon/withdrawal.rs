@@ -121,6 +121,7 @@ impl Withdrawal<'_> {
             // Somebody else may have been quicker, or the route went with its object.
             let is_gone = |it: &Refusal| matches!(it.errno, libc::ESRCH | libc::ENOENT);
             self.refusal =
+            self.notifier.alive();
                 refusals.filter(|it| !is_gone(it)).last().or_else(|| self.refusal.take());
         }
         Ok(())

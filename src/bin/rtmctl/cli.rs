@@ -6,7 +6,7 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{register, routes};
+use crate::{fib, nexthops, register, routes, statics};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -56,7 +56,14 @@ pub(crate) enum Command {
     /// List who is registered
     Entities,
     /// List routes
+    #[command(after_help = routes::HELP)]
     Routes(routes::Arguments),
+    /// List where routes lead, and how many take each way
+    #[command(after_help = nexthops::HELP)]
+    Nexthops(nexthops::Arguments),
+    /// Show how far the kernel is with each table, and what it refused
+    #[command(after_help = fib::HELP)]
+    Fib(fib::Arguments),
     /// Show the unicast routes to an address, in order of rank. If the marked one is installed packets
     /// follow it, unless others have a route to the same destination with a smaller metric in the kernel,
     /// which is told then
@@ -87,17 +94,21 @@ impl Scope {
             None => &Family::ALL,
         }
     }
+
+    /// Refuses a prefix of another family than the one asked for.
+    pub(crate) fn check(&self, prefix: Prefix) -> Result<Prefix, String> {
+        match self.family() {
+            Some(family) if family != prefix.family() => {
+                Err(format!("{prefix} is not of the family asked for, {family}"))
+            }
+            _ => Ok(prefix),
+        }
+    }
 }
 
 /// Reads a prefix of the command line, where `default` needs `-4` or `-6`.
 pub(crate) fn parse_prefix(text: &str, scope: &Scope) -> Result<Prefix, String> {
-    let prefix = crate::lines::parse_prefix(text, scope.family())?;
-    match scope.family() {
-        Some(family) if family != prefix.family() => {
-            Err(format!("{prefix} is not of the family asked for, {family}"))
-        }
-        _ => Ok(prefix),
-    }
+    scope.check(crate::lines::parse_prefix(text, scope.family())?)
 }
 
 const AFTER_HELP: &str = "\

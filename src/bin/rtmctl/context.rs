@@ -8,6 +8,8 @@ use rtmd::{
     model::{error::ErrorKind, prefix::Family},
 };
 
+use zbus::OwnedVariant;
+
 use crate::{cli::Scope, output::Output};
 
 /// The service and how to talk about it.
@@ -98,9 +100,18 @@ impl Context {
 
     /// A limit of the service by name, or what to assume of a service that does not tell.
     pub(crate) async fn limit(&self, name: &str, assumed: u32) -> Result<u32, Problem> {
-        let limits = self.manager.limits().await.map_err(Failure::from)?;
-        Ok(limits.get(name).copied().unwrap_or(assumed))
+        limit(&self.manager, name, assumed).await
     }
+}
+
+/// As [`Context::limit`].
+pub(crate) async fn limit(
+    manager: &ManagerProxy<'_>,
+    name: &str,
+    assumed: u32,
+) -> Result<u32, Problem> {
+    let limits = manager.limits().await.map_err(Failure::from)?;
+    Ok(limits.get(name).copied().unwrap_or(assumed))
 }
 
 /// A detail that is a number of any width.
@@ -112,6 +123,14 @@ pub(crate) fn number(details: &Details, name: &str) -> Option<u64> {
 /// A detail that is text.
 pub(crate) fn text<'d>(details: &'d Details, name: &str) -> Option<&'d str> {
     details.get(name)?.downcast_ref().ok()
+}
+
+/// A detail that is a list.
+pub(crate) fn list<T>(details: &Details, name: &str) -> Vec<T>
+where
+    Vec<T>: TryFrom<OwnedVariant>,
+{
+    details.get(name).and_then(|value| value.clone().try_into().ok()).unwrap_or_default()
 }
 
 impl Problem {

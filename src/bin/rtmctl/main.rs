@@ -8,16 +8,19 @@ mod cli;
 mod context;
 mod entities;
 mod explain;
+mod fib;
+mod hops;
 mod interfaces;
 mod ip_route;
 mod lines;
 mod lookup;
-mod next_hops;
+mod nexthops;
 mod output;
 mod register;
 mod route_view;
 mod routes;
 mod status;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,8 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Explain(arguments) => explain::run(&mut context, arguments).await,
             Command::Lookup(arguments) => lookup::run(&mut context, arguments).await,
             Command::Register(arguments) => register::run(&mut context, arguments).await,
+            Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
+            Command::Fib(arguments) => fib::run(&mut context, arguments).await,
         }?;
         context.out.flush()?;
         Ok(exit)

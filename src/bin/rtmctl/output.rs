@@ -69,9 +69,9 @@ impl Columns {
         Self { heads: heads.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// Adds a row, a cell for each head.
+    /// Adds a row, a cell for each head, harmless on a terminal whoever chose the text.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell).into_owned()).collect());
     }
 
     /// Prints everything, each column as wide as its widest cell.

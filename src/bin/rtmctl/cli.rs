@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// end of its input
     #[command(after_long_help = register::LINES_HELP)]
     Register(register::Arguments),
+    /// Add, remove and list static routes, which need no client
+    #[command(after_help = statics::HELP, subcommand)]
+    Static(statics::Command),
 }
 
 impl Scope {

@@ -19,6 +19,7 @@ mod output;
 mod register;
 mod route_view;
 mod routes;
+mod statics;
 mod status;
 mod walk;
 
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Register(arguments) => register::run(&mut context, arguments).await,
             Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
             Command::Fib(arguments) => fib::run(&mut context, arguments).await,
+            Command::Static(command) => statics::run(&mut context, command).await,
         }?;
         context.out.flush()?;
         Ok(exit)

@@ -6,7 +6,7 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{fib, nexthops, register, routes, statics};
+use crate::{fib, nexthops, preference, register, routes, statics};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Add, remove and list static routes, which need no client
     #[command(after_help = statics::HELP, subcommand)]
     Static(statics::Command),
+    /// Show and set the levels that protocols' routes have
+    #[command(after_help = preference::HELP, subcommand)]
+    Preference(preference::Command),
 }
 
 impl Scope {

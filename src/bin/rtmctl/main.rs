@@ -16,6 +16,7 @@ mod lines;
 mod lookup;
 mod nexthops;
 mod output;
+mod preference;
 mod register;
 mod route_view;
 mod routes;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Register(arguments) => register::run(&mut context, arguments).await,
             Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
             Command::Fib(arguments) => fib::run(&mut context, arguments).await,
+            Command::Preference(command) => preference::run(&mut context, command).await,
             Command::Static(command) => statics::run(&mut context, command).await,
         }?;
         context.out.flush()?;

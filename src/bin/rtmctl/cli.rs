@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// end of its input
     #[command(after_long_help = register::LINES_HELP)]
     Register(register::Arguments),
+    /// Offer the routes of a file, and leave them there
+    #[command(after_help = register::load::HELP)]
+    Load(register::load::Arguments),
     /// Add, remove and list static routes, which need no client
     #[command(after_help = statics::HELP, subcommand)]
     Static(statics::Command),

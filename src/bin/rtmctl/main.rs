@@ -65,6 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
             Command::Fib(arguments) => fib::run(&mut context, arguments).await,
             Command::Preference(command) => preference::run(&mut context, command).await,
+            Command::Load(arguments) => register::load::run(&mut context, arguments).await,
             Command::Static(command) => statics::run(&mut context, command).await,
         }?;
         context.out.flush()?;

@@ -6,7 +6,7 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{fib, nexthops, preference, register, routes, statics};
+use crate::{entities, fib, monitor, nexthops, preference, register, routes, statics};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -54,6 +54,7 @@ pub(crate) enum Command {
     /// Show how the service and its tables are doing
     Status,
     /// List who is registered
+    #[command(after_help = entities::HELP)]
     Entities,
     /// List routes
     #[command(after_help = routes::HELP)]
@@ -70,6 +71,9 @@ pub(crate) enum Command {
     Lookup(Target),
     /// Say of each route to a destination why it won or lost, where it leads, and what the kernel has
     Explain(Target),
+    /// Tell what changes, as it changes
+    #[command(after_help = monitor::HELP)]
+    Monitor(monitor::Arguments),
     /// Register, and offer the routes read from standard input for as long as this runs, also after the
     /// end of its input
     #[command(after_long_help = register::LINES_HELP)]

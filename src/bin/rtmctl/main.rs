@@ -14,6 +14,7 @@ mod interfaces;
 mod ip_route;
 mod lines;
 mod lookup;
+mod monitor;
 mod nexthops;
 mod output;
 mod preference;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
             Command::Fib(arguments) => fib::run(&mut context, arguments).await,
             Command::Preference(command) => preference::run(&mut context, command).await,
+            Command::Monitor(arguments) => monitor::run(&mut context, arguments).await,
             Command::Load(arguments) => register::load::run(&mut context, arguments).await,
             Command::Static(command) => statics::run(&mut context, command).await,
         }?;

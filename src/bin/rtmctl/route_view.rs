@@ -352,7 +352,20 @@ impl Widths {
 const PAGE: usize = 1000;
 const INFINITE: u64 = wire::INFINITE as u64;
 
-fn json(
+/// A route on one line: its way, its owner and its rank.
+pub(crate) fn sentence(
+    route: &RouteInfo,
+    owner: Option<&EntityInfo>,
+    next_hops: &[&NextHop],
+) -> String {
+    let owner = owner.map_or_else(|| format!("entity {}", route.owner), owner_name);
+    let (ways, metric) = (ways(route, next_hops).join(", "), route.metric);
+    let preference = tell_preference(route.preference.into());
+    format!("{ways}, {owner}, preference {preference}, metric {metric}")
+}
+
+/// All there is to know of a route, for JSON.
+pub(crate) fn json(
     table: &str,
     route: &RouteInfo,
     owner: Option<&EntityInfo>,

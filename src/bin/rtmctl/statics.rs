@@ -153,7 +153,7 @@ async fn print(context: &mut Context) -> Result<(), Problem> {
                 context.out.json(&told.json(instance, family))?;
                 continue;
             }
-            let kept = if told.persistent { "persistent" } else { "until a restart" };
+            let kept = if told.persistent { "persistent" } else { "until reboot" };
             let state = match &told.waits {
                 Some(why) => format!("waits: {why}"),
                 None => "offered".to_owned(),

@@ -6,7 +6,7 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{entities, fib, monitor, nexthops, preference, register, routes, statics};
+use crate::{entities, fib, monitor, nexthops, preference, register, routes, statics, top};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Tell what changes, as it changes
     #[command(after_help = monitor::HELP)]
     Monitor(monitor::Arguments),
+    /// Watch tables and entities, their rates, and what the kernel still has to be told
+    #[command(after_help = top::HELP)]
+    Top(top::Arguments),
     /// Register, and offer the routes read from standard input for as long as this runs, also after the
     /// end of its input
     #[command(after_long_help = register::LINES_HELP)]

@@ -23,6 +23,7 @@ mod route_view;
 mod routes;
 mod statics;
 mod status;
+mod top;
 mod walk;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Fib(arguments) => fib::run(&mut context, arguments).await,
             Command::Preference(command) => preference::run(&mut context, command).await,
             Command::Monitor(arguments) => monitor::run(&mut context, arguments).await,
+            Command::Top(arguments) => top::run(&mut context, arguments).await,
             Command::Load(arguments) => register::load::run(&mut context, arguments).await,
             Command::Static(command) => statics::run(&mut context, command).await,
         }?;

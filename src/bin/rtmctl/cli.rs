@@ -6,7 +6,10 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{entities, fib, monitor, nexthops, preference, register, routes, statics, top};
+use crate::{
+    completion, entities, explain, fib, host::Host, lookup, monitor, nexthops, preference,
+    register, routes, statics, status, top,
+};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -21,11 +24,14 @@ pub(crate) struct Cli {
 }
 
 /// The options that every command takes.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// The bus to find the service on: system, session, or a D-Bus address
     #[arg(long, global = true, value_name = "BUS", default_value = "system")]
     pub(crate) bus: Bus,
+    /// The machine whose bus that is, reached with ssh
+    #[arg(short = 'H', long, global = true, value_name = "[USER@]HOST[:PORT]")]
+    pub(crate) host: Option<Host>,
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -44,7 +50,7 @@ pub(crate) struct Scope {
 #[derive(Args, Debug)]
 pub(crate) struct Target {
     /// A destination, or an address for the destination that packets to it match
-    #[arg(value_name = "ADDRESS|PREFIX")]
+    #[arg(value_name = "ADDRESS|PREFIX", add = completion::prefixes())]
     pub(crate) target: String,
 }
 
@@ -52,6 +58,7 @@ pub(crate) struct Target {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show how the service and its tables are doing
+    #[command(after_help = status::HELP)]
     Status,
     /// List who is registered
     #[command(after_help = entities::HELP)]
@@ -68,8 +75,10 @@ pub(crate) enum Command {
     /// Show the unicast routes to an address, in order of rank. If the marked one is installed packets
     /// follow it, unless others have a route to the same destination with a smaller metric in the kernel,
     /// which is told then
+    #[command(after_help = lookup::HELP)]
     Lookup(Target),
     /// Say of each route to a destination why it won or lost, where it leads, and what the kernel has
+    #[command(after_help = explain::HELP)]
     Explain(Target),
     /// Tell what changes, as it changes
     #[command(after_help = monitor::HELP)]
@@ -93,6 +102,13 @@ pub(crate) enum Command {
 }
 
 impl Scope {
+    /// Completes the sentence "rtmd is not running on …".
+    pub(crate) fn place(&self) -> String {
+        self.host
+            .as_ref()
+            .map_or_else(|| self.bus.to_string(), |host| format!("{} of {host}", self.bus))
+    }
+
     /// The family asked for, if only one is.
     pub(crate) fn family(&self) -> Option<Family> {
         match (self.ipv4, self.ipv6) {

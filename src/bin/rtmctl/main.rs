@@ -5,11 +5,13 @@
 //! writes what `ip route show` would.
 
 mod cli;
+mod completion;
 mod context;
 mod entities;
 mod explain;
 mod fib;
 mod hops;
+mod host;
 mod interfaces;
 mod ip_route;
 mod lines;
@@ -28,21 +30,22 @@ mod walk;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 
 use cli::{Cli, Command};
 use context::{Context, Exit, Problem};
+use output::ERROR;
 
 fn main() -> ExitCode {
+    // A shell that wants to complete a word sets COMPLETE, and goes no further than this.
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
-    let bus = cli.scope.bus.clone();
+    let scope = cli.scope.clone();
     let exit = run(cli).unwrap_or_else(|problem| {
-        if let Some(message) = problem.message(&bus) {
-            anstream::eprintln!(
-                "{}error:{} {message}",
-                output::ERROR,
-                output::ERROR.render_reset()
-            );
+        if let Some(message) = problem.message(&scope) {
+            let message = output::printable(&message);
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {message}");
         }
         problem.exit()
     });

@@ -20,7 +20,7 @@ use tokio::{
 use zbus::fdo::DBusProxy;
 
 use crate::{
-    cli,
+    cli, completion,
     context::{Context, Exit, Problem},
     routes,
 };
@@ -31,6 +31,7 @@ use news::News;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// Only this prefix and more specific ones
+    #[arg(add = completion::prefixes())]
     prefix: Option<String>,
     /// Only in this view: unicast, multicast or a number
     #[arg(long, value_parser = routes::parse_view)]

@@ -9,6 +9,7 @@ use rtmd::{bus::wire::EntityInfo, model::error::quoted};
 use serde_json::json;
 
 use crate::{
+    completion,
     context::{Context, Exit, Problem},
     hops::NextHops,
     output::{Align, Columns},
@@ -20,7 +21,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// Only next hops of this entity: its id, its label, or its protocol as in bgp or bgp/2
-    #[arg(long, value_name = "ID|NAME")]
+    #[arg(long, value_name = "ID|NAME", add = completion::owners())]
     owner: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use rtmd::model::entity::Protocol;
 use serde_json::json;
 
 use crate::{
+    completion,
     context::{Context, Exit, Problem},
     output::{Align, Columns},
     routes,
@@ -18,7 +19,7 @@ pub(crate) enum Command {
     #[command(after_help = SET_HELP)]
     Set {
         /// A name such as ospf, or a number
-        #[arg(value_parser = routes::parse_protocol)]
+        #[arg(value_parser = routes::parse_protocol, add = completion::protocols())]
         protocol: Protocol,
         /// The smaller wins; 0 takes its own level away, so that it has the one for all others
         level: u32,

@@ -23,7 +23,11 @@ use zbus::{
     fdo::{DBusProxy, NameOwnerChangedStream},
 };
 
-use crate::context::{Context, Exit, Problem, number};
+use crate::{
+    completion,
+    context::{Context, Exit, Problem, number},
+    routes,
+};
 use events::{Events, InStep};
 use input::Input;
 use loader::{Keep, Loader};
@@ -32,7 +36,7 @@ use loader::{Keep, Loader};
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// The protocol to register as: a name such as static or bgp, or a number
-    #[arg(long, value_name = "NAME|NUMBER", value_parser = crate::routes::parse_protocol)]
+    #[arg(long, value_name = "NAME|NUMBER", value_parser = routes::parse_protocol, add = completion::protocols())]
     protocol: Protocol,
     /// Which of several of that protocol
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -16,7 +16,7 @@ use rtmd::{
 };
 
 use crate::{
-    cli,
+    cli, completion,
     context::{Context, Exit, Problem, text},
     route_view::{Format, RoutePrinter, best_in, is_best_in},
     walk::{Range, Walk},
@@ -26,6 +26,7 @@ use crate::{
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Arguments {
     /// Only this prefix and more specific ones
+    #[arg(add = completion::prefixes())]
     prefix: Option<String>,
     /// Only the best unicast routes, written as `ip -N route show proto 82` writes them
     #[arg(long, conflicts_with_all = ["view"])]
@@ -43,10 +44,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = parse_view)]
     view: Option<ViewSet>,
     /// Only routes of this protocol: a name such as bgp, or a number
-    #[arg(long, value_parser = parse_protocol)]
+    #[arg(long, value_parser = parse_protocol, add = completion::protocols())]
     protocol: Option<Protocol>,
     /// Only routes of this entity: its id, its label, or its protocol as in bgp or bgp/2
-    #[arg(long, value_name = "ID|NAME")]
+    #[arg(long, value_name = "ID|NAME", add = completion::owners())]
     owner: Option<String>,
     /// Only routes in this state; several with commas between
     #[arg(long, value_delimiter = ',')]

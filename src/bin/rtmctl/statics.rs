@@ -19,6 +19,7 @@ use zbus::{OwnedVariant, Variant};
 
 use crate::{
     cli::Scope,
+    completion,
     context::{Context, Exit, Problem, list, number, text},
     lines::{Description, Way},
     output::{Align, Columns},
@@ -31,7 +32,7 @@ pub(crate) enum Command {
     #[command(after_help = ADD_HELP)]
     Add {
         /// The route, as `ip route add` takes it
-        #[arg(required = true, value_name = "ROUTE")]
+        #[arg(required = true, value_name = "ROUTE", add = completion::route_words())]
         words: Vec<String>,
         /// Keep it over a restart of the machine; the others stay until then
         #[arg(long)]
@@ -41,7 +42,7 @@ pub(crate) enum Command {
     #[command(after_help = DELETE_HELP)]
     Del {
         /// The prefix, and where there are several routes to it whatever tells it from the others
-        #[arg(required = true, value_name = "ROUTE")]
+        #[arg(required = true, value_name = "ROUTE", add = completion::route_words())]
         words: Vec<String>,
     },
     /// List the static routes

@@ -15,7 +15,11 @@ use super::{
     loader::{Keep, Loader},
     wait_for_kernel,
 };
-use crate::context::{Context, Exit, Problem};
+use crate::{
+    completion,
+    context::{Context, Exit, Problem},
+    routes,
+};
 
 /// What `load` takes.
 #[derive(clap::Args, Debug)]
@@ -24,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(required_unless_present = "withdraw", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// The protocol to offer them as: a name such as static or bgp, or a number
-    #[arg(long, value_name = "NAME|NUMBER", default_value = "static", value_parser = crate::routes::parse_protocol)]
+    #[arg(long, value_name = "NAME|NUMBER", default_value = "static", value_parser = routes::parse_protocol, add = completion::protocols())]
     protocol: Protocol,
     /// Which of several of that protocol
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -58,7 +58,7 @@ impl Loader {
             registration,
             sessions: BTreeMap::new(),
             calls: VecDeque::new(),
-            interfaces: Interfaces::default(),
+            interfaces: Interfaces::new(context.scope.host.is_some()),
             totals: Totals::default(),
         }
     }

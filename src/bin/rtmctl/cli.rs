@@ -144,11 +144,20 @@ pub(crate) fn parse_prefix(text: &str, scope: &Scope) -> Result<Prefix, String> 
 }
 
 const AFTER_HELP: &str = "\
+Each command says more with --help, and has a man page: rtmctl-routes(1).
+
+Examples:
+  rtmctl status
+  rtmctl explain 198.51.100.7
+  rtmctl static add 10.0.0.0/8 via 192.0.2.1 --persistent
+  rtmctl monitor
+  rtmctl --host root@router routes --state failed
+
 Exit status:
    0  done
    1  something was refused or not found
    2  the command line was wrong
-  69  the service or its bus is not available
+  69  the service or its bus is not available, or went away
   77  permission denied";
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ mod lookup;
 mod monitor;
 mod nexthops;
 mod output;
+#[cfg(test)]
+mod pages;
 mod preference;
 mod register;
 mod route_view;

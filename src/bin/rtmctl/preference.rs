@@ -14,6 +14,7 @@ use crate::{
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {
     /// List the protocols that have a level of their own, the smallest first: that wins
+    #[command(after_help = LIST_HELP)]
     List,
     /// Give a protocol a level, until the machine restarts or the configuration is read again
     #[command(after_help = SET_HELP)]
@@ -64,6 +65,11 @@ pub(crate) const HELP: &str = "\
 Examples:
   rtmctl preference list
   rtmctl preference set ospf 20 --reapply";
+
+const LIST_HELP: &str = "\
+Examples:
+  rtmctl preference list
+  rtmctl --json preference list | jq 'select(.level < 100) | .protocol'";
 
 const SET_HELP: &str = "\
 For root and the user that the service runs as.

@@ -273,12 +273,12 @@ impl ToldHop {
 
 /// The help on `static`.
 pub(crate) const HELP: &str = "\
+Adding and removing is for root and the user that the service runs as.
+
 Examples:
   rtmctl static add 10.0.0.0/8 via 192.0.2.1 dev eth0 --persistent
   rtmctl static list
-  rtmctl static del 10.0.0.0/8
-
-Adding and removing is for root and the user that the service runs as.";
+  rtmctl static del 10.0.0.0/8";
 
 const ADD_HELP: &str = "\
 ROUTE is one of

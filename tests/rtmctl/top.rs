@@ -77,8 +77,8 @@ async fn a_narrow_terminal_cuts_lines_and_a_wider_one_shows_more() {
 }
 
 #[tokio::test]
-async fn a_service_that_stops_is_waited_for_and_not_started() {
-    let bus = PrivateBus::start();
+async fn a_service_that_stops_is_waited_for_and_a_bus_is_not() {
+    let mut bus = PrivateBus::start();
     let service = bus.serve(NO_FIB);
     let mut terminal = Terminal::run(&bus, &FAST, (24, 100));
     terminal.wait("the tables", |screen| screen.contains("0/ipv6"));
@@ -86,8 +86,11 @@ async fn a_service_that_stops_is_waited_for_and_not_started() {
     terminal.wait("the trouble", |screen| screen.contains("rtmd is gone: it was stopped"));
     let _service = bus.serve(NO_FIB);
     terminal.wait("its end", |screen| !screen.contains("rtmd is gone"));
-    terminal.type_in("q");
-    assert_eq!(terminal.end().code(), Some(0));
+    // Without a bus there is nothing to wait for.
+    bus.stop();
+    assert_eq!(terminal.end().code(), Some(69));
+    assert!(terminal.is_given_back());
+    assert!(terminal.raw().contains("rtmd is not running on "), "{:?}", terminal.raw());
 }
 
 #[tokio::test]

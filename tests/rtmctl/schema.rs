@@ -3,14 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    process::Command,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
 
 use crate::{
     stage::{Stage, objects},
-    support::PrivateBus,
+    support::{NO_FIB, PrivateBus},
 };
 
 /// The tables of the page by heading, and those that something was held against.
@@ -128,14 +129,45 @@ async fn the_page_says_what_is_printed_with_json() {
     let status = bad.rtmctl(&["--json", "status"]);
     page.check(&["status"], &serde_json::from_slice(&status.stdout).unwrap());
 
-    // These take a service that comes and goes, and are held against the page there.
-    let elsewhere = |heading: &String| {
-        heading.starts_with("monitor ")
-            || ["register returned", "register lost"].contains(&heading.as_str())
-    };
+    for event in register_over_a_restart() {
+        let heading = format!("register {}", event["event"].as_str().unwrap());
+        page.check(&[&heading], &event);
+    }
+
+    // Each event that a test of monitor meets is held against the page there.
+    let elsewhere = |heading: &String| heading.starts_with("monitor ");
     let unused = page.tables.keys().filter(|heading| !page.used.contains(*heading));
     let unused: Vec<&String> = unused.filter(|heading| !elsewhere(heading)).collect();
     assert!(unused.is_empty(), "nothing was held against {unused:?}");
+}
+
+/// What `register` says of a service that is started again, and then stopped for good.
+fn register_over_a_restart() -> Vec<Value> {
+    let bus = PrivateBus::start();
+    let service = bus.serve(NO_FIB);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmctl"))
+        .args(["--json", "--bus", &bus.address(), "register", "--protocol", "rip"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"add 10.9.0.0/16 dev lo\n").unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut told = Vec::new();
+    let mut until = |kind: &str| {
+        while told.last().is_none_or(|event: &Value| event["event"] != kind) {
+            told.push(events.next().unwrap());
+        }
+    };
+    until("in-step");
+    drop(service);
+    let service = bus.serve(NO_FIB);
+    until("returned");
+    drop(service);
+    told.extend(events);
+    assert_eq!(child.wait().unwrap().code(), Some(69));
+    told
 }
 
 /// Holds an event of `monitor` against the page.

@@ -6,6 +6,7 @@ mod support;
 mod commands;
 mod golden;
 mod harmless;
+mod kernel;
 mod monitor;
 mod remote;
 mod schema;

@@ -7,7 +7,7 @@ export KEEP
 .DEFAULT_GOAL := help
 # Each of these uses the whole machine, and installing comes before building.
 .NOTPARALLEL:
-.PHONY: help build demo test bench bench-fib bench-restart failover verify fmt reference deps clean \
+.PHONY: help build demo test bench bench-fib bench-restart failover verify fmt reference man deps clean \
 	deb rpm install install-data stage
 
 help: ## Print this list
@@ -34,6 +34,9 @@ fmt: ## Format the source
 
 reference: ## Write docs/dbus and the XML in dbus anew, from what the service says about itself
 	RTMD_REFERENCE=write cargo test --locked --quiet --test reference
+
+man: ## Write man pages to target/man and completions for bash, zsh and fish to target/completions
+	RTMCTL_PAGES=$(CURDIR)/target cargo test --locked --quiet --bin rtmctl pages::
 
 deps: ## Install the Debian packages that building and testing need, those that are missing (root)
 	@integration/deps
@@ -104,4 +107,4 @@ DATA = \
 
 # Every shell script of the project.
 SCRIPTS = packaging/changelog packaging/debian/p* integration/systemd/boot integration/systemd/cgroup integration/systemd/*.sh \
-	 .ci/run examples/*.sh integration/*.sh integration/deps integration/private-bus integration/run-tests
+	.ci/run examples/*.sh integration/*.sh integration/deps integration/private-bus integration/run-tests

@@ -54,8 +54,8 @@ mod table;
 mod times;
 
 use arguments::arguments;
-use raw::{Raw, encode, signature};
-use stage::{Listener, all_lead_by, in_namespace, until_quiet};
+use raw::{Raw, all_lead_by, encode, signature};
+use stage::{Listener, in_namespace, until_quiet};
 use support::{Client, PrivateBus, Service, details, peak, resident, route};
 use times::Times;
 

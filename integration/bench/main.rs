@@ -23,7 +23,6 @@ use std::{
 
 use clap::Parser;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::sched::{CloneFlags, unshare};
 use rtmd::{
     fib::{FibOp, RouteOp},
     kernel::Writer,
@@ -34,6 +33,7 @@ use serde_json::{Value, json};
 
 mod arguments;
 mod loading;
+mod stage;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
@@ -41,6 +41,7 @@ mod times;
 
 use arguments::arguments;
 use loading::load;
+use stage::in_namespace;
 use support::{Client, PrivateBus, resident, route};
 use times::Times;
 
@@ -63,26 +64,12 @@ struct Settings {
 
 fn main() {
     let settings = Settings::parse_from(arguments());
-    if let Err(error) = thread::spawn(move || run(&settings)).join() {
-        std::panic::resume_unwind(error);
+    if in_namespace(|| run(&settings)).is_none() {
+        println!("skip: no network namespace to be had, run as root");
     }
 }
 
 fn run(settings: &Settings) {
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-        println!("skip: no network namespace to be had ({error}), run as root");
-        return;
-    }
-    for command in [
-        "link set lo up",
-        "link add west type veth peer name east",
-        "addr add 192.0.2.1/24 dev west",
-        "link set west up",
-        "link set east up",
-    ] {
-        let status = Command::new("ip").args(command.split(' ')).status().expect("ip");
-        assert!(status.success(), "ip {command}");
-    }
     let prefixes: Vec<Prefix> =
         table::like_the_internets(settings.routes).iter().map(|p| p.parse().unwrap()).collect();
     let bus = PrivateBus::start();

@@ -9,7 +9,11 @@ use std::{
     time::Instant,
 };
 
-use netlink_packet_core::NLMSG_DONE;
+use netlink_packet_core::{NLM_F_REQUEST, NLMSG_DONE, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteAttribute, RouteMessage},
+};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtmd::{
     model::{Family, KernelTable, NextHopObject, ObjectId, Prefix},
@@ -134,4 +138,27 @@ impl Raw {
         self.answer.clear();
         self.socket.recv(&mut self.answer, 0).unwrap();
     }
+}
+
+/// Whether the kernel sends packets for all of these by this gateway.
+pub(crate) fn all_lead_by(raw: &mut Raw, gateway: IpAddr, prefixes: &[Prefix]) -> bool {
+    prefixes.iter().all(|to| {
+        let mut question = RouteMessage::default();
+        (question.header.address_family, question.header.destination_prefix_length) =
+            match to.family() {
+                Family::Ipv4 => (AddressFamily::Inet, 32),
+                Family::Ipv6 => (AddressFamily::Inet6, 128),
+            };
+        question.attributes.push(RouteAttribute::Destination(to.address().into()));
+        let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetRoute(question));
+        message.header.flags = NLM_F_REQUEST;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        let answer = NetlinkMessage::deserialize(&raw.ask(&bytes)).unwrap().payload;
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = answer else {
+            panic!("{to}: {answer:?}");
+        };
+        route.attributes.contains(&RouteAttribute::Gateway(gateway.into()))
+    })
 }

@@ -15,16 +15,13 @@ use std::{
     fs,
     os::unix::net::UnixDatagram,
     path::Path,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use nix::sched::{CloneFlags, unshare};
 use rtmd::{
     journal::{Journal, ledger::Ledger},
-    kernel::{PortId, RouteEvent, RouteWatch},
     model::{
         Caller, ChangeFlags, EntityId, EntityKey, Family, InstanceId, InterfaceIndex, Metric,
         NextHopKey, Now, Preference, Prefix, Protocol, RouteFlags, Span, TableId, View,
@@ -38,12 +35,14 @@ use rtmd::{
 use serde_json::json;
 
 mod arguments;
+mod stage;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
 mod times;
 
 use arguments::arguments;
+use stage::{Listener, in_namespace};
 use support::{Client, PrivateBus, Service, resident, route};
 use times::Times;
 
@@ -82,38 +81,23 @@ struct Figures {
 
 fn main() {
     let settings = Settings::parse_from(arguments());
-    if let Err(error) = thread::spawn(move || run(&settings)).join() {
-        std::panic::resume_unwind(error);
-    }
-}
-
-fn run(settings: &Settings) {
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-        println!("skip: no network namespace to be had ({error}), run as root");
-        return;
-    }
-    for command in [
-        "link set lo up",
-        "link add west type veth peer name east",
-        "addr add 192.0.2.1/24 dev west",
-        "link set west up",
-        "link set east up",
-    ] {
-        let words: Vec<&str> = command.split(' ').collect();
-        assert!(std::process::Command::new("ip").args(&words).status().unwrap().success());
-    }
     let prefixes = table::like_the_internets(settings.routes);
     let mut figures = Figures::default();
     for round in 1..=settings.rounds {
         eprint!("\rround {round} of {}  ", settings.rounds);
-        figures.without.push(offer(&prefixes, None));
         let scratch = tempfile::tempdir().unwrap();
+        // In turns: the first pays for the memory that the second is given.
+        let first = (round % 2 == 1).then(|| offer(&prefixes, None));
         figures.with.push(offer(&prefixes, Some(scratch.path())));
+        figures.without.push(first.unwrap_or_else(|| offer(&prefixes, None)));
         many_notes(&mut figures);
-        restart(&prefixes, &mut figures);
+        if in_namespace(|| restart(&prefixes, &mut figures)).is_none() {
+            println!("skip: no network namespace to be had, run as root");
+            return;
+        }
     }
     eprint!("\r                \r");
-    report(settings, &figures);
+    report(&settings, &figures);
 }
 
 /// A RIB, with its journal in a directory, and who offers routes to it.
@@ -251,12 +235,11 @@ fn restart(prefixes: &[String], figures: &mut Figures) {
     figures.loaded.push(size(&journal) / prefixes.len() as f64);
 
     service.kill();
-    let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
+    let listener = Listener::start();
     let began = Instant::now();
     service = bus.spawn(CONFIG, "first");
-    let there = Arc::new(owners);
     runtime.block_on(async {
-        while there[0].manager.epoch().await.is_err() {
+        while owners[0].manager.epoch().await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -264,27 +247,12 @@ fn restart(prefixes: &[String], figures: &mut Figures) {
     await_ready(&manager, &service);
     figures.in_step.push(began.elapsed().as_secs_f64());
     figures.memory.push(resident(service.pid()) as f64 / prefixes.len() as f64);
-    figures.writes += runtime.block_on(writes(watch));
+    figures.writes += listener.count();
     // One change has the next image made, if it is due.
-    runtime.block_on(async { there[0].add("203.0.113.0/24", "192.0.2.2").await.unwrap() });
+    runtime.block_on(async { owners[0].add("203.0.113.0/24", "192.0.2.2").await.unwrap() });
     thread::sleep(Duration::from_secs(10));
-    runtime.block_on(async { there[0].add("203.0.113.0/24", "192.0.2.2").await.unwrap() });
+    runtime.block_on(async { owners[0].add("203.0.113.0/24", "192.0.2.2").await.unwrap() });
     figures.imaged.push(size(&journal) / prefixes.len() as f64);
-}
-
-/// How often our routes were written or removed so far.
-async fn writes(mut watch: RouteWatch) -> usize {
-    let mut count = 0;
-    while let Ok(event) = tokio::time::timeout(Duration::from_millis(500), watch.next()).await {
-        match event.unwrap() {
-            RouteEvent::RouteSet { route, .. } | RouteEvent::RouteGone { route, .. } => {
-                count += usize::from(route.protocol == 82);
-            }
-            RouteEvent::Overrun => panic!("too many events to count"),
-            RouteEvent::ObjectSet(_) | RouteEvent::ObjectGone(_) => count += 1,
-        }
-    }
-    count
 }
 
 fn size(journal: &Path) -> f64 {

@@ -1,21 +1,16 @@
 //! A network namespace to measure in, and what can be seen of it from outside the service.
 
-use std::{fs, net::IpAddr, process::Command, thread, time::Duration};
+#![allow(dead_code, reason = "each benchmark takes what it needs")]
 
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    route::{RouteAttribute, RouteMessage},
-};
+use std::{fs, process::Command, thread, time::Duration};
+
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sched::{CloneFlags, unshare};
 use rtmd::{
-    model::{Family, InterfaceIndex, Prefix},
+    model::InterfaceIndex,
     netlink::{Frame, frame},
 };
 use rustix::net::sockopt;
-
-use crate::raw::Raw;
 
 /// The link that all routes lead by.
 pub(crate) const WEST: InterfaceIndex = InterfaceIndex(100);
@@ -84,29 +79,6 @@ impl Listener {
 fn is_ours(message: &Frame<'_>) -> bool {
     let is_route = matches!(message.kind, libc::RTM_NEWROUTE | libc::RTM_DELROUTE);
     message.payload.get(if is_route { 5 } else { 2 }) == Some(&82)
-}
-
-/// Whether the kernel sends packets for all of these by this gateway.
-pub(crate) fn all_lead_by(raw: &mut Raw, gateway: IpAddr, prefixes: &[Prefix]) -> bool {
-    prefixes.iter().all(|to| {
-        let mut question = RouteMessage::default();
-        (question.header.address_family, question.header.destination_prefix_length) =
-            match to.family() {
-                Family::Ipv4 => (AddressFamily::Inet, 32),
-                Family::Ipv6 => (AddressFamily::Inet6, 128),
-            };
-        question.attributes.push(RouteAttribute::Destination(to.address().into()));
-        let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetRoute(question));
-        message.header.flags = NLM_F_REQUEST;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        let answer = NetlinkMessage::deserialize(&raw.ask(&bytes)).unwrap().payload;
-        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = answer else {
-            panic!("{to}: {answer:?}");
-        };
-        route.attributes.contains(&RouteAttribute::Gateway(gateway.into()))
-    })
 }
 
 /// Seconds that a process has had of the processors, by itself and in the kernel.

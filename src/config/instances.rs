@@ -1,115 +1,18 @@
-//! The configuration file: TOML, every key optional, no key ignored.
+//! The instances: each `[[instance]]` of the file for itself, so that one that makes no sense leaves the
+//! others alone.
 //!
-//! `README.md` shows all of it, with the defaults; a test holds it to that.
-//!
-//! A file that cannot be read as a whole stops the service. An instance that makes no sense does
-//! not: the others work, and registering with it answers `BadConfiguration`.
+//! TOML takes what is added at the end of a file for a part of the section before it, which is an instance
+//! where there are any. Whoever does that is told which section a key belongs to.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, io,
-    num::{NonZeroU8, NonZeroU32},
-    path::Path,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
+use serde::Deserialize;
 
+use super::{ConfigError, NextHopObjects, VrfTable, file::File, impossible};
 use crate::{
     model::{Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol, ViewSet},
-    rib::{
-        Import, Imports, Instance, InstanceSettings, Levels, Limits, Policy, StoppedUnit,
-        ViaDefault, Viability,
-    },
+    rib::{Import, Imports, Instance, InstanceSettings, Policy, ViaDefault, Viability},
 };
-
-/// All that is configured.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Config {
-    /// `rtm_protocol` of our routes in the kernel, 1 to 255.
-    pub fib_protocol: NonZeroU8,
-    /// The metric of our routes in the kernel, never 0.
-    pub fib_metric: NonZeroU32,
-    /// Where routes refer to next-hop objects, as far as the kernel has them.
-    pub next_hop_objects: NextHopObjects,
-    /// What becomes of our routes in the kernel when the service is told to stop.
-    pub on_stop: OnStop,
-    /// How long the kernel's routes of an earlier life stay after a start that knows nothing of it.
-    pub reclaim_time: Duration,
-    /// What the RIB is told.
-    pub policy: Policy,
-}
-
-/// What becomes of our routes in the kernel when the service is told to stop. When it crashes they stay.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnStop {
-    /// They stay, and packets go on by them.
-    #[default]
-    Keep,
-    /// They go before the process ends, and the next start puts them back.
-    Withdraw,
-}
-
-/// Which instances' routes refer to next-hop objects.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NextHopObjects {
-    all: bool,
-    /// Those for which the opposite holds.
-    but: BTreeSet<InstanceId>,
-}
-
-impl NextHopObjects {
-    /// Whether those of this instance do.
-    pub fn of(&self, id: InstanceId) -> bool {
-        self.all != self.but.contains(&id)
-    }
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file is there and cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(io::Error),
-    /// The file is not TOML, or has keys or values that do not exist.
-    #[error("{0}")]
-    Malformed(toml::de::Error),
-    /// A value is out of its domain.
-    #[error("{0}")]
-    Impossible(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-#[derive(Default)]
-struct File {
-    service: ServiceSection,
-    fib: Fib,
-    preferences: BTreeMap<String, u32>,
-    limits: Limits,
-    instance: Sections,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct ServiceSection {
-    on_stop: OnStop,
-    /// Seconds.
-    reclaim_time: u32,
-    stopped_unit: StoppedUnit,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct Fib {
-    protocol: NonZeroU8,
-    metric: NonZeroU32,
-    next_hop_objects: bool,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -136,35 +39,6 @@ struct InstanceSection {
     import: BTreeMap<String, toml::Value>,
 }
 
-/// The instances as they are written.
-#[derive(Default)]
-struct Sections(Vec<toml::Table>);
-
-impl<'de> Deserialize<'de> for Sections {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EachWithAnId;
-        impl<'de> Visitor<'de> for EachWithAnId {
-            type Value = Sections;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "instances, which are written [[instance]] with an id, and only below that \
-                     [instance.import]",
-                )
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Sections, A::Error> {
-                let mut sections = Vec::new();
-                while let Some(section) = all.next_element()? {
-                    sections.push(section);
-                }
-                Ok(Sections(sections))
-            }
-        }
-        deserializer.deserialize_any(EachWithAnId)
-    }
-}
-
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum ViabilitySetting {
@@ -173,138 +47,8 @@ enum ViabilitySetting {
     Ignored,
 }
 
-impl Default for ServiceSection {
-    fn default() -> Self {
-        Self { on_stop: OnStop::default(), reclaim_time: 60, stopped_unit: StoppedUnit::default() }
-    }
-}
-
-impl Default for Fib {
-    fn default() -> Self {
-        const PROTOCOL: NonZeroU8 = NonZeroU8::new(82).expect("82 is not 0");
-        const METRIC: NonZeroU32 = NonZeroU32::new(82).expect("82 is not 0");
-        Self { protocol: PROTOCOL, metric: METRIC, next_hop_objects: true }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let fib = Fib::default();
-        let objects = NextHopObjects { all: fib.next_hop_objects, but: BTreeSet::new() };
-        Self::new(ServiceSection::default(), fib, objects, Policy::standard())
-    }
-}
-
-/// Finds the kernel table of a VRF by its name, or says why there is none.
-pub type VrfTable<'f> = &'f dyn Fn(&str) -> Result<u32, String>;
-
-impl Config {
-    fn new(
-        service: ServiceSection,
-        fib: Fib,
-        next_hop_objects: NextHopObjects,
-        policy: Policy,
-    ) -> Self {
-        let ServiceSection { on_stop, reclaim_time, .. } = service;
-        let reclaim_time = Duration::from_secs(reclaim_time.into());
-        let Fib { protocol, metric, .. } = fib;
-        Self {
-            fib_protocol: protocol,
-            fib_metric: metric,
-            next_hop_objects,
-            on_stop,
-            reclaim_time,
-            policy,
-        }
-    }
-
-    /// Reads the file; one that is missing or empty means all defaults.
-    ///
-    /// # Errors
-    /// When it is there and cannot be used, with the line where that can be told.
-    pub fn load(path: &Path, vrf_table: VrfTable<'_>) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, vrf_table),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(ConfigError::Unreadable(error)),
-        }
-    }
-
-    /// Reads the text of a file.
-    ///
-    /// # Errors
-    /// As [`Config::load`].
-    pub fn parse(text: &str, vrf_table: VrfTable<'_>) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(ConfigError::Malformed)?;
-        let protocol = file.fib.protocol;
-        // 1 to 4 are the kernel's and the administrator's own.
-        if protocol.get() < 5 {
-            return Err(impossible(format_args!("fib.protocol {protocol} is not from 5 to 255")));
-        }
-        let (instances, next_hop_objects) =
-            instances(file.instance.0, file.fib.next_hop_objects, vrf_table)?;
-        let policy = Policy {
-            instances,
-            levels: levels(file.preferences)?,
-            limits: check_limits(file.limits)?,
-            stopped_unit: file.service.stopped_unit,
-        };
-        Ok(Self::new(file.service, file.fib, next_hop_objects, policy))
-    }
-}
-
-fn levels(section: BTreeMap<String, u32>) -> Result<Levels, ConfigError> {
-    let mut levels = Levels::default();
-    for (name, level) in section {
-        let level = Preference(level);
-        if name == "others" {
-            if level == Preference(0) {
-                return Err(impossible("preferences.others cannot be 0, the best is 1"));
-            }
-            levels.others = level;
-            continue;
-        }
-        let protocol = Protocol::parse(&name)
-            .ok_or_else(|| impossible(format_args!("preferences.{name} is no protocol")))?;
-        levels.set(protocol, level).map_err(impossible)?;
-    }
-    Ok(levels)
-}
-
-fn check_limits(limits: Limits) -> Result<Limits, ConfigError> {
-    // A page has to stay far below what a bus takes in one message (32 MiB on dbus-daemon).
-    if !(1..=4096).contains(&limits.handles) {
-        return Err(impossible(format_args!(
-            "limits.max-handles {} is not from 1 to 4096",
-            limits.handles
-        )));
-    }
-    // As above: all that a table has are told at once, in up to 500 bytes each.
-    if limits.static_routes > 32_768 {
-        return Err(impossible(format_args!(
-            "limits.static-routes {} is over 32768",
-            limits.static_routes
-        )));
-    }
-    // What the kernel takes in one route: its attribute's length has 16 bits.
-    if !(1..=256).contains(&limits.next_hops_per_route) {
-        return Err(impossible(format_args!(
-            "limits.max-next-hops {} is not from 1 to 256",
-            limits.next_hops_per_route
-        )));
-    }
-    // As above, with an output for each of 32 methods.
-    if !(1..=131_072).contains(&limits.invocation_bytes) {
-        return Err(impossible(format_args!(
-            "limits.invocation-bytes {} is not from 1 to 131072",
-            limits.invocation_bytes
-        )));
-    }
-    Ok(limits)
-}
-
 /// The instances, and which of them have next-hop objects, where those that do not say have them or not.
-fn instances(
+pub(super) fn instances(
     sections: Vec<toml::Table>,
     with_objects: bool,
     vrf_table: VrfTable<'_>,
@@ -492,10 +236,6 @@ fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
     Ok(views)
 }
 
-fn impossible(what: impl fmt::Display) -> ConfigError {
-    ConfigError::Impossible(what.to_string())
-}
-
 fn all_families() -> Vec<String> {
     Family::ALL.map(|family| family.name().to_owned()).into()
 }
@@ -510,60 +250,13 @@ fn yes() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn vrf_table(name: &str) -> Result<u32, String> {
-        match name {
-            "red" => Ok(1001),
-            _ => Err(format!("there is no VRF {name}")),
-        }
-    }
-
-    fn fault(text: &str) -> String {
-        Config::parse(text, &vrf_table).expect_err(text).to_string()
-    }
-
-    fn broken(text: &str, id: u16) -> String {
-        match &Config::parse(text, &vrf_table).unwrap().policy.instances[&InstanceId(id)] {
-            Instance::Broken(fault) => fault.clone(),
-            Instance::Ready(settings) => panic!("{settings:?}"),
-        }
-    }
-
-    #[test]
-    fn an_empty_file_and_a_missing_one_mean_all_defaults() {
-        assert_eq!(Config::parse("", &vrf_table).unwrap(), Config::default());
-        assert_eq!(
-            Config::load(Path::new("/nonexistent/rtmd.toml"), &vrf_table).unwrap(),
-            Config::default()
-        );
-    }
-
-    #[test]
-    fn the_file_in_the_readme_says_every_default() {
-        let readme = include_str!("../README.md").lines();
-        let section = readme.skip_while(|line| *line != "## Configure it");
-        let lines =
-            section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
-        let text: String = lines.map(|line| format!("{line}\n")).collect();
-        assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 74, "a key was added or removed: say so there");
-    }
-
-    #[test]
-    fn a_stop_keeps_or_withdraws_and_nothing_else() {
-        let on_stop = |text| Config::parse(text, &vrf_table).unwrap().on_stop;
-        assert_eq!(on_stop(""), OnStop::Keep);
-        assert_eq!(on_stop("[service]\non-stop = \"withdraw\""), OnStop::Withdraw);
-        let fault = fault("[service]\non-stop = \"flush\"");
-        assert!(fault.contains("`keep` or `withdraw`"), "{fault}");
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_line() {
-        let fault = fault("[fib]\nprotokoll = 82\n");
-        assert!(fault.contains("line 2") && fault.contains("protokoll"), "{fault}");
-    }
+    use super::{
+        super::{
+            Config,
+            testing::{broken, fault, vrf_table},
+        },
+        *,
+    };
 
     #[test]
     fn how_an_instance_is_written_is_told() {
@@ -574,22 +267,6 @@ mod tests {
                 "{fault}"
             );
         }
-    }
-
-    #[test]
-    fn impossible_values_are_named() {
-        assert_eq!(fault("[fib]\nprotocol = 2"), "fib.protocol 2 is not from 5 to 255");
-        assert_eq!(fault("[preferences]\nnosuch = 2"), "preferences.nosuch is no protocol");
-        assert_eq!(
-            fault("[limits]\nmax-handles = 0"),
-            "limits.max-handles 0 is not from 1 to 4096"
-        );
-        let fault_of_statics = fault("[limits]\nstatic-routes = 32769");
-        assert_eq!(fault_of_statics, "limits.static-routes 32769 is over 32768");
-        assert_eq!(
-            fault("[[instance]]\nid = 1\nfib = false\n[[instance]]\nid = 1\nfib = false"),
-            "instance 1 is configured twice"
-        );
     }
 
     #[test]

@@ -65,12 +65,14 @@ rpm: target/tools/bin/cargo-generate-rpm stage ## Make an RPM package (target/ge
 	cargo build --locked --release
 	target/tools/bin/cargo-generate-rpm
 
-# Tools that Debian does not have, kept until `make clean`. What they do takes them no time, so they are built
-# in the mode that takes less.
+# Tools that Debian does not have, kept until `make clean`. The first is used by a test, and is built sooner in
+# the mode in which it is fast enough for that; the other one takes minutes then.
+target/tools/bin/cargo-deb: MODE = --debug
 target/tools/bin/%:
-	cargo install --locked --quiet --debug --root target/tools $*
+	cargo install --locked --quiet $(MODE) --root target/tools $*
 
-install: install-data ## Install what cargo build --release made, without a package (root; DESTDIR=…)
+install: man ## Install what cargo build --release made, without a package (root; DESTDIR=…)
+	$(MAKE) --no-print-directory --silent install-data
 	install -D -m 755 target/release/rtmd $(DESTDIR)/usr/sbin/rtmd
 	install -D -m 755 target/release/rtmctl $(DESTDIR)/usr/bin/rtmctl
 
@@ -83,7 +85,7 @@ install-data:
 	chmod 644 $(DESTDIR)/etc/rtmd/rtmd.toml
 
 # Where the packages take it from; units apart, for which the tool writes the scripts.
-stage:
+stage: man
 	rm -rf target/package
 	$(MAKE) --no-print-directory --silent install-data DESTDIR=target/package/root
 	mv target/package/root/usr/lib/systemd/system target/package/units
@@ -103,8 +105,13 @@ DATA = \
 	packaging/iproute2/rtmd.conf:/etc/iproute2/rt_protos.d/rtmd.conf \
 	$(foreach file,$(wildcard dbus/*.policy),$(file):/usr/share/polkit-1/actions/$(notdir $(file))) \
 	$(foreach file,$(wildcard dbus/*.xml),$(file):/usr/share/dbus-1/interfaces/$(notdir $(file))) \
-	README.md:/usr/share/doc/rtmd/README.md
+	README.md:/usr/share/doc/rtmd/README.md \
+	$(foreach page,$(wildcard target/man/*),$(page):/usr/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) \
+	target/completions/rtmctl:/usr/share/bash-completion/completions/rtmctl \
+	target/completions/_rtmctl:/usr/share/zsh/vendor-completions/_rtmctl \
+	target/completions/rtmctl.fish:/usr/share/fish/vendor_completions.d/rtmctl.fish
 
 # Every shell script of the project.
-SCRIPTS = packaging/changelog packaging/debian/p* integration/systemd/boot integration/systemd/cgroup integration/systemd/*.sh \
+SCRIPTS = packaging/changelog packaging/debian/p* packaging/rpm/* integration/systemd/boot integration/systemd/cgroup \
+	integration/systemd/*.sh \
 	.ci/run examples/*.sh integration/*.sh integration/deps integration/private-bus integration/run-tests

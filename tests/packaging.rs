@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use rtmd::bus::wire::SERVICE;
+use rtmd::{bus::wire::SERVICE, config::Config};
 
 #[test]
 fn the_bus_policy_is_well_formed() {
@@ -98,6 +98,29 @@ fn the_sandbox_is_tight() {
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     let verdict = table.lines().last().unwrap_or_default();
     assert!(output.status.success(), "more exposed than 1.5: {verdict}");
+}
+
+#[test]
+fn ip_has_a_name_for_the_protocol_of_the_routes() {
+    let number = Config::default().fib_protocol.get();
+    let names = read("packaging/iproute2/rtmd.conf");
+    assert!(names.lines().any(|line| line == format!("{number}\trtmd")), "{names}");
+}
+
+#[test]
+fn what_is_packaged_is_there() {
+    let makefile = read("Makefile");
+    let packaged: Vec<&str> = makefile
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(" \\").split_once(":/"))
+        .map(|(file, _)| file)
+        .filter(|file| !file.contains(['$', ' ']) && !file.starts_with("target/"))
+        .collect();
+    assert!(packaged.contains(&"systemd/rtmd.service"), "{packaged:?}");
+    for file in packaged {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        assert!(path.is_file(), "{file} is in the list of what is installed");
+    }
 }
 
 /// Runs a tool in the project's folder; nothing, with the reason printed, where it is missing.

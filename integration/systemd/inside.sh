@@ -83,7 +83,7 @@ eventually 'the status says how far it is' \
     sh -c "systemctl show --property StatusText --value rtmd | grep -q '^synced: 0 entities, [0-9]* routes, 0 in the kernel\$'"
 ok "it runs: $(property StatusText)"
 is 0 cat /proc/sys/net/ipv4/nexthop_compat_mode
-is '' systemd-analyze verify /usr/lib/systemd/system/rtmd.service
+is '' systemd-analyze verify --man=no /usr/lib/systemd/system/rtmd.service
 [ "$(grep -cv '^#\|^$' /etc/rtmd/rtmd.toml)" = 0 ] || fail 'the configuration says something'
 ok 'systemd finds nothing wrong with it, and the configuration is all defaults'
 

@@ -19,7 +19,7 @@ for tool in systemd-nspawn mmdebstrap dpkg-deb dpkg-shlibdeps lintian nsenter; d
 done
 
 suite=${1:-bookworm}
-packages=systemd,systemd-sysv,dbus,iproute2,iputils-ping,libnss-systemd,polkitd,udev
+packages=systemd,systemd-sysv,dbus,iproute2,iputils-ping,libnss-systemd,passwd,polkitd,udev
 cache=${XDG_CACHE_HOME:-/var/cache}/rtmd-test
 tree=$cache/$suite-$(printf %s "$packages" | cksum | cut -d ' ' -f 1)
 target=${CARGO_TARGET_DIR:-target}

@@ -62,9 +62,13 @@ impl Objects {
             (ObjectOp::Replace(_), Err(refusal)) if refusal.errno == libc::ENOENT => {
                 self.lose_leg(leg);
             }
-            (_, Err(refusal)) => {
+            (op, Err(refusal)) => {
                 let refusals = self.legs.refuse(leg, refusal);
                 self.retry(Item::Leg(leg), refusals, now);
+                // What somebody else wrote there leads by another link, and was not lost with this one.
+                if dropped && matches!(op, ObjectOp::Replace(_)) {
+                    self.push(Item::Stray(id));
+                }
             }
         }
         self.push(Item::Leg(leg));

@@ -438,7 +438,7 @@ impl Keeper<'_> {
                 tracing::warn!(
                     "the kernel had more to tell than there was room for, reading it all again"
                 );
-                self.planner.doubt_all();
+                self.planner.handle_overrun(Instant::now());
             }
             RouteEvent::RouteSet { .. }
             | RouteEvent::RouteGone { .. }

@@ -42,6 +42,8 @@ pub struct Planner {
     /// Links that something of what was refused may lead by now.
     gained: BTreeSet<(InterfaceIndex, Family)>,
     hurries: Seldom,
+    /// Because events were lost.
+    overruns: Seldom,
     /// Until when the objects are not to be read, because that failed.
     unreadable: Option<Instant>,
     settled: VecDeque<(TableId, Prefix, Settled)>,
@@ -71,6 +73,7 @@ impl Planner {
             last_served: None,
             gained: BTreeSet::new(),
             hurries: Seldom::default(),
+            overruns: Seldom::default(),
             unreadable: None,
             settled: VecDeque::new(),
             spares_until: None,
@@ -282,6 +285,14 @@ impl Planner {
         self.tables.values_mut().for_each(|table| table.mirror.doubt());
     }
 
+    /// The kernel had more to tell than there was room for. All is read again, at once; but where that comes
+    /// again and again, once a second at most, for nothing is written while it is read.
+    pub fn handle_overrun(&mut self, now: Instant) {
+        if self.overruns.ask(now, PAUSE) {
+            self.doubt_all();
+        }
+    }
+
     /// What is to be read now, objects first. [`Self::begin_reading`] is to follow.
     pub fn poll_doubt(&self) -> Option<Doubt> {
         if !self.objects.is_known() {
@@ -385,6 +396,7 @@ impl Planner {
         let own = [
             self.objects.poll_deadline(),
             self.hurries.next_due(),
+            self.overruns.next_due(),
             self.unreadable,
             self.spares_until,
         ];
@@ -396,6 +408,9 @@ impl Planner {
         self.unreadable = self.unreadable.filter(|until| *until > now);
         if self.hurries.is_due(now, self.rest()) {
             self.hurry_now();
+        }
+        if self.overruns.is_due(now, PAUSE) {
+            self.doubt_all();
         }
         self.objects.handle_deadline(now);
         for table in self.tables.values_mut() {

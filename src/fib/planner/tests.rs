@@ -510,7 +510,7 @@ impl Storm {
             | Event::RewriteObject(..) => self.tamper(&event),
             Event::Hear => self.hear(),
             Event::HearOfLinks => self.hear_of_links(),
-            Event::Doubt => self.planner.doubt_all(),
+            Event::Doubt => self.planner.handle_overrun(self.now),
             Event::Read => self.read(),
             Event::ReadAgain => {
                 if let Some(dump) = &mut self.dump {
@@ -703,7 +703,7 @@ impl Storm {
         self.hear();
         self.hear_of_links();
         if self.missed {
-            self.planner.doubt_all(); // as an overrun does
+            self.planner.handle_overrun(self.now);
         }
         let mut rounds = 0;
         for _ in 0..5 {

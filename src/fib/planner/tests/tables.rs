@@ -79,3 +79,21 @@ fn of_two_tables_one_can_do_without_next_hop_objects_also_where_it_had_some_befo
         .collect();
     assert_eq!(routes, [kernel[1]], "{changes:?}");
 }
+
+#[test]
+fn events_that_are_lost_again_and_again_have_all_read_once_a_second() {
+    let table = TableId::new(0, Family::Ipv4).unwrap();
+    let mut planner = Planner::new(Support::Resilient, [(table, KernelTable(254))]);
+    let start = Instant::now();
+    carry_out(&mut planner, &[]);
+    planner.handle_overrun(start);
+    assert!(planner.poll_doubt().is_some(), "the first time at once");
+    carry_out(&mut planner, &[]);
+    for early in [0, 10, 990] {
+        planner.handle_overrun(start + Duration::from_millis(early));
+        assert_eq!(planner.poll_doubt(), None, "writing goes on");
+    }
+    assert_eq!(planner.poll_deadline(), Some(start + Duration::from_secs(1)));
+    planner.handle_deadline(start + Duration::from_secs(1));
+    assert!(planner.poll_doubt().is_some());
+}

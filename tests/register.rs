@@ -1,4 +1,5 @@
-//! `rtmctl register` beside a service that is killed or stays away.
+//! `rtmctl register` beside a service that is killed, stays away, or has what an earlier life of the
+//! command left behind.
 #![allow(clippy::print_stdout, reason = "the seed has to be seen")]
 
 mod support;
@@ -22,7 +23,8 @@ use rtmd::{
     model::Family,
 };
 use serde_json::Value;
-use support::{NO_FIB, PrivateBus, details, eventually};
+use support::{NO_FIB, PrivateBus, details, eventually, route};
+use zbus::Variant;
 
 const KILLS: usize = 12;
 
@@ -51,6 +53,13 @@ impl Feed {
         Self { child, events }
     }
 
+    /// The input with these lines, and no others.
+    fn with(bus: &PrivateBus, arguments: &[&str], lines: &str) -> Self {
+        let mut feed = Self::start(bus, arguments);
+        feed.input().write_all(lines.as_bytes()).unwrap();
+        feed
+    }
+
     fn input(&mut self) -> ChildStdin {
         self.child.stdin.take().unwrap()
     }
@@ -66,12 +75,16 @@ impl Feed {
             }
         }
     }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -95,6 +108,14 @@ async fn offered(bus: &PrivateBus) -> BTreeMap<String, u32> {
         }
     }
     metrics
+}
+
+/// The state of each entity of ours, in order.
+fn states(bus: &PrivateBus) -> Vec<String> {
+    let listed = bus.rtmctl(&["--json", "entities"]).stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    let entities = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entities.map(|entity| entity["state"].as_str().unwrap().to_owned()).collect()
 }
 
 fn is_there(bus: &PrivateBus) -> bool {
@@ -231,4 +252,50 @@ fn a_service_that_is_not_back_in_time_or_has_nothing_any_more_is_lost_while_the_
         );
         assert_eq!(since.elapsed() < Duration::from_secs(10), has_successor);
     }
+}
+
+#[tokio::test]
+async fn what_an_earlier_life_left_goes_with_the_end_of_an_input_that_has_none_of_it() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let lingers = ["--linger", "60"];
+    let both = "add 10.0.0.0/8 via 192.0.2.2\nadd 2001:db8::/32 via 2001:db8::2\n";
+    for (lines, left) in [("", &[][..]), ("add 10.0.0.0/8 via 192.0.2.2\n", &["10.0.0.0/8"])] {
+        let mut earlier = Feed::with(&bus, &lingers, both);
+        earlier.until("in-step");
+        earlier.kill();
+        eventually("it lingers", async || states(&bus) == ["lingering", "lingering"]).await;
+        assert_eq!(offered(&bus).await.len(), 2);
+
+        let later = Feed::with(&bus, &lingers, lines);
+        let (_, before) = later.until("in-step");
+        assert_eq!(before["registered"], 2);
+        assert_eq!(states(&bus), ["active", "active"]);
+        let found = offered(&bus).await.into_keys().collect::<Vec<_>>();
+        assert_eq!(found, left);
+        drop(later);
+        eventually("it lingers", async || states(&bus) == ["lingering", "lingering"]).await;
+        // For the next round.
+        let last = Feed::with(&bus, &["--linger", "60", "--exit-at-eof"], "");
+        last.until("in-step");
+        eventually("all is over", async || states(&bus).is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_left_is_left_alone_without_a_word() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let Some(stranger) = bus.connect_as(65_534).await else { return };
+    let manager = client::manager(&stranger).await.unwrap();
+    let options = details([("linger", Variant::from(60_000u32))]);
+    let (path, _) = manager.register_entity(0, "ipv4", 13, 0, &options).await.unwrap();
+    let entity = client::EntityProxy::new(&stranger, path).await.unwrap();
+    entity.add_route("10.0.0.0/8", &route("127.0.0.2", []), 0).await.unwrap();
+    stranger.close().await.unwrap();
+    eventually("it lingers", async || states(&bus) == ["lingering"]).await;
+    let nothing = ["register", "--protocol", "ospf", "--linger", "60", "--exit-at-eof"];
+    let output = bus.rtmctl(&nothing);
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_eq!((states(&bus), offered(&bus).await.len()), (vec!["lingering".to_owned()], 1));
 }

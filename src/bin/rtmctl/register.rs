@@ -111,6 +111,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
     let end = {
         let mut loading = pin!(async {
             loader.load(&mut input, &events).await?;
+            loader.find(&events).await?;
             events.loaded(loader.totals())?;
             loader.end_of_sync().await?;
             let in_step = wait_for_kernel(&loader, &patience, events.started()).await?;

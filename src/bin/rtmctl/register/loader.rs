@@ -25,6 +25,10 @@ use crate::{
 /// How many calls may wait for their answers: enough that neither side waits for the other.
 const IN_FLIGHT: usize = 8;
 
+/// What the service says of a table or a registration that is not there for this user.
+const NOT_OURS: [ErrorKind; 3] =
+    [ErrorKind::FileNotFound, ErrorKind::AlreadyExists, ErrorKind::AccessDenied];
+
 /// How long routes stay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Keep {
@@ -105,24 +109,52 @@ impl Loader {
         self.settle_all(events).await
     }
 
-    /// Goes on with what is registered already in the families asked for; returns how many there are.
+    /// Goes on with what is registered already in the families asked for, or is left behind there by
+    /// an earlier life; returns how many registrations there are.
     pub(super) async fn find(&mut self, events: &Events) -> Result<usize, Problem> {
         for family in Family::ALL {
             let wanted = self.only.is_none_or(|only| only == family);
-            if wanted && !self.sessions.contains_key(&family) {
-                let table = TableId::new(self.instance, family);
-                let key = self.key(table.map_err(|error| Problem::Local(error.message))?);
-                match Session::find(&self.patience, key).await {
-                    Ok(Some(session)) => self.welcome(session, key.table, events)?,
-                    Ok(None) => {}
-                    // An instance may have one family only.
-                    Err(Problem::Call(failure))
-                        if failure.kind() == Some(ErrorKind::FileNotFound) => {}
-                    Err(problem) => return Err(problem),
-                }
+            if !wanted || self.sessions.contains_key(&family) {
+                continue;
+            }
+            match self.find_in(family, events).await {
+                // An instance may have one family only, and others' registrations are theirs.
+                Err(Problem::Call(failure))
+                    if failure.kind().is_some_and(|it| NOT_OURS.contains(&it)) => {}
+                done => done?,
             }
         }
         Ok(self.sessions.len())
+    }
+
+    async fn find_in(&mut self, family: Family, events: &Events) -> Result<(), Problem> {
+        let key = self.key(family)?;
+        match self.registration.keep {
+            Keep::Linger(0) => {}
+            Keep::Linger(_) => {
+                let look = || Session::is_left_behind(&self.patience, key);
+                if self.patience.call(look).await? {
+                    self.register(family, events).await?;
+                }
+            }
+            Keep::Shared => {
+                if let Some(session) = self.find_held(key).await? {
+                    self.welcome(session, key.table, events)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a registration that is active already, if it is the user's or this connection's.
+    async fn find_held(&self, key: EntityKey) -> Result<Option<Session>, Problem> {
+        let connection = self.patience.manager().inner().connection();
+        let holder = match self.registration.keep {
+            Keep::Shared => "",
+            // From a call that got no answer.
+            Keep::Linger(_) => connection.unique_name().map_or("", |name| name.as_str()),
+        };
+        self.patience.call(|| Session::find(&self.patience, key, holder)).await
     }
 
     /// Takes back what an earlier life offered and the input did not.
@@ -206,9 +238,7 @@ impl Loader {
         if self.sessions.contains_key(&family) {
             return Ok(());
         }
-        let table = TableId::new(self.instance, family);
-        let table = table.map_err(|error| Problem::Local(error.message))?;
-        let key = self.key(table);
+        let key = self.key(family)?;
         let mut options = Details::new();
         match self.registration.keep {
             Keep::Linger(time) => options.insert("linger".to_owned(), time.into()),
@@ -218,21 +248,19 @@ impl Loader {
             options.insert("label".to_owned(), zbus::Str::from(label.clone()).into());
         }
         let session = match Session::register(&self.patience, key, &options).await {
-            Err(Problem::Call(failure))
-                if failure.kind() == Some(ErrorKind::AlreadyExists)
-                    && self.registration.keep == Keep::Shared =>
-            {
-                let found = Session::find(&self.patience, key).await?;
-                found.ok_or(Problem::Call(failure))
+            Err(Problem::Call(failure)) if failure.kind() == Some(ErrorKind::AlreadyExists) => {
+                self.find_held(key).await?.ok_or(Problem::Call(failure))
             }
             other => other,
         };
-        self.welcome(session.map_err(advise)?, table, events)
+        self.welcome(session.map_err(advise)?, key.table, events)
     }
 
-    fn key(&self, table: TableId) -> EntityKey {
+    fn key(&self, family: Family) -> Result<EntityKey, Problem> {
         let Registration { protocol, protocol_instance, .. } = self.registration;
-        EntityKey { table, protocol, protocol_instance }
+        let table = TableId::new(self.instance, family);
+        let table = table.map_err(|error| Problem::Local(error.message))?;
+        Ok(EntityKey { table, protocol, protocol_instance })
     }
 
     fn welcome(

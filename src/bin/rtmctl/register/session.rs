@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use rtmd::{
-    bus::wire::{Details, ERROR_PREFIX, INFINITE, ItemError, RouteItem, SERVICE},
+    bus::wire::{Details, ERROR_PREFIX, EntityInfo, INFINITE, ItemError, RouteItem, SERVICE},
     client::{EntityProxy, Failure, TableProxy},
     model::{
         EntityKey, EntityState, ErrorKind, InterfaceIndex, NextHopKey, Prefix, PrefixMap, Weight,
@@ -104,18 +104,19 @@ impl Session {
         Self::of(patience, key, path, profile.id).await
     }
 
-    /// Goes on with a shared registration of the user's, with the routes that it has.
-    pub(super) async fn find(patience: &Patience, key: EntityKey) -> Result<Option<Self>, Problem> {
-        let (instance, family) = (u32::from(key.table.instance.0), key.table.family);
-        let manager = patience.manager();
-        let entities = manager.get_registered_entities(instance, family.name()).await?;
-        let entity = entities.into_iter().find(|entity| {
-            // One with a bus name is some program's, and the service's own cannot be called.
-            (entity.protocol, entity.protocol_instance) == (key.protocol.0, key.protocol_instance)
-                && entity.bus_name.is_empty()
-                && entity.state == EntityState::Active.name()
-        });
-        let Some(entity) = entity else { return Ok(None) };
+    /// Goes on with a registration of this connection's, or of the user's where there is none, with the
+    /// routes that it has.
+    pub(super) async fn find(
+        patience: &Patience,
+        key: EntityKey,
+        holder: &str,
+    ) -> Result<Option<Self>, Problem> {
+        // The service's own cannot be called.
+        let is_held = |entity: &EntityInfo| {
+            entity.bus_name == holder && entity.state == EntityState::Active.name()
+        };
+        let Some(entity) = registered(patience, key, is_held).await? else { return Ok(None) };
+        let (manager, family) = (patience.manager(), key.table.family);
         let mut session = Self::of(patience, key, entity.path, entity.id).await?;
         let mut before = PrefixMap::new();
         let range = Range { owner: Some(entity.id), ..Range::ALL };
@@ -130,6 +131,15 @@ impl Session {
         }
         session.before = Some(before);
         Ok(Some(session))
+    }
+
+    /// Whether an earlier life left routes behind, which whoever registers the same goes on with.
+    pub(super) async fn is_left_behind(
+        patience: &Patience,
+        key: EntityKey,
+    ) -> Result<bool, Problem> {
+        let lingers = |entity: &EntityInfo| entity.state == EntityState::Lingering.name();
+        Ok(registered(patience, key, lingers).await?.is_some())
     }
 
     async fn of(
@@ -371,6 +381,20 @@ impl Session {
         self.next_hops.insert(key, KnownNextHop { id, weight });
         Ok(id)
     }
+}
+
+/// The registration of this protocol that is like that.
+async fn registered(
+    patience: &Patience,
+    key: EntityKey,
+    is_meant: impl Fn(&EntityInfo) -> bool,
+) -> Result<Option<EntityInfo>, Problem> {
+    let (instance, family) = (u32::from(key.table.instance.0), key.table.family.name());
+    let entities = patience.manager().get_registered_entities(instance, family).await?;
+    let has_key = |entity: &EntityInfo| {
+        (entity.protocol, entity.protocol_instance) == (key.protocol.0, key.protocol_instance)
+    };
+    Ok(entities.into_iter().find(|entity| has_key(entity) && is_meant(entity)))
 }
 
 /// Whether a route is not deleted because it is not there any more.

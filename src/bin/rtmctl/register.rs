@@ -7,14 +7,18 @@ mod events;
 mod input;
 pub(crate) mod load;
 mod loader;
+mod patience;
 mod session;
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use rtmd::{
     bus::wire::SERVICE,
-    client::{self, Failure, ManagerProxy},
+    client::{self, Failure},
     model::Protocol,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,6 +35,7 @@ use crate::{
 use events::{Events, InStep};
 use input::Input;
 use loader::{Keep, Loader};
+use patience::{PATIENCE, Patience};
 
 /// What `register` takes.
 #[derive(clap::Args, Debug)]
@@ -76,8 +81,8 @@ PREFIX is address/length, an address alone, or default. A line that is wrong or 
 reported with its number, and the next one is read.
 
 Routes live as long as the registration: after the end of the input the command stays until it
-is interrupted (exit status 0) or the service goes away (69). Once all is loaded, a service that is
-back within ten seconds and has the routes still, as it has after a restart, did not go away.
+is interrupted (exit status 0) or the service goes away (69). A service that is back within ten
+seconds and has the routes still, as it has after a restart, did not go away.
 
 Examples:
   printf 'add 10.9.0.0/16 via 192.0.2.2\\n' | rtmctl register --protocol static --label mine
@@ -87,9 +92,13 @@ Examples:
 /// Loads, then stays.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
     let connection = context.manager.inner().connection().clone();
-    let mut events = Events::new(context.scope.json);
+    let events = Events::new(context.scope.json);
+    let mut ends = Ends::watch(&connection).await?;
+    // Whatever is wrong with the service should be said before the user types a line.
+    let patience = Patience::with(&context.manager).await?;
     let mut loader = Loader::new(
         context,
+        patience.clone(),
         Registration {
             protocol: arguments.protocol,
             protocol_instance: arguments.protocol_instance,
@@ -97,43 +106,41 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
             keep: Keep::Linger(arguments.linger * 1000),
         },
     );
-    let mut ends = Ends::watch(&connection).await?;
-    // Whatever is wrong with the service should be said before the user types a line.
-    let epoch = context.manager.epoch().await.map_err(Failure::from)?;
     let mut input = Input::start();
 
-    let loading = async {
-        loader.load(&mut input, &mut events, &mut context.out).await?;
-        events.loaded(&mut context.out, loader.totals())?;
-        loader.end_of_sync().await?;
-        let in_step = wait_for_kernel(&loader, events.started()).await?;
-        events.in_step(&mut context.out, loader.totals(), in_step)
-    };
-    let end = tokio::select! {
-        end = ends.next() => Some(end?),
-        loaded = loading => loaded.map(|()| None)?,
-    };
-    let end = match end {
-        None if arguments.exit_at_eof => {
-            loader.deregister().await?;
-            let refused = loader.totals().refused > 0;
-            return Ok(if refused { Exit::Refused } else { Exit::Done });
-        }
-        None => loop {
-            let end = ends.next().await?;
+    let end = {
+        let mut loading = pin!(async {
+            loader.load(&mut input, &events).await?;
+            loader.find(&events).await?;
+            events.loaded(loader.totals())?;
+            loader.end_of_sync().await?;
+            let in_step = wait_for_kernel(&loader, &patience, events.started()).await?;
+            events.in_step(loader.totals(), in_step)?;
+            match arguments.exit_at_eof {
+                true => Ok(End::Complete),
+                false => std::future::pending().await,
+            }
+        });
+        loop {
+            let end = tokio::select! {
+                end = ends.next() => end?,
+                end = &mut loading => match end {
+                    Err(Problem::Call(Failure::Unreachable(_))) => break End::Lost,
+                    end => break end?,
+                },
+            };
             if end != End::Lost {
                 break end;
             }
-            let returned = tokio::select! {
-                returned = has_returned(&context.manager, epoch) => returned?,
+            let is_back = tokio::select! {
+                is_back = patience.is_back() => is_back,
                 signal = ends.signal() => break signal,
             };
-            if !returned {
+            if !is_back {
                 break End::Lost;
             }
-            events.returned(&mut context.out)?;
-        },
-        Some(end) => end,
+            events.returned()?;
+        }
     };
     match end {
         // Without a word: whether the routes stay then depends on who stopped it, and why.
@@ -142,8 +149,13 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
             loader.deregister().await?;
             Ok(Exit::Done)
         }
+        End::Complete => {
+            loader.deregister().await?;
+            let refused = loader.totals().refused > 0;
+            Ok(if refused { Exit::Refused } else { Exit::Done })
+        }
         End::Lost => {
-            events.lost(&mut context.out)?;
+            events.lost()?;
             Ok(Exit::Unavailable)
         }
     }
@@ -152,6 +164,8 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
 /// Why not to stay any longer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
+    /// All is done, and the user wants no more.
+    Complete,
     /// The user said so.
     Interrupted,
     /// Who stops services said so.
@@ -204,29 +218,19 @@ impl Ends {
     }
 }
 
-/// Whether the service comes back before long, and has what was offered still. It is not started for that.
-async fn has_returned(manager: &ManagerProxy<'_>, epoch: u64) -> Result<bool, Problem> {
-    let bus = DBusProxy::new(manager.inner().connection()).await?;
-    let since = Instant::now();
-    while since.elapsed() < PATIENCE {
-        match bus.name_has_owner(SERVICE.try_into()?).await {
-            Ok(true) => return Ok(manager.epoch().await.is_ok_and(|now| now == epoch)),
-            Ok(false) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(_) => return Ok(false), // the bus is gone
-        }
-    }
-    Ok(false)
-}
-
 /// Waits until the kernel has what was offered, or has stopped making progress.
-async fn wait_for_kernel(loader: &Loader, started: Instant) -> Result<InStep, Problem> {
+async fn wait_for_kernel(
+    loader: &Loader,
+    patience: &Patience,
+    started: Instant,
+) -> Result<InStep, Problem> {
     let mut best = u64::MAX;
     let mut progress = Instant::now();
     let mut pause = Duration::from_millis(10);
     loop {
         let (mut pending, mut failed) = (0, 0);
         for table in loader.tables() {
-            let counters = client::properties(table.inner()).await?;
+            let counters = patience.call(|| client::properties(table.inner())).await?;
             pending += number(&counters, "FibPending").unwrap_or_default();
             failed += number(&counters, "FibFailed").unwrap_or_default();
         }
@@ -241,6 +245,3 @@ async fn wait_for_kernel(loader: &Loader, started: Instant) -> Result<InStep, Pr
         pause = (pause * 2).min(Duration::from_millis(160));
     }
 }
-
-/// How long the kernel may take over nothing before it counts as behind, and the service to come back.
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What `register` tells: sentences for people, JSON objects for programs, a bar while it takes long.
 
 use std::{
+    cell::{Cell, RefCell},
     io,
     time::{Duration, Instant},
 };
@@ -13,15 +14,16 @@ use crate::{
     output::{ERROR, Output, printable},
 };
 
-/// Tells what happens.
+/// Tells what happens, to whom it happens to: the load, and the watch over the service beside it.
 pub(super) struct Events {
     form: Form,
-    started: Instant,
+    out: RefCell<Output>,
+    started: Cell<Instant>,
     /// How long the load took, once it is over.
-    loading: Duration,
-    bar: Option<ProgressBar>,
+    loading: Cell<Duration>,
+    bar: RefCell<Option<ProgressBar>>,
     /// What the bar says: drawing it anew for each line would take longer than the line.
-    shown: u64,
+    shown: Cell<u64>,
 }
 
 /// What came of the lines so far.
@@ -57,36 +59,36 @@ impl Events {
     /// Nothing happened yet.
     pub(super) fn new(json: bool) -> Self {
         let form = if json { Form::Programs } else { Form::People };
-        Self { form, started: Instant::now(), loading: Duration::ZERO, bar: None, shown: 0 }
+        Self {
+            form,
+            out: RefCell::new(Output::new()),
+            started: Cell::new(Instant::now()),
+            loading: Cell::default(),
+            bar: RefCell::default(),
+            shown: Cell::default(),
+        }
     }
 
     /// The first line is there: time runs from here.
-    pub(super) fn start(&mut self) {
-        self.started = Instant::now();
+    pub(super) fn start(&self) {
+        self.started.set(Instant::now());
     }
 
     /// When the first line was there.
     pub(super) fn started(&self) -> Instant {
-        self.started
+        self.started.get()
     }
 
     /// A table took the registration.
-    pub(super) fn registered(
-        &mut self,
-        out: &mut Output,
-        table: &str,
-        entity: u64,
-        path: &str,
-    ) -> Result<(), Problem> {
+    pub(super) fn registered(&self, table: &str, entity: u64, path: &str) -> Result<(), Problem> {
         let event =
             json!({ "event": "registered", "table": table, "entity": entity, "path": path });
-        self.tell(out, event, || format!("registered in table {table} as entity {entity}"))
+        self.tell(event, || format!("registered in table {table} as entity {entity}"))
     }
 
     /// A registration of the user's was there already.
     pub(super) fn resumed(
-        &mut self,
-        out: &mut Output,
+        &self,
         table: &str,
         entity: u64,
         path: &str,
@@ -97,116 +99,103 @@ impl Events {
         });
         let sentence =
             || format!("going on with entity {entity} of table {table}, {routes} routes");
-        self.tell(out, event, sentence)
+        self.tell(event, sentence)
     }
 
     /// A line was wrong, or the service refused it.
-    pub(super) fn refused(
-        &mut self,
-        out: &mut Output,
-        line: u64,
-        why: &str,
-    ) -> Result<(), Problem> {
+    pub(super) fn refused(&self, line: u64, why: &str) -> Result<(), Problem> {
         match self.form {
             Form::Programs => {
-                out.json(&json!({ "event": "refused", "line": line, "text": why }))?;
-                out.flush()?;
+                self.tell_program(&json!({ "event": "refused", "line": line, "text": why }))?
             }
             Form::People => {
                 let why = printable(why);
                 let tell = || anstream::eprintln!("{ERROR}line {line}:{ERROR:#} {why}");
-                self.bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
+                self.bar.borrow().as_ref().map_or_else(tell, |bar| bar.suspend(tell));
             }
         }
         Ok(())
     }
 
     /// So much of the input was taken.
-    pub(super) fn progress(&mut self, taken: u64, size: Option<u64>, totals: Totals) {
-        let unchanged = self.shown == totals.offered;
-        if self.form == Form::Programs || unchanged || self.started.elapsed() < LONG {
+    pub(super) fn progress(&self, taken: u64, size: Option<u64>, totals: Totals) {
+        let unchanged = self.shown.get() == totals.offered;
+        if self.form == Form::Programs || unchanged || self.started().elapsed() < LONG {
             return;
         }
-        self.shown = totals.offered;
-        let bar = self.bar.get_or_insert_with(|| bar(size));
+        self.shown.set(totals.offered);
+        let mut shown = self.bar.borrow_mut();
+        let bar = shown.get_or_insert_with(|| bar(size));
         bar.set_position(if size.is_some() { taken } else { totals.offered });
         bar.set_message(format!("{} routes", totals.offered));
     }
 
     /// The input is at its end and all of it is answered.
-    pub(super) fn loaded(&mut self, out: &mut Output, totals: Totals) -> Result<(), Problem> {
+    pub(super) fn loaded(&self, totals: Totals) -> Result<(), Problem> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        self.loading = self.started.elapsed();
+        self.loading.set(self.started().elapsed());
         if self.form == Form::Programs {
-            out.json(&json!({
+            self.tell_program(&json!({
                 "event": "loaded",
                 "offered": totals.offered,
                 "withdrawn": totals.withdrawn,
                 "refused": totals.refused,
-                "seconds": self.loading.as_secs_f64(),
+                "seconds": self.loading.get().as_secs_f64(),
             }))?;
-            out.flush()?;
         }
         Ok(())
     }
 
     /// The kernel followed, as far as it would.
-    pub(super) fn in_step(
-        &self,
-        out: &mut Output,
-        totals: Totals,
-        kernel: InStep,
-    ) -> Result<(), Problem> {
+    pub(super) fn in_step(&self, totals: Totals, kernel: InStep) -> Result<(), Problem> {
         let event = json!({
             "event": "in-step",
             "seconds": kernel.elapsed.as_secs_f64(),
             "pending": kernel.pending,
             "failed": kernel.failed,
         });
-        self.tell(out, event, || summary(totals, self.loading, kernel))
+        self.tell(event, || summary(totals, self.loading.get(), kernel))
     }
 
     /// The service is back, and has all that was offered.
-    pub(super) fn returned(&mut self, out: &mut Output) -> Result<(), Problem> {
+    pub(super) fn returned(&self) -> Result<(), Problem> {
         let event = json!({ "event": "returned" });
-        self.tell(out, event, || "the service was started again, and has the routes".to_owned())
+        self.tell(event, || "the service was started again, and has the routes".to_owned())
     }
 
     /// The service is gone, and the registration with it.
-    pub(super) fn lost(&self, out: &mut Output) -> Result<(), Problem> {
+    pub(super) fn lost(&self) -> Result<(), Problem> {
         let text =
             "the service went away, and the registration with it; start again when it is back";
         match self.form {
-            Form::Programs => {
-                out.json(&json!({ "event": "lost", "text": text }))?;
-                out.flush()?;
-            }
+            Form::Programs => self.tell_program(&json!({ "event": "lost", "text": text }))?,
             Form::People => anstream::eprintln!("{ERROR}lost:{ERROR:#} {text}"),
         }
         Ok(())
     }
 
-    fn tell(
-        &self,
-        out: &mut Output,
-        event: serde_json::Value,
-        sentence: impl Fn() -> String,
-    ) -> Result<(), Problem> {
-        let mut tell = || {
-            match self.form {
-                Form::Programs => out.json(&event)?,
-                Form::People => out.line(format_args!("{}", sentence()))?,
+    fn tell(&self, event: serde_json::Value, sentence: impl Fn() -> String) -> Result<(), Problem> {
+        let tell = || match self.form {
+            Form::Programs => self.tell_program(&event),
+            Form::People => {
+                let mut out = self.out.borrow_mut();
+                out.line(format_args!("{}", sentence()))?;
+                out.flush()
             }
-            // Whoever reads this wants it now: the command may stay for days.
-            out.flush()
         };
-        let done: io::Result<()> = match &self.bar {
+        Ok(match &*self.bar.borrow() {
             Some(bar) => bar.suspend(tell),
             None => tell(),
-        };
-        Ok(done?)
+        }?)
+    }
+
+    /// Whoever reads this wants it now: the command may stay for days.
+    fn tell_program(&self, event: &serde_json::Value) -> io::Result<()> {
+        let mut out = self.out.borrow_mut();
+        out.json(event)?;
+        out.flush()
     }
 }
 

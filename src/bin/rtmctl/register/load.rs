@@ -6,13 +6,14 @@
 
 use std::path::PathBuf;
 
-use rtmd::{client::Failure, model::Protocol};
+use rtmd::model::Protocol;
 
 use super::{
     Registration,
     events::Events,
     input::Input,
     loader::{Keep, Loader},
+    patience::Patience,
     wait_for_kernel,
 };
 use crate::{
@@ -46,18 +47,18 @@ pub(crate) struct Arguments {
 
 /// Loads, and ends when the kernel has it.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
-    let mut events = Events::new(context.scope.json);
+    let events = Events::new(context.scope.json);
     // Whatever is wrong with the service should be said before the file is read.
-    context.manager.epoch().await.map_err(Failure::from)?;
+    let patience = Patience::with(&context.manager).await?;
     let registration = Registration {
         protocol: arguments.protocol,
         protocol_instance: arguments.protocol_instance,
         label: arguments.label,
         keep: Keep::Shared,
     };
-    let mut loader = Loader::new(context, registration);
+    let mut loader = Loader::new(context, patience.clone(), registration);
     let Some(file) = arguments.file.filter(|_| !arguments.withdraw) else {
-        let found = loader.find(&mut events, &mut context.out).await?;
+        let found = loader.find(&events).await?;
         loader.deregister().await?;
         if found == 0 {
             return Err(Problem::Local("nothing like that is loaded".to_owned()));
@@ -69,14 +70,14 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         _ => Input::open(&file)
             .map_err(|error| Problem::Local(format!("cannot read {}: {error}", file.display())))?,
     };
-    loader.load(&mut input, &mut events, &mut context.out).await?;
+    loader.load(&mut input, &events).await?;
     if arguments.replace {
-        loader.withdraw_rest(&mut events, &mut context.out).await?;
+        loader.withdraw_rest(&events).await?;
     }
     let totals = loader.totals();
-    events.loaded(&mut context.out, totals)?;
-    let in_step = wait_for_kernel(&loader, events.started()).await?;
-    events.in_step(&mut context.out, totals, in_step)?;
+    events.loaded(totals)?;
+    let in_step = wait_for_kernel(&loader, &patience, events.started()).await?;
+    events.in_step(totals, in_step)?;
     Ok(if totals.refused > 0 { Exit::Refused } else { Exit::Done })
 }
 

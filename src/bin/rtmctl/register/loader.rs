@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rtmd::{
     bus::wire::Details,
-    client::{Failure, ManagerProxy, TableProxy},
+    client::{Failure, TableProxy},
     model::{EntityKey, ErrorKind, Family, Prefix, TableId},
 };
 use tokio::task::JoinHandle;
@@ -13,17 +13,21 @@ use super::{
     Registration,
     events::{Events, Totals},
     input::{Input, Next},
+    patience::Patience,
     session::{Answer, Change, LineError, Session},
 };
 use crate::{
     context::{Context, Problem},
     interfaces::Interfaces,
     lines::Line,
-    output::Output,
 };
 
 /// How many calls may wait for their answers: enough that neither side waits for the other.
 const IN_FLIGHT: usize = 8;
+
+/// What the service says of a table or a registration that is not there for this user.
+const NOT_OURS: [ErrorKind; 3] =
+    [ErrorKind::FileNotFound, ErrorKind::AlreadyExists, ErrorKind::AccessDenied];
 
 /// How long routes stay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,7 +40,7 @@ pub(super) enum Keep {
 
 /// What the lines became so far.
 pub(super) struct Loader {
-    manager: ManagerProxy<'static>,
+    patience: Patience,
     instance: u32,
     /// What `default` means, and the only family there is, if one was asked for.
     only: Option<Family>,
@@ -50,9 +54,9 @@ pub(super) struct Loader {
 
 impl Loader {
     /// Nothing is registered before a line needs it.
-    pub(super) fn new(context: &Context, registration: Registration) -> Self {
+    pub(super) fn new(context: &Context, patience: Patience, registration: Registration) -> Self {
         Self {
-            manager: context.manager.clone(),
+            patience,
             instance: context.instance(),
             only: context.scope.family(),
             registration,
@@ -64,25 +68,20 @@ impl Loader {
     }
 
     /// Takes all lines; returns when each is answered.
-    pub(super) async fn load(
-        &mut self,
-        input: &mut Input,
-        events: &mut Events,
-        out: &mut Output,
-    ) -> Result<(), Problem> {
+    pub(super) async fn load(&mut self, input: &mut Input, events: &Events) -> Result<(), Problem> {
         let unreadable = |error| Problem::Local(format!("cannot read the input: {error}"));
         input.ready().await.map_err(unreadable)?;
         events.start();
         loop {
             match input.next_now().map_err(unreadable)? {
-                Next::Line(number, line) => self.take(number, &line, events, out).await?,
+                Next::Line(number, line) => self.take(number, &line, events).await?,
                 Next::Nothing => {
                     self.send();
                     tokio::select! {
                         biased;
                         ready = input.ready() => ready.map_err(unreadable)?,
                         answer = first_answer(&mut self.calls) => {
-                            self.settle(answer, events, out)?;
+                            self.settle(answer, events)?;
                         }
                     }
                 }
@@ -90,16 +89,12 @@ impl Loader {
             }
             events.progress(input.taken(), input.size(), self.totals);
         }
-        self.settle_all(events, out).await
+        self.settle_all(events).await
     }
 
     /// Takes back what was there before, and that no line was about.
-    pub(super) async fn withdraw_rest(
-        &mut self,
-        events: &mut Events,
-        out: &mut Output,
-    ) -> Result<(), Problem> {
-        self.find(events, out).await?;
+    pub(super) async fn withdraw_rest(&mut self, events: &Events) -> Result<(), Problem> {
+        self.find(events).await?;
         for family in Family::ALL {
             let Some(session) = self.sessions.get(&family) else { continue };
             for prefix in session.untouched() {
@@ -107,35 +102,59 @@ impl Loader {
                 // What is not offered any more needs no withdrawing.
                 let _ = session.delete(0, prefix);
                 if session.is_full() {
-                    self.settle_all(events, out).await?;
+                    self.settle_all(events).await?;
                 }
             }
         }
-        self.settle_all(events, out).await
+        self.settle_all(events).await
     }
 
-    /// Goes on with what is registered already in the families asked for; returns how many there are.
-    pub(super) async fn find(
-        &mut self,
-        events: &mut Events,
-        out: &mut Output,
-    ) -> Result<usize, Problem> {
+    /// Goes on with what is registered already in the families asked for, or is left behind there by
+    /// an earlier life; returns how many registrations there are.
+    pub(super) async fn find(&mut self, events: &Events) -> Result<usize, Problem> {
         for family in Family::ALL {
             let wanted = self.only.is_none_or(|only| only == family);
-            if wanted && !self.sessions.contains_key(&family) {
-                let table = TableId::new(self.instance, family);
-                let key = self.key(table.map_err(|error| Problem::Local(error.message))?);
-                match Session::find(&self.manager, key).await {
-                    Ok(Some(session)) => self.welcome(session, key.table, events, out)?,
-                    Ok(None) => {}
-                    // An instance may have one family only.
-                    Err(Problem::Call(failure))
-                        if failure.kind() == Some(ErrorKind::FileNotFound) => {}
-                    Err(problem) => return Err(problem),
-                }
+            if !wanted || self.sessions.contains_key(&family) {
+                continue;
+            }
+            match self.find_in(family, events).await {
+                // An instance may have one family only, and others' registrations are theirs.
+                Err(Problem::Call(failure))
+                    if failure.kind().is_some_and(|it| NOT_OURS.contains(&it)) => {}
+                done => done?,
             }
         }
         Ok(self.sessions.len())
+    }
+
+    async fn find_in(&mut self, family: Family, events: &Events) -> Result<(), Problem> {
+        let key = self.key(family)?;
+        match self.registration.keep {
+            Keep::Linger(0) => {}
+            Keep::Linger(_) => {
+                let look = || Session::is_left_behind(&self.patience, key);
+                if self.patience.call(look).await? {
+                    self.register(family, events).await?;
+                }
+            }
+            Keep::Shared => {
+                if let Some(session) = self.find_held(key).await? {
+                    self.welcome(session, key.table, events)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a registration that is active already, if it is the user's or this connection's.
+    async fn find_held(&self, key: EntityKey) -> Result<Option<Session>, Problem> {
+        let connection = self.patience.manager().inner().connection();
+        let holder = match self.registration.keep {
+            Keep::Shared => "",
+            // From a call that got no answer.
+            Keep::Linger(_) => connection.unique_name().map_or("", |name| name.as_str()),
+        };
+        self.patience.call(|| Session::find(&self.patience, key, holder)).await
     }
 
     /// Takes back what an earlier life offered and the input did not.
@@ -164,44 +183,32 @@ impl Loader {
         self.sessions.values().map(Session::table)
     }
 
-    async fn take(
-        &mut self,
-        number: u64,
-        line: &str,
-        events: &mut Events,
-        out: &mut Output,
-    ) -> Result<(), Problem> {
+    async fn take(&mut self, number: u64, line: &str, events: &Events) -> Result<(), Problem> {
         let done = match Line::parse(line, self.only) {
             Ok(None) => Ok(()),
-            Ok(Some(line)) => self.change(number, &line, events, out).await,
+            Ok(Some(line)) => self.change(number, &line, events).await,
             Err(why) => Err(LineError::Refused(why)),
         };
         match done {
             Ok(()) => Ok(()),
             Err(LineError::Refused(why)) => {
                 self.totals.refused += 1;
-                events.refused(out, number, &why)
+                events.refused(number, &why)
             }
             Err(LineError::Fatal(problem)) => Err(problem),
         }
     }
 
-    async fn change(
-        &mut self,
-        number: u64,
-        line: &Line,
-        events: &mut Events,
-        out: &mut Output,
-    ) -> Result<(), LineError> {
+    async fn change(&mut self, number: u64, line: &Line, events: &Events) -> Result<(), LineError> {
         let (prefix, change) = match line {
             Line::Add(offer) => (offer.prefix, Change::Add),
             Line::Delete(prefix) => (*prefix, Change::Delete),
         };
         self.check_family(prefix).map_err(LineError::Refused)?;
-        self.register(prefix.family(), events, out).await.map_err(LineError::Fatal)?;
+        self.register(prefix.family(), events).await.map_err(LineError::Fatal)?;
         let session = self.sessions.get(&prefix.family());
         if session.is_some_and(|session| session.must_settle(prefix, change)) {
-            self.settle_all(events, out).await.map_err(LineError::Fatal)?;
+            self.settle_all(events).await.map_err(LineError::Fatal)?;
         }
         let Some(session) = self.sessions.get_mut(&prefix.family()) else { return Ok(()) };
         match line {
@@ -212,7 +219,7 @@ impl Loader {
             self.send();
             while self.calls.len() > IN_FLIGHT {
                 let answer = first_answer(&mut self.calls).await;
-                self.settle(answer, events, out).map_err(LineError::Fatal)?;
+                self.settle(answer, events).map_err(LineError::Fatal)?;
             }
         }
         Ok(())
@@ -227,18 +234,11 @@ impl Loader {
         }
     }
 
-    async fn register(
-        &mut self,
-        family: Family,
-        events: &mut Events,
-        out: &mut Output,
-    ) -> Result<(), Problem> {
+    async fn register(&mut self, family: Family, events: &Events) -> Result<(), Problem> {
         if self.sessions.contains_key(&family) {
             return Ok(());
         }
-        let table = TableId::new(self.instance, family);
-        let table = table.map_err(|error| Problem::Local(error.message))?;
-        let key = self.key(table);
+        let key = self.key(family)?;
         let mut options = Details::new();
         match self.registration.keep {
             Keep::Linger(time) => options.insert("linger".to_owned(), time.into()),
@@ -247,35 +247,32 @@ impl Loader {
         if let Some(label) = &self.registration.label {
             options.insert("label".to_owned(), zbus::Str::from(label.clone()).into());
         }
-        let session = match Session::register(&self.manager, key, &options).await {
-            Err(Problem::Call(failure))
-                if failure.kind() == Some(ErrorKind::AlreadyExists)
-                    && self.registration.keep == Keep::Shared =>
-            {
-                let found = Session::find(&self.manager, key).await?;
-                found.ok_or(Problem::Call(failure))
+        let session = match Session::register(&self.patience, key, &options).await {
+            Err(Problem::Call(failure)) if failure.kind() == Some(ErrorKind::AlreadyExists) => {
+                self.find_held(key).await?.ok_or(Problem::Call(failure))
             }
             other => other,
         };
-        self.welcome(session.map_err(advise)?, table, events, out)
+        self.welcome(session.map_err(advise)?, key.table, events)
     }
 
-    fn key(&self, table: TableId) -> EntityKey {
+    fn key(&self, family: Family) -> Result<EntityKey, Problem> {
         let Registration { protocol, protocol_instance, .. } = self.registration;
-        EntityKey { table, protocol, protocol_instance }
+        let table = TableId::new(self.instance, family);
+        let table = table.map_err(|error| Problem::Local(error.message))?;
+        Ok(EntityKey { table, protocol, protocol_instance })
     }
 
     fn welcome(
         &mut self,
         session: Session,
         table: TableId,
-        events: &mut Events,
-        out: &mut Output,
+        events: &Events,
     ) -> Result<(), Problem> {
         let (id, path) = (session.id(), session.path());
         match session.had() {
-            None => events.registered(out, &table.to_string(), id, path)?,
-            Some(routes) => events.resumed(out, &table.to_string(), id, path, routes)?,
+            None => events.registered(&table.to_string(), id, path)?,
+            Some(routes) => events.resumed(&table.to_string(), id, path, routes)?,
         }
         self.sessions.insert(table.family, session);
         Ok(())
@@ -287,11 +284,11 @@ impl Loader {
         }
     }
 
-    async fn settle_all(&mut self, events: &mut Events, out: &mut Output) -> Result<(), Problem> {
+    async fn settle_all(&mut self, events: &Events) -> Result<(), Problem> {
         self.send();
         while !self.calls.is_empty() {
             let answer = first_answer(&mut self.calls).await;
-            self.settle(answer, events, out)?;
+            self.settle(answer, events)?;
         }
         Ok(())
     }
@@ -299,13 +296,12 @@ impl Loader {
     fn settle(
         &mut self,
         (family, answer): (Family, Answer),
-        events: &mut Events,
-        out: &mut Output,
+        events: &Events,
     ) -> Result<(), Problem> {
         let Some(session) = self.sessions.get_mut(&family) else { return Ok(()) };
         for (line, why) in session.settle(answer, &mut self.totals)? {
             self.totals.refused += 1;
-            events.refused(out, line, &why)?;
+            events.refused(line, &why)?;
         }
         Ok(())
     }

@@ -1,20 +1,22 @@
 //! One registration: what it has offered, and what it is about to offer.
 //!
-//! Changes are collected and sent many at a time. Within a batch the service keeps their order, and
-//! batches are answered in the order they are sent; only a prefix that is both added and deleted
-//! needs care, and the loader gives it by waiting in between.
+//! Changes are collected and sent many at a time. Within a call the service keeps their order, but a
+//! call that got no answer is made again, maybe after later ones. So a prefix is in one call at a time,
+//! and the loader waits in between.
 
 use std::collections::HashMap;
 
 use rtmd::{
-    bus::wire::{Details, INFINITE, ItemError, RouteItem, SERVICE},
-    client::{EntityProxy, Failure, ManagerProxy, TableProxy},
-    model::{EntityKey, EntityState, InterfaceIndex, NextHopKey, Prefix, PrefixMap, Weight},
+    bus::wire::{Details, ERROR_PREFIX, EntityInfo, INFINITE, ItemError, RouteItem, SERVICE},
+    client::{EntityProxy, Failure, TableProxy},
+    model::{
+        EntityKey, EntityState, ErrorKind, InterfaceIndex, NextHopKey, Prefix, PrefixMap, Weight,
+    },
 };
 
 use tokio::task::JoinHandle;
 
-use super::events::Totals;
+use super::{events::Totals, patience::Patience};
 use crate::{
     context::Problem,
     interfaces::Interfaces,
@@ -27,6 +29,7 @@ pub(super) const BATCH: usize = 2000;
 
 /// A registration in one table.
 pub(super) struct Session {
+    patience: Patience,
     entity: EntityProxy<'static>,
     table: TableProxy<'static>,
     id: u64,
@@ -35,8 +38,10 @@ pub(super) struct Session {
     offered: PrefixMap<u64>,
     /// Those from before that no line was about yet; none where it did not go on with anything.
     before: Option<PrefixMap<u64>>,
-    /// What is not answered yet.
-    unsettled: HashMap<Prefix, Change>,
+    /// What is not answered yet, and the batch that it is in.
+    unsettled: HashMap<Prefix, (Change, u64)>,
+    /// The number of the batch that is being collected.
+    batch: u64,
     adding: Vec<(Place, RouteItem)>,
     deleting: Vec<(Place, u64)>,
 }
@@ -70,9 +75,9 @@ pub(super) enum LineError {
 #[derive(Debug)]
 pub(super) enum Answer {
     /// To `AddRoutes`.
-    Added(Vec<Place>, Result<(Vec<u64>, Vec<ItemError>), zbus::Error>),
+    Added(Vec<Place>, Result<(Vec<u64>, Vec<ItemError>), Problem>),
     /// To `DeleteRoutes`.
-    Deleted(Vec<Place>, Result<Vec<ItemError>, zbus::Error>),
+    Deleted(Vec<Place>, Result<Vec<ItemError>, Problem>),
 }
 
 /// A next hop that the service knows already.
@@ -86,38 +91,33 @@ struct KnownNextHop {
 impl Session {
     /// Registers.
     pub(super) async fn register(
-        manager: &ManagerProxy<'_>,
+        patience: &Patience,
         key: EntityKey,
         options: &Details,
     ) -> Result<Self, Problem> {
         let (instance, family) = (u32::from(key.table.instance.0), key.table.family);
-        let (path, profile) = manager
-            .register_entity(
-                instance,
-                family.name(),
-                key.protocol.0,
-                key.protocol_instance,
-                options,
-            )
-            .await?;
-        Self::of(manager, key, path, profile.id).await
+        let (protocol, number) = (key.protocol.0, key.protocol_instance);
+        let manager = patience.manager();
+        let register =
+            || manager.register_entity(instance, family.name(), protocol, number, options);
+        let (path, profile) = patience.call(register).await?;
+        Self::of(patience, key, path, profile.id).await
     }
 
-    /// Goes on with a shared registration of the user's, with the routes that it has.
+    /// Goes on with a registration of this connection's, or of the user's where there is none, with the
+    /// routes that it has.
     pub(super) async fn find(
-        manager: &ManagerProxy<'_>,
+        patience: &Patience,
         key: EntityKey,
+        holder: &str,
     ) -> Result<Option<Self>, Problem> {
-        let (instance, family) = (u32::from(key.table.instance.0), key.table.family);
-        let entities = manager.get_registered_entities(instance, family.name()).await?;
-        let entity = entities.into_iter().find(|entity| {
-            // One with a bus name is some program's, and the service's own cannot be called.
-            (entity.protocol, entity.protocol_instance) == (key.protocol.0, key.protocol_instance)
-                && entity.bus_name.is_empty()
-                && entity.state == EntityState::Active.name()
-        });
-        let Some(entity) = entity else { return Ok(None) };
-        let mut session = Self::of(manager, key, entity.path, entity.id).await?;
+        // The service's own cannot be called.
+        let is_held = |entity: &EntityInfo| {
+            entity.bus_name == holder && entity.state == EntityState::Active.name()
+        };
+        let Some(entity) = registered(patience, key, is_held).await? else { return Ok(None) };
+        let (manager, family) = (patience.manager(), key.table.family);
+        let mut session = Self::of(patience, key, entity.path, entity.id).await?;
         let mut before = PrefixMap::new();
         let range = Range { owner: Some(entity.id), ..Range::ALL };
         let mut walk = Walk::start(manager, &session.table, family, range).await?;
@@ -133,24 +133,37 @@ impl Session {
         Ok(Some(session))
     }
 
+    /// Whether an earlier life left routes behind, which whoever registers the same goes on with.
+    pub(super) async fn is_left_behind(
+        patience: &Patience,
+        key: EntityKey,
+    ) -> Result<bool, Problem> {
+        let lingers = |entity: &EntityInfo| entity.state == EntityState::Lingering.name();
+        Ok(registered(patience, key, lingers).await?.is_some())
+    }
+
     async fn of(
-        manager: &ManagerProxy<'_>,
+        patience: &Patience,
         key: EntityKey,
         path: zbus::OwnedObjectPath,
         id: u64,
     ) -> Result<Self, Problem> {
+        let manager = patience.manager();
         let connection = manager.inner().connection();
         let entity =
             EntityProxy::builder(connection).destination(SERVICE).path(path).build().await?;
         let instance = u32::from(key.table.instance.0);
+        let table = || rtmd::client::table(manager, instance, key.table.family);
         Ok(Self {
+            patience: patience.clone(),
             entity,
-            table: rtmd::client::table(manager, instance, key.table.family).await?,
+            table: patience.call(table).await?,
             id,
             next_hops: HashMap::new(),
             offered: PrefixMap::new(),
             before: None,
             unsettled: HashMap::new(),
+            batch: 0,
             adding: Vec::new(),
             deleting: Vec::new(),
         })
@@ -187,7 +200,7 @@ impl Session {
             ttl: INFINITE,
             next_hops,
         };
-        self.unsettled.insert(offer.prefix, Change::Add);
+        self.unsettled.insert(offer.prefix, (Change::Add, self.batch));
         self.adding.push((Place { line, prefix: offer.prefix }, item));
         Ok(())
     }
@@ -198,18 +211,17 @@ impl Session {
             return Err(LineError::Refused(format!("{prefix} is not offered")));
         };
         self.deleting.push((Place { line, prefix }, *id));
-        self.unsettled.insert(prefix, Change::Delete);
+        self.unsettled.insert(prefix, (Change::Delete, self.batch));
         Ok(())
     }
 
     /// Whether a change of this prefix has to wait for the answers to those before it.
     ///
-    /// Adding again is safe, since additions stay in order; deleting needs the id of the addition.
+    /// Adding again in the same call is safe, since additions stay in order there; deleting needs the
+    /// id of the addition.
     pub(super) fn must_settle(&self, prefix: Prefix, change: Change) -> bool {
-        match (self.unsettled.get(&prefix), change) {
-            (None, _) | (Some(Change::Add), Change::Add) => false,
-            (Some(_), _) => true,
-        }
+        let is_safe = |before| (before, change) == ((Change::Add, self.batch), Change::Add);
+        self.unsettled.get(&prefix).is_some_and(|before| !is_safe(*before))
     }
 
     /// Whether a batch is as large as it should get.
@@ -220,19 +232,31 @@ impl Session {
     /// Sends what was noted; each call's answer has to be brought back.
     pub(super) fn send(&mut self) -> Vec<JoinHandle<Answer>> {
         let mut calls = Vec::new();
-        // Tasks start in the order they are spawned, and the connection keeps that order.
+        self.batch += 1;
         if !self.adding.is_empty() {
             let (places, items): (Vec<_>, Vec<_>) = self.adding.drain(..).unzip();
-            let entity = self.entity.clone();
+            let (patience, entity) = (self.patience.clone(), self.entity.clone());
             calls.push(tokio::spawn(async move {
-                Answer::Added(places, entity.add_routes(&items, 0).await)
+                Answer::Added(places, patience.call(|| entity.add_routes(&items, 0)).await)
             }));
         }
         if !self.deleting.is_empty() {
             let (places, ids): (Vec<_>, Vec<_>) = self.deleting.drain(..).unzip();
-            let entity = self.entity.clone();
+            let (patience, entity) = (self.patience.clone(), self.entity.clone());
             calls.push(tokio::spawn(async move {
-                Answer::Deleted(places, entity.delete_routes(&ids).await)
+                let mut calls = 0;
+                let delete = || {
+                    calls += 1;
+                    entity.delete_routes(&ids)
+                };
+                let mut answer = patience.call(delete).await;
+                // What an earlier call carried out without an answer.
+                if let Ok(errors) = &mut answer
+                    && calls > 1
+                {
+                    errors.retain(|error| !is_gone(error));
+                }
+                Answer::Deleted(places, answer)
             }));
         }
         calls
@@ -246,9 +270,9 @@ impl Session {
     ) -> Result<Vec<(u64, String)>, Problem> {
         match answer {
             Answer::Added(places, answer) => {
-                let (ids, errors) = match answer.map_err(Failure::from) {
+                let (ids, errors) = match answer {
                     Ok(answer) => answer,
-                    Err(failure) => return self.refuse_all(&places, failure),
+                    Err(problem) => return self.refuse_all(&places, problem),
                 };
                 for (place, id) in places.iter().zip(ids).filter(|(_, id)| *id != 0) {
                     self.offered.insert(place.prefix, id);
@@ -258,9 +282,9 @@ impl Session {
                 Ok(self.refusals(&places, errors))
             }
             Answer::Deleted(places, answer) => {
-                let errors = match answer.map_err(Failure::from) {
+                let errors = match answer {
                     Ok(errors) => errors,
-                    Err(failure) => return self.refuse_all(&places, failure),
+                    Err(problem) => return self.refuse_all(&places, problem),
                 };
                 // A route that cannot be deleted is not there any more.
                 for place in &places {
@@ -280,7 +304,7 @@ impl Session {
 
     /// Takes back what was offered before this and is not offered now.
     pub(super) async fn end_of_sync(&self) -> Result<(), Problem> {
-        self.entity.end_of_sync().await?;
+        self.patience.call(|| self.entity.end_of_sync()).await?;
         Ok(())
     }
 
@@ -314,9 +338,9 @@ impl Session {
     fn refuse_all(
         &mut self,
         places: &[Place],
-        failure: Failure,
+        problem: Problem,
     ) -> Result<Vec<(u64, String)>, Problem> {
-        let Failure::Refused { message, .. } = failure else { return Err(failure.into()) };
+        let Problem::Call(Failure::Refused { message, .. }) = problem else { return Err(problem) };
         self.refusals(places, Vec::new());
         Ok(places.iter().map(|place| (place.line, named(place, message.clone()))).collect())
     }
@@ -344,19 +368,39 @@ impl Session {
                 let weight =
                     weight.map(|weight| ("weight".to_owned(), u32::from(weight.get()).into()));
                 let options: Details = weight.into_iter().collect();
-                let added = self.entity.add_next_hop(&address, interface, &options).await;
-                match added.map_err(Failure::from) {
+                let add = || self.entity.add_next_hop(&address, interface, &options);
+                match self.patience.call(add).await {
                     Ok((id, _)) => id,
-                    Err(Failure::Refused { message, .. }) => {
+                    Err(Problem::Call(Failure::Refused { message, .. })) => {
                         return Err(LineError::Refused(message));
                     }
-                    Err(failure) => return Err(LineError::Fatal(failure.into())),
+                    Err(problem) => return Err(LineError::Fatal(problem)),
                 }
             }
         };
         self.next_hops.insert(key, KnownNextHop { id, weight });
         Ok(id)
     }
+}
+
+/// The registration of this protocol that is like that.
+async fn registered(
+    patience: &Patience,
+    key: EntityKey,
+    is_meant: impl Fn(&EntityInfo) -> bool,
+) -> Result<Option<EntityInfo>, Problem> {
+    let (instance, family) = (u32::from(key.table.instance.0), key.table.family.name());
+    let entities = patience.manager().get_registered_entities(instance, family).await?;
+    let has_key = |entity: &EntityInfo| {
+        (entity.protocol, entity.protocol_instance) == (key.protocol.0, key.protocol_instance)
+    };
+    Ok(entities.into_iter().find(|entity| has_key(entity) && is_meant(entity)))
+}
+
+/// Whether a route is not deleted because it is not there any more.
+fn is_gone(error: &ItemError) -> bool {
+    let name = error.name.strip_prefix(ERROR_PREFIX).and_then(|rest| rest.strip_prefix('.'));
+    name == Some(ErrorKind::NotFound.name())
 }
 
 /// A refusal with the prefix that it is about: not everything that is wrong is wrong with the prefix.

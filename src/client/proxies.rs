@@ -27,6 +27,15 @@ pub trait Manager {
         options: &Details,
     ) -> zbus::Result<(OwnedObjectPath, Profile)>;
 
+    /// What the grants in force would say to a user in a unit: whether it is allowed, the name of the grant
+    /// that decides, why not, and the grants before it with why each is not for that user.
+    fn check_policy(
+        &self,
+        user: &str,
+        unit: &str,
+        case: &Details,
+    ) -> zbus::Result<(bool, String, String, Vec<(String, String)>)>;
+
     /// The entities of a table, the service's own included.
     fn get_registered_entities(&self, instance: u32, family: &str)
     -> zbus::Result<Vec<EntityInfo>>;

@@ -268,3 +268,40 @@ async fn a_case_is_explained_to_who_may_administer_and_to_everybody_about_himsel
     let (name, _) = refusal(root.check_policy("no-such-user", "", &details([])).await);
     assert_eq!(name, "NotFound");
 }
+
+#[test]
+fn rtmctl_says_which_grant_decides_a_case() {
+    let grants = "[[grant]]\nname = \"lab\"\nuser = \"nobody\"\nunit = \"lab.service\"\n\
+                  [[grant]]\nname = \"bird\"\nuser = \"nobody\"\nprotocols = [\"bgp\"]\n";
+    let bus = PrivateBus::start();
+    let _service = bus.serve(&format!("{grants}{FIB}"));
+    let check = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let output = bus.rtmctl(&words);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let bgp = "policy check --user nobody --protocol bgp --prefix 10.0.0.0/8 --preference 20";
+    let passed_over = "passed over  \"lab\": it is for unit lab.service\n";
+    assert_eq!(check(bgp), (Some(0), format!("{passed_over}allowed      by grant \"bird\"\n")));
+    assert_eq!(
+        check("policy check --user nobody --protocol rip"),
+        (
+            Some(1),
+            format!("{passed_over}refused      grant \"bird\" allows protocols bgp: not rip\n")
+        )
+    );
+    assert_eq!(
+        check("--json policy check --user nobody --unit lab.service --protocol rip"),
+        (
+            Some(0),
+            "{\"allowed\":true,\"grant\":\"lab\",\"passed-over\":[],\"reason\":null}\n".to_owned()
+        )
+    );
+    let (status, said) = check("policy check");
+    assert_eq!(status, Some(0), "the service runs as who asks: {said}");
+    assert_eq!(said, "allowed      no grant binds this user\n");
+    let (status, said) = check("policy check --user no-such-user");
+    assert_eq!(status, Some(1));
+    assert!(said.contains("there is no user"), "{said}");
+}

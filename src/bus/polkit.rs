@@ -105,6 +105,9 @@ pub(super) async fn ask(
         }
         // Nobody to ask: the rule is all there is to say.
         Ok(None | Some(Err(None))) => return Err(refusal),
+        Ok(Some(Ok((_, true, _)))) if with_people => {
+            format!("polkit would ask for a password for {name}, and there was nobody to ask")
+        }
         Ok(Some(Ok((_, true, _)))) => {
             format!("polkit would ask for a password for {name}, and the call does not allow that")
         }

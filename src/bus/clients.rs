@@ -104,7 +104,9 @@ impl Clients {
             None => None,
         };
         let credentials = Credentials { groups, unit, standing };
-        if let Some(client) = self.known().get_mut(&caller.bus_name) {
+        // What nobody could tell now may be told the next time.
+        let is_whole = credentials.unit.is_some();
+        if let Some(client) = self.known().get_mut(&caller.bus_name).filter(|_| is_whole) {
             client.credentials = Some(credentials.clone());
         }
         credentials

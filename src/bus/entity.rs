@@ -89,7 +89,12 @@ impl Entity {
         if keep {
             return lifecycle::leave(&self.context, connection, (self.id, &caller)).await;
         }
-        let is_admin = administration::is_administrator(&self.context, &caller).await.is_ok();
+        // Only about what lingers and is another's there is something to ask.
+        let is_anothers = self.context.rib.with(|rib| {
+            rib.is_left_behind(self.id, None) && !rib.is_left_behind(self.id, Some(caller.uid))
+        });
+        let is_admin =
+            is_anothers && administration::is_administrator(&self.context, &caller).await.is_ok();
         self.context.rib.with(|rib| {
             if !rib.is_left_behind(self.id, (!is_admin).then_some(caller.uid)) {
                 rib.authorize(self.id, &caller)?;

@@ -143,7 +143,10 @@ impl Rib {
         views: ViewSet,
     ) -> Result<()> {
         let Some(grant) = self.grant_of(owner)? else { return Ok(()) };
-        let preference = self.policy.levels.preference(owner.key.protocol, wanted);
+        let preference = match grant.preferences {
+            Some(_) => self.policy.levels.preference(owner.key.protocol, wanted),
+            None => wanted,
+        };
         grant.check_route(to, preference, views)
     }
 

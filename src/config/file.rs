@@ -11,7 +11,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use super::OnStop;
+use super::{OnStop, grants::GrantSection};
 use crate::rib::{Limits, StoppedUnit};
 
 /// The whole file.
@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) preferences: BTreeMap<String, u32>,
     pub(super) limits: Limits,
     pub(super) instance: Sections,
+    pub(super) grant: Vec<GrantSection>,
 }
 
 #[derive(Deserialize)]

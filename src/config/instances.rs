@@ -224,7 +224,7 @@ fn imports(section: BTreeMap<String, toml::Value>) -> Result<Imports, String> {
     Ok(imports)
 }
 
-fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
+pub(super) fn views(key: &str, ids: &[u8]) -> Result<ViewSet, String> {
     let mut views = ViewSet::NONE;
     for id in ids {
         let view = 1u32.checked_shl((*id).into()).map(ViewSet);

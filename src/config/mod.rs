@@ -7,6 +7,7 @@
 
 mod checks;
 mod file;
+mod grants;
 mod instances;
 
 use std::{
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use crate::{model::InstanceId, rib::Policy};
 use checks::{check_limits, levels};
 use file::{Fib, File, ServiceSection};
+use grants::grants;
 use instances::instances;
 
 /// All that is configured.
@@ -85,7 +87,10 @@ impl Default for Config {
     fn default() -> Self {
         let fib = Fib::default();
         let objects = NextHopObjects { all: fib.next_hop_objects, but: BTreeSet::new() };
-        Self::new(ServiceSection::default(), fib, objects, Policy::standard())
+        // Without sections there is nothing to be wrong.
+        let grants = grants(Vec::new()).unwrap_or_default();
+        let policy = Policy { grants, ..Policy::standard() };
+        Self::new(ServiceSection::default(), fib, objects, policy)
     }
 }
 
@@ -142,6 +147,7 @@ impl Config {
             levels: levels(file.preferences)?,
             limits: check_limits(file.limits)?,
             stopped_unit: file.service.stopped_unit,
+            grants: grants(file.grant)?,
         };
         Ok(Self::new(file.service, file.fib, next_hop_objects, policy))
     }
@@ -200,7 +206,7 @@ mod tests {
             section.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         assert_eq!(Config::parse(&text, &vrf_table).unwrap(), Config::default());
-        assert_eq!(text.matches(" = ").count(), 74, "a key was added or removed: say so there");
+        assert_eq!(text.matches(" = ").count(), 76, "a key was added or removed: say so there");
     }
 
     #[test]

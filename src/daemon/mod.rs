@@ -292,7 +292,7 @@ fn load(
     file: &Path,
     vrf_table: impl Fn(&str) -> Option<KernelTable>,
 ) -> Result<Config, ConfigError> {
-    Config::load(file, &|name| {
+    let config = Config::load(file, &|name| {
         let table = vrf_table(name).ok_or_else(|| {
             format!(
                 "there is no VRF {name:?}: make it before rtmd starts (ip link add {name} type vrf \
@@ -300,7 +300,13 @@ fn load(
             )
         })?;
         Ok(table.0)
-    })
+    })?;
+    for grant in &config.policy.grants.0 {
+        if let Err(fault) = &grant.whom {
+            tracing::warn!(file = %file.display(), grant = grant.name, fault, "this grant is for nobody");
+        }
+    }
+    Ok(config)
 }
 
 /// Says what is wrong with which instance; with all of them there is nothing to serve.

@@ -19,7 +19,7 @@ use super::{disk, ledger::Ledger};
 const MAGIC: &[u8; 12] = b"rtmd journal";
 
 /// The version of what is in the files. Raised with each change of it: no version reads another's yet.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Length of a file's head, and of a record's, in bytes.
 const HEAD: usize = 16;

@@ -7,7 +7,7 @@ export KEEP
 .DEFAULT_GOAL := help
 # Each of these uses the whole machine, and installing comes before building.
 .NOTPARALLEL:
-.PHONY: help build demo test bench bench-fib bench-restart failover verify fmt reference deps clean
+.PHONY: help build demo test bench bench-fib bench-restart failover verify fmt reference man deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ fmt: ## Format the source
 
 reference: ## Write docs/dbus and the XML in dbus anew, from what the service says about itself
 	RTMD_REFERENCE=write cargo test --locked --quiet --test reference
+
+man: ## Write man pages to target/man and completions for bash, zsh and fish to target/completions
+	RTMCTL_PAGES=$(CURDIR)/target cargo test --locked --quiet --bin rtmctl pages::
 
 deps: ## Install the Debian packages that building and testing need, those that are missing (root)
 	@integration/deps

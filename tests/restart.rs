@@ -131,6 +131,16 @@ async fn changes_that_wait_are_told_after_the_restart_and_none_is_told_twice() {
     drop(service);
 }
 
+/// A registration that belongs to the user, and nobody's connection.
+async fn offer_as_user(bus: &PrivateBus, to: &str) {
+    let connection = bus.connect().await;
+    let manager = client::manager(&connection).await.unwrap();
+    let options = details([("shared", Variant::from(true))]);
+    let (path, _) = manager.register_entity(0, "ipv4", 10006, 5, &options).await.unwrap();
+    let entity = EntityProxy::new(&connection, path).await.unwrap();
+    entity.add_route(to, &route("127.0.0.2", []), 0).await.unwrap();
+}
+
 #[tokio::test]
 async fn clients_that_went_while_nobody_served_them_are_cleaned_up_after() {
     let bus = PrivateBus::start();
@@ -141,13 +151,7 @@ async fn clients_that_went_while_nobody_served_them_are_cleaned_up_after() {
     gone.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
     gone.add("10.1.0.0/16", "127.0.0.2").await.unwrap();
     gone.table.register_for_change_notification(0, 1, 0).await.unwrap();
-    let shared = bus.connect().await;
-    let manager = client::manager(&shared).await.unwrap();
-    let options = details([("shared", Variant::from(true))]);
-    let (path, _) = manager.register_entity(0, "ipv4", 10006, 5, &options).await.unwrap();
-    let entity = EntityProxy::new(&shared, path).await.unwrap();
-    entity.add_route("10.2.0.0/16", &route("127.0.0.2", []), 0).await.unwrap();
-    drop((entity, manager, shared));
+    offer_as_user(&bus, "10.2.0.0/16").await;
 
     kill(service);
     drop(gone);
@@ -202,12 +206,7 @@ async fn when_the_bus_is_started_anew_the_service_comes_back_and_what_had_a_conn
         println!("the service is up: {is_up}");
         let mut bus = PrivateBus::start();
         let mut service = bus.serve(NO_FIB);
-        let shared = bus.connect().await;
-        let manager = client::manager(&shared).await.unwrap();
-        let options = details([("shared", Variant::from(true))]);
-        let (path, _) = manager.register_entity(0, "ipv4", 10006, 5, &options).await.unwrap();
-        let entity = EntityProxy::new(&shared, path).await.unwrap();
-        entity.add_route("10.2.0.0/16", &route("127.0.0.2", []), 0).await.unwrap();
+        offer_as_user(&bus, "10.2.0.0/16").await;
         let owner = Client::register(&bus, Family::Ipv4, OSPF).await;
         owner.add("10.0.0.0/8", "127.0.0.2").await.unwrap();
         owner.table.register_for_change_notification(0, 1, 0).await.unwrap();

@@ -107,6 +107,14 @@ impl Stage {
         std::fs::remove_dir_all(directory).unwrap();
     }
 
+    /// Starts it and offers it all; also answers with what the kernel has then.
+    async fn begin(&self) -> (Service, Vec<Client>, BTreeSet<String>) {
+        let service = self.start();
+        let (clients, expected) = (self.offer(MANY).await, self.expected(MANY));
+        becomes("the offer", &expected).await;
+        (service, clients, expected)
+    }
+
     /// Offers the first so many routes of each family, as ever.
     async fn offer(&self, count: usize) -> Vec<Client> {
         let mut clients = Vec::new();
@@ -163,10 +171,7 @@ async fn becomes(when: &str, expected: &BTreeSet<String>) {
 #[test]
 fn after_a_kill_nothing_is_written_and_clients_go_on_and_what_died_meanwhile_goes() {
     in_both_ways(async |stage| {
-        let mut service = stage.start();
-        let mut clients = stage.offer(MANY).await;
-        let expected = stage.expected(MANY);
-        becomes("the offer", &expected).await;
+        let (mut service, mut clients, expected) = stage.begin().await;
 
         for _ in 0..3 {
             service.kill();
@@ -208,10 +213,7 @@ fn without_its_journal_all_stays_until_owners_had_the_time_to_offer_it_again_and
     const AGAIN: usize = MANY - 100;
     in_both_ways(async |stage| {
         let stage = &stage.with("reclaim-time = 4");
-        let mut service = stage.start();
-        let clients = stage.offer(MANY).await;
-        let mut expected = stage.expected(MANY);
-        becomes("the offer", &expected).await;
+        let (mut service, clients, mut expected) = stage.begin().await;
         let mut statics = BTreeSet::new();
         for case in CASES {
             for number in 0..STATIC {
@@ -251,9 +253,7 @@ fn without_its_journal_all_stays_until_owners_had_the_time_to_offer_it_again_and
 fn where_no_time_is_given_what_an_earlier_life_left_goes_as_soon_as_it_is_read() {
     in_both_ways(async |stage| {
         let stage = &stage.with("reclaim-time = 0");
-        let mut service = stage.start();
-        let clients = stage.offer(MANY).await;
-        becomes("the offer", &stage.expected(MANY)).await;
+        let (mut service, clients, _) = stage.begin().await;
         service.kill();
         drop(clients);
         stage.lose_journal();
@@ -271,10 +271,7 @@ fn objects_of_ours() -> String {
 fn a_stop_withdraws_if_it_is_to_and_the_next_start_puts_all_back_and_a_crash_withdraws_nothing() {
     in_both_ways(async |stage| {
         let stage = &stage.with("on-stop = \"withdraw\"");
-        let mut service = stage.start();
-        let clients = stage.offer(MANY).await;
-        let expected = stage.expected(MANY);
-        becomes("the offer", &expected).await;
+        let (mut service, clients, expected) = stage.begin().await;
         service.kill();
         assert_eq!(routes(), expected);
 
@@ -309,10 +306,7 @@ fn a_stop_withdraws_if_it_is_to_and_the_next_start_puts_all_back_and_a_crash_wit
 #[test]
 fn a_reload_writes_nothing_to_the_kernel_and_loses_no_route() {
     in_both_ways(async |stage| {
-        let service = stage.start();
-        let clients = stage.offer(MANY).await;
-        let expected = stage.expected(MANY);
-        becomes("the offer", &expected).await;
+        let (service, clients, expected) = stage.begin().await;
         let watch = RouteWatch::start(PortId(u32::MAX)).unwrap(); // nobody's
         let levels = format!("[preferences]\nbgp = 99\n\n{}", stage.config);
         for config in [&levels, "nonsense", &stage.config] {
@@ -335,10 +329,7 @@ fn a_reload_writes_nothing_to_the_kernel_and_loses_no_route() {
 fn a_second_signal_ends_a_withdrawal_that_goes_on_and_on() {
     in_both_ways(async |stage| {
         let stage = &stage.with("on-stop = \"withdraw\"");
-        let mut service = stage.start();
-        let clients = stage.offer(MANY).await;
-        let expected = stage.expected(MANY);
-        becomes("the offer", &expected).await;
+        let (mut service, clients, expected) = stage.begin().await;
         let writer = Some("rtmd-writer");
         let refused = &["sendto:error=ENOBUFS"];
         let Some(faults) = Faults::in_process(service.pid(), writer, refused) else { return };

@@ -45,6 +45,10 @@ struct Arguments {
     /// For what survives a restart of the machine.
     #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "/var/lib/rtmd")]
     state_directory: PathBuf,
+    /// Take rtmd's routes out of the kernel's tables that the configuration names, and end; where rtmd runs
+    /// it has to be stopped before.
+    #[arg(long)]
+    withdraw: bool,
     /// What a service has another process of its own do: makes an image of the journal in a directory.
     #[arg(long, hide = true, num_args = 3, value_names = ["DIR", "MACHINE", "NUMBER"])]
     follow_journal: Option<Vec<String>>,
@@ -78,7 +82,11 @@ async fn main() -> ExitCode {
         runtime_directory: arguments.runtime_directory,
         state_directory: arguments.state_directory,
     };
-    match daemon::run(options).await {
+    let ended = match arguments.withdraw {
+        true => daemon::withdraw(options).await,
+        false => daemon::run(options).await,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{failure}");

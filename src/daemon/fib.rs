@@ -12,7 +12,12 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{complaints::Complaints, foreign::Foreigners, notifier::Notifier};
+use super::{
+    complaints::Complaints,
+    foreign::Foreigners,
+    health::{self, Pulse},
+    notifier::Notifier,
+};
 use crate::{
     bus::FibState,
     config::NextHopObjects,
@@ -60,6 +65,7 @@ pub(super) struct Tell<'t> {
     /// Whether what others do cannot be followed.
     pub(super) is_blind: &'t AtomicBool,
     pub(super) notifier: &'t Notifier,
+    pub(super) pulse: &'t Pulse,
 }
 
 /// Keeps the kernel equal to the best routes; returns why it cannot any more.
@@ -73,7 +79,7 @@ pub(super) async fn keep(
     tell: Tell<'_>,
     foreigners: &Foreigners,
 ) -> io::Error {
-    let (signature, Tell { state, is_blind, notifier }) = (*signature, tell);
+    let (signature, Tell { state, is_blind, notifier, pulse }) = (*signature, tell);
     let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
     let (some, plain): (Vec<_>, Vec<_>) =
         tables.iter().partition(|(id, _)| with_objects.of(id.instance));
@@ -90,6 +96,7 @@ pub(super) async fn keep(
         announced: Announced::default(),
         complaints: Complaints::default(),
         notifier,
+        pulse,
         reading: None,
         watch: None,
         look_again: None,
@@ -138,7 +145,7 @@ pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
     if settings.nexthop_compat_mode == Some(true) {
         advice.push(
             "net.ipv4.nexthop_compat_mode is 1: a failover then takes the kernel a second for each \
-             million routes, set it to 0 (systemd/rtmd.sysctl.conf does), unless programs that do \
+             million routes, set it to 0 (sysctl.d/50-rtmd.conf does), unless programs that do \
              not know next-hop objects have to read our routes: to those it hides where they lead"
                 .to_owned(),
         );
@@ -146,7 +153,7 @@ pub(super) fn advice(rib: &SharedRib) -> Vec<String> {
     if settings.skip_notify_on_dev_down == Some(false) {
         advice.push(
             "net.ipv6.route.skip_notify_on_dev_down is 0: the kernel then announces each IPv6 route \
-             that goes with a link, set it to 1 (systemd/rtmd.sysctl.conf does)"
+             that goes with a link, set it to 1 (sysctl.d/50-rtmd.conf does)"
                 .to_owned(),
         );
     }
@@ -160,6 +167,7 @@ struct Keeper<'r> {
     announced: Announced,
     complaints: Complaints,
     notifier: &'r Notifier,
+    pulse: &'r Pulse,
     reading: Option<Reading>,
     /// None where what others do cannot be followed.
     watch: Option<RouteWatch>,
@@ -222,6 +230,7 @@ impl Keeper<'_> {
         let mut may_have_work = true;
         self.report();
         loop {
+            self.pulse.beat();
             self.begin_reading();
             let wants_more = self.planner.backlog() < ENOUGH;
             let deadline = self.planner.poll_deadline();
@@ -285,6 +294,7 @@ impl Keeper<'_> {
                 () = super::until(complaint), if complaint.is_some() => {
                     self.complaints.tell(Instant::now());
                 }
+                () = self.pulse.asked() => {}
             }
         }
     }
@@ -520,13 +530,12 @@ impl Keeper<'_> {
     /// Tells the world where the kernel stands.
     fn announce(&mut self, told: &watch::Sender<FibState>) {
         let state = self.state();
+        self.notifier.status(health::summary(self.rib, state));
         if state != FibState::Syncing && !self.announced.ready {
             self.announced.ready = true;
             tracing::info!(state = state.name(), "the kernel is in step");
             self.notifier.ready();
         }
-        let installed: usize = self.planner.counts().map(|(_, counts)| counts.installed).sum();
-        self.notifier.status(format!("{installed} routes in the kernel, {}", state.name()));
         let failed = self.planner.counts().map(|(_, counts)| counts.failed).sum();
         if self.watch.is_some() {
             self.complaints.announce(state, failed);

@@ -10,6 +10,7 @@ mod complaints;
 mod deadlines;
 mod fib;
 mod foreign;
+mod health;
 mod links;
 mod notifier;
 mod reelections;
@@ -45,6 +46,7 @@ use crate::{
 };
 use fib::{Kernel, Tell};
 use foreign::Foreigners;
+use health::Pulse;
 use links::Vrfs;
 use notifier::Notifier;
 use reload::Reloading;
@@ -148,10 +150,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let epoch = ledger.epoch();
     let rib = SharedRib::kept(ledger, journal);
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
-        privilege::check().map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::Privilege(error),
-            _ => Failure::Kernel(error),
-        })?;
+        privilege::check().map_err(refused)?;
     }
     let foreigners = Foreigners::new(&rib, signature);
 
@@ -187,7 +186,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         Instant::now().checked_add(reclaim_time).filter(|_| is_new && !reclaim_time.is_zero());
     // Announcing waits for the bus, and the kernel is not to wait with it.
     let (state, announced) = watch::channel(FibState::Syncing);
-    let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier };
+    let (pulse, watched_state) = (Pulse::default(), state.subscribe());
+    let tell = Tell { state: &state, is_blind: &is_blind, notifier: &notifier, pulse: &pulse };
     let ended = tokio::select! {
         () = service.run() => Err(Failure::BusLost),
         () = announce(&service, announced) => Err(Failure::BusLost),
@@ -199,6 +199,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         never = foreigners.keep(&rib, &service) => match never {},
         error = links::follow(&mut watched, &rib, &foreigners, vrfs.into_inner()) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
+        never = health::watch(&rib, &pulse, &notifier) => match never {},
+        never = health::tell(&rib, watched_state, &notifier) => match never {},
         name = stop_signal() => Ok(name),
     };
     let signal = ended?;
@@ -213,7 +215,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     if on_stop == OnStop::Withdraw {
         let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
         tokio::select! {
-            () = withdrawal::withdraw(&mut kernel, &tables, &notifier) => {}
+            withdrawn = withdrawal::withdraw(&mut kernel, &tables, &notifier) => {
+                if let Err(fault) = withdrawn {
+                    tracing::error!("{fault}");
+                }
+            }
             signal = stop_signal() => {
                 tracing::warn!(signal, "told to stop again: what is still in the kernel stays there");
             }
@@ -221,6 +227,33 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
     notifier.finish();
     Ok(())
+}
+
+/// Takes out of the kernel what an earlier life left there and nobody is to keep any more. What clients
+/// offered is not touched: another start would put it back.
+///
+/// # Errors
+/// When it is not known what that is, a service is running whose routes they are, or the kernel refuses.
+pub async fn withdraw(options: Options) -> Result<(), Failure> {
+    let mut watched = Watch::start().map_err(Failure::Kernel)?;
+    let links = links::learn(&mut watched).await.map_err(Failure::Kernel)?;
+    let trusted = Trusted::as_service(&options.state_directory);
+    let config = load(&Source::of(&options.config), &trusted, |name| links.vrf_table(name))?;
+    let _lock = lock(&options.runtime_directory)?;
+    privilege::check().map_err(refused)?;
+    let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
+    let tables: Vec<_> = Rib::new(config.policy).kernel_tables().collect();
+    let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
+    let withdrawn = withdrawal::withdraw(&mut kernel, &tables, &Notifier::default()).await;
+    withdrawn.map_err(|fault| Failure::Kernel(io::Error::other(fault)))
+}
+
+/// Why routes cannot be written.
+fn refused(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Failure::Privilege(error),
+        _ => Failure::Kernel(error),
+    }
 }
 
 /// Tells everyone each state; what changes while one is being told is told next.

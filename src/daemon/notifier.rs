@@ -1,8 +1,8 @@
 //! What the service manager is told, by a thread of its own: sending blocks while the manager does
 //! not read, and that must not hold up the service.
 //!
-//! A status can get lost, the next one is as good. That a reload is over must not: systemd would wait
-//! for it (`systemctl reload`) until it gives up.
+//! A status can get lost, the next one is as good, and so can a sign of life. That a reload is over
+//! must not: systemd would wait for it (`systemctl reload`) until it gives up.
 
 use std::{
     sync::{
@@ -11,13 +11,16 @@ use std::{
         mpsc::{Sender, SyncSender, channel, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sd_notify::NotifyState;
 
-/// Notices that wait; a status beyond them is dropped.
+/// Notices that wait; a status or a sign of life beyond them is dropped.
 const QUEUE: usize = 8;
+
+/// Time between two statuses: a second, less what a timer of a second may be early.
+const STATUS_PAUSE: Duration = Duration::from_millis(900);
 
 /// How long the last notices may take.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -40,6 +43,8 @@ struct Way {
 struct Known {
     is_ready: bool,
     status: String,
+    /// The status that was told last, and when.
+    told: Option<(String, Instant)>,
     /// Why the configuration could not be read when that was tried last.
     fault: Option<String>,
 }
@@ -49,6 +54,7 @@ enum Notice {
     Ready(String),
     Reloading,
     Stopping,
+    Alive,
     Status(String),
     Last(SyncSender<()>),
 }
@@ -87,13 +93,26 @@ impl Notifier {
         self.send(Notice::Ready(status));
     }
 
-    /// A line for `systemctl status`.
+    /// A line for `systemctl status`. Told if it is a new one and the one before is a second old; so who
+    /// has the last word says it again.
     pub(super) fn status(&self, text: String) {
         let line = self.with(|known| {
             known.status = text;
-            known.line()
+            known.news(Instant::now())
         });
-        self.send(Notice::Status(line));
+        if let Some(line) = line {
+            self.send(Notice::Status(line));
+        }
+    }
+
+    /// How long the manager waits for a sign of life before it ends the service; `None` if it never does.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.way.as_ref().and_then(|_| sd_notify::watchdog_enabled())
+    }
+
+    /// The service does its work.
+    pub(super) fn alive(&self) {
+        self.send(Notice::Alive);
     }
 
     /// The configuration is about to be read again. [`Self::reloaded`] has to follow.
@@ -131,7 +150,9 @@ impl Notifier {
 
     fn send(&self, notice: Notice) {
         let Some(Way { notices, waiting }) = &self.way else { return };
-        if matches!(notice, Notice::Status(_)) && waiting.load(Ordering::Relaxed) >= QUEUE {
+        if matches!(notice, Notice::Status(_) | Notice::Alive)
+            && waiting.load(Ordering::Relaxed) >= QUEUE
+        {
             return;
         }
         waiting.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +161,17 @@ impl Notifier {
 }
 
 impl Known {
+    /// What is to be told, if it is not what was told last or that was just now.
+    fn news(&mut self, now: Instant) -> Option<String> {
+        let line = self.line();
+        let is_idle = |(told, at): &(String, Instant)| *told == line || now - *at < STATUS_PAUSE;
+        if self.told.as_ref().is_some_and(is_idle) {
+            return None;
+        }
+        self.told = Some((line.clone(), now));
+        Some(line)
+    }
+
     /// One line: another one would be another notice.
     fn line(&self) -> String {
         let Self { status, fault, .. } = self;
@@ -160,6 +192,7 @@ fn tell(notice: &Notice) {
         Notice::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
         Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Notice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
         Notice::Status(text) => sd_notify::notify(&[NotifyState::Status(text)]),
         Notice::Last(told) => {
             let _ = told.try_send(()); // nobody waits any more
@@ -178,7 +211,7 @@ mod tests {
     #[test]
     fn a_status_is_one_line_whatever_is_wrong_with_the_configuration() {
         let fault = Some("line 3:\n  |\nREADY=1\n".to_owned());
-        let known = Known { is_ready: true, status: "7 routes".to_owned(), fault };
+        let known = Known { status: "7 routes".to_owned(), fault, ..Known::default() };
         assert_eq!(
             known.line(),
             "7 routes; the configuration was not read again: line 3: | READY=1"
@@ -186,7 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_misses_statuses_and_nothing_else() {
+    fn a_status_is_told_once_and_a_new_one_when_a_second_is_over() {
+        let mut known = Known { status: "7 routes".to_owned(), ..Known::default() };
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        assert_eq!(known.news(start), Some("7 routes".to_owned()));
+        assert_eq!(known.news(start + 2 * second), None, "it is the same");
+        known.status = "8 routes".to_owned();
+        assert_eq!(known.news(start + second / 2), None, "too soon");
+        assert_eq!(known.news(start + second), Some("8 routes".to_owned()));
+    }
+
+    #[test]
+    fn who_does_not_read_misses_signs_of_life_and_nothing_else() {
         let (notices, queue) = channel();
         let way = Some(Way { notices, waiting: Arc::default() });
         let notifier = Notifier { way, known: Mutex::default() };
@@ -194,7 +238,7 @@ mod tests {
         notifier.reloaded(None);
         notifier.ready();
         for _ in 0..100 {
-            notifier.status(String::new());
+            notifier.alive();
             notifier.reloading();
             notifier.reloaded(None);
         }
@@ -202,7 +246,7 @@ mod tests {
         let count = |is: fn(&Notice) -> bool| told.iter().filter(|it| is(it)).count();
         assert_eq!(count(|it| matches!(it, Notice::Reloading)), 100);
         assert_eq!(count(|it| matches!(it, Notice::Ready(_))), 101);
-        assert!(count(|it| matches!(it, Notice::Status(_))) <= QUEUE);
+        assert!(count(|it| matches!(it, Notice::Alive)) <= QUEUE);
         assert!(matches!(told[0], Notice::Status(_)), "it was not ready yet: {told:?}");
     }
 }

@@ -25,28 +25,34 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes all routes of ours out of these tables, and all next-hop objects of ours out of the kernel.
+///
+/// # Errors
+/// What stays there, and why.
 pub(super) async fn withdraw(
     kernel: &mut Kernel,
     tables: &[(TableId, KernelTable)],
     notifier: &Notifier,
-) {
+) -> Result<(), String> {
     let began = Instant::now();
     let mut withdrawal = Withdrawal { kernel, tables, notifier, refusal: None };
     let ended = tokio::time::timeout(LIMIT, withdrawal.run()).await;
     let refusal = withdrawal.refusal;
-    match ended {
-        Ok(Ok(())) => tracing::info!(took = ?began.elapsed(), "nothing of ours is in the kernel"),
+    let fault = match ended {
+        Ok(Ok(())) => {
+            tracing::info!(took = ?began.elapsed(), "nothing of ours is in the kernel");
+            return Ok(());
+        }
         Ok(Err(error)) => {
-            tracing::error!(%error, "what is ours cannot be taken out of the kernel and stays there");
+            format!("what is ours cannot be taken out of the kernel and stays there: {error}")
         }
         Err(_) => {
-            let refusal = refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
-            tracing::error!(
-                refusal,
-                "not all that is ours could be taken out of the kernel in {LIMIT:?}, the rest stays"
-            );
+            let why = refusal.map(|refusal| format!(": {refusal}")).unwrap_or_default();
+            format!(
+                "not all that is ours could be taken out of the kernel in {LIMIT:?}, the rest stays{why}"
+            )
         }
-    }
+    };
+    Err(fault)
 }
 
 struct Withdrawal<'w> {
@@ -115,6 +121,7 @@ impl Withdrawal<'_> {
         let mut ops = ops.peekable();
         while ops.peek().is_some() {
             self.notifier.status(format!("taking {} routes out of the kernel", ops.len()));
+            self.notifier.alive();
             let batch = ops.by_ref().take(self.kernel.writer.most_messages()).collect();
             self.kernel.writer.write(batch).await?;
             let refusals = self.next_outcome().await?.into_iter().filter_map(|(_, it)| it.err());

@@ -6,7 +6,10 @@ use rtmd::{
     model::prefix::{Family, Prefix},
 };
 
-use crate::{register, routes};
+use crate::{
+    completion, entities, explain, fib, host::Host, lookup, monitor, nexthops, preference,
+    register, routes, statics, status, top,
+};
 
 /// Look into the routing table manager, and offer it routes.
 #[derive(Debug, Parser)]
@@ -21,11 +24,14 @@ pub(crate) struct Cli {
 }
 
 /// The options that every command takes.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// The bus to find the service on: system, session, or a D-Bus address
     #[arg(long, global = true, value_name = "BUS", default_value = "system")]
     pub(crate) bus: Bus,
+    /// The machine whose bus that is, reached with ssh
+    #[arg(short = 'H', long, global = true, value_name = "[USER@]HOST[:PORT]")]
+    pub(crate) host: Option<Host>,
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -44,7 +50,7 @@ pub(crate) struct Scope {
 #[derive(Args, Debug)]
 pub(crate) struct Target {
     /// A destination, or an address for the destination that packets to it match
-    #[arg(value_name = "ADDRESS|PREFIX")]
+    #[arg(value_name = "ADDRESS|PREFIX", add = completion::prefixes())]
     pub(crate) target: String,
 }
 
@@ -52,24 +58,57 @@ pub(crate) struct Target {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show how the service and its tables are doing
+    #[command(after_help = status::HELP)]
     Status,
     /// List who is registered
+    #[command(after_help = entities::HELP)]
     Entities,
     /// List routes
+    #[command(after_help = routes::HELP)]
     Routes(routes::Arguments),
+    /// List where routes lead, and how many take each way
+    #[command(after_help = nexthops::HELP)]
+    Nexthops(nexthops::Arguments),
+    /// Show how far the kernel is with each table, and what it refused
+    #[command(after_help = fib::HELP)]
+    Fib(fib::Arguments),
     /// Show the unicast routes to an address, in order of rank. If the marked one is installed packets
     /// follow it, unless others have a route to the same destination with a smaller metric in the kernel,
     /// which is told then
+    #[command(after_help = lookup::HELP)]
     Lookup(Target),
     /// Say of each route to a destination why it won or lost, where it leads, and what the kernel has
+    #[command(after_help = explain::HELP)]
     Explain(Target),
+    /// Tell what changes, as it changes
+    #[command(after_help = monitor::HELP)]
+    Monitor(monitor::Arguments),
+    /// Watch tables and entities, their rates, and what the kernel still has to be told
+    #[command(after_help = top::HELP)]
+    Top(top::Arguments),
     /// Register, and offer the routes read from standard input for as long as this runs, also after the
     /// end of its input
     #[command(after_long_help = register::LINES_HELP)]
     Register(register::Arguments),
+    /// Offer the routes of a file, and leave them there
+    #[command(after_help = register::load::HELP)]
+    Load(register::load::Arguments),
+    /// Add, remove and list static routes, which need no client
+    #[command(after_help = statics::HELP, subcommand)]
+    Static(statics::Command),
+    /// Show and set the levels that protocols' routes have
+    #[command(after_help = preference::HELP, subcommand)]
+    Preference(preference::Command),
 }
 
 impl Scope {
+    /// Completes the sentence "rtmd is not running on …".
+    pub(crate) fn place(&self) -> String {
+        self.host
+            .as_ref()
+            .map_or_else(|| self.bus.to_string(), |host| format!("{} of {host}", self.bus))
+    }
+
     /// The family asked for, if only one is.
     pub(crate) fn family(&self) -> Option<Family> {
         match (self.ipv4, self.ipv6) {
@@ -87,25 +126,38 @@ impl Scope {
             None => &Family::ALL,
         }
     }
+
+    /// Refuses a prefix of another family than the one asked for.
+    pub(crate) fn check(&self, prefix: Prefix) -> Result<Prefix, String> {
+        match self.family() {
+            Some(family) if family != prefix.family() => {
+                Err(format!("{prefix} is not of the family asked for, {family}"))
+            }
+            _ => Ok(prefix),
+        }
+    }
 }
 
 /// Reads a prefix of the command line, where `default` needs `-4` or `-6`.
 pub(crate) fn parse_prefix(text: &str, scope: &Scope) -> Result<Prefix, String> {
-    let prefix = crate::lines::parse_prefix(text, scope.family())?;
-    match scope.family() {
-        Some(family) if family != prefix.family() => {
-            Err(format!("{prefix} is not of the family asked for, {family}"))
-        }
-        _ => Ok(prefix),
-    }
+    scope.check(crate::lines::parse_prefix(text, scope.family())?)
 }
 
 const AFTER_HELP: &str = "\
+Each command says more with --help, and has a man page: rtmctl-routes(1).
+
+Examples:
+  rtmctl status
+  rtmctl explain 198.51.100.7
+  rtmctl static add 10.0.0.0/8 via 192.0.2.1 --persistent
+  rtmctl monitor
+  rtmctl --host root@router routes --state failed
+
 Exit status:
    0  done
    1  something was refused or not found
    2  the command line was wrong
-  69  the service or its bus is not available
+  69  the service or its bus is not available, or went away
   77  permission denied";
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use rtmd::{
     model::{error::ErrorKind, prefix::Family},
 };
 
+use zbus::OwnedVariant;
+
 use crate::{cli::Scope, output::Output};
 
 /// The service and how to talk about it.
@@ -48,7 +50,10 @@ pub(crate) enum Problem {
 impl Context {
     /// Connects to the bus that the scope names.
     pub(crate) async fn connect(scope: Scope) -> Result<Self, Problem> {
-        let connection = client::connect(&scope.bus).await?;
+        let connection = match &scope.host {
+            Some(host) => host.connect(&scope.bus).await?,
+            None => client::connect(&scope.bus).await?,
+        };
         let manager = client::manager(&connection).await?;
         Ok(Self { scope, manager, out: Output::new() })
     }
@@ -98,9 +103,18 @@ impl Context {
 
     /// A limit of the service by name, or what to assume of a service that does not tell.
     pub(crate) async fn limit(&self, name: &str, assumed: u32) -> Result<u32, Problem> {
-        let limits = self.manager.limits().await.map_err(Failure::from)?;
-        Ok(limits.get(name).copied().unwrap_or(assumed))
+        limit(&self.manager, name, assumed).await
     }
+}
+
+/// As [`Context::limit`].
+pub(crate) async fn limit(
+    manager: &ManagerProxy<'_>,
+    name: &str,
+    assumed: u32,
+) -> Result<u32, Problem> {
+    let limits = manager.limits().await.map_err(Failure::from)?;
+    Ok(limits.get(name).copied().unwrap_or(assumed))
 }
 
 /// A detail that is a number of any width.
@@ -114,20 +128,29 @@ pub(crate) fn text<'d>(details: &'d Details, name: &str) -> Option<&'d str> {
     details.get(name)?.downcast_ref().ok()
 }
 
+/// A detail that is a list.
+pub(crate) fn list<T>(details: &Details, name: &str) -> Vec<T>
+where
+    Vec<T>: TryFrom<OwnedVariant>,
+{
+    details.get(name).and_then(|value| value.clone().try_into().ok()).unwrap_or_default()
+}
+
 impl Problem {
     /// The sentence for the user; none where the reader of the output just went away.
-    pub(crate) fn message(&self, bus: &Bus) -> Option<String> {
+    pub(crate) fn message(&self, scope: &Scope) -> Option<String> {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("cannot write: {error}")),
             Self::Local(message) => Some(message.clone()),
             Self::Call(Failure::Unreachable(reason)) => {
-                let advice = match bus {
+                let advice = match &scope.bus {
                     Bus::System => "start it with systemctl start rtmd, or ",
                     Bus::Session | Bus::Address(_) => "",
                 };
+                let place = scope.place();
                 Some(format!(
-                    "rtmd is not running on {bus}: {reason}; {advice}name another bus with --bus"
+                    "rtmd is not running on {place}: {reason}; {advice}name another bus with --bus"
                 ))
             }
             Self::Call(Failure::Denied(reason)) => Some(format!("permission denied: {reason}")),
@@ -174,7 +197,7 @@ mod tests {
     fn a_missing_service_tells_how_to_start_it() {
         let problem = Problem::Call(Failure::Unreachable("no such name".into()));
         assert_eq!(
-            problem.message(&Bus::System).unwrap(),
+            problem.message(&Scope::default()).unwrap(),
             "rtmd is not running on the system bus: no such name; start it with systemctl start \
              rtmd, or name another bus with --bus"
         );
@@ -184,7 +207,7 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_no_error() {
         let problem = Problem::Output(io::ErrorKind::BrokenPipe.into());
-        assert_eq!((problem.message(&Bus::System), problem.exit()), (None, Exit::Done));
+        assert_eq!((problem.message(&Scope::default()), problem.exit()), (None, Exit::Done));
     }
 
     #[test]

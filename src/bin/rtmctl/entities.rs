@@ -1,11 +1,11 @@
 //! `rtmctl entities`: who is registered.
 
-use rtmd::model::entity::Protocol;
-use serde_json::json;
+use rtmd::{bus::wire::EntityInfo, model::entity::Protocol};
+use serde_json::{Value, json};
 
 use crate::{
     context::{Context, Exit, Problem},
-    output::{Align, Columns, printable},
+    output::{Align, Columns},
 };
 
 /// Prints the entities of the tables asked for.
@@ -27,23 +27,14 @@ pub(crate) async fn run(context: &mut Context) -> Result<Exit, Problem> {
             let table = format!("{}/{}", entity.instance, entity.family);
             let protocol = Protocol(entity.protocol);
             if context.scope.json {
-                context.out.json(&json!({
-                    "id": entity.id,
-                    "path": entity.path.as_str(),
-                    "table": table,
-                    "protocol": protocol.to_string(),
-                    "protocol-instance": entity.protocol_instance,
-                    "label": entity.label,
-                    "bus-name": entity.bus_name,
-                    "state": entity.state,
-                }))?;
+                context.out.json(&json(&entity))?;
             } else {
                 columns.row([
                     entity.id.to_string(),
                     table,
                     protocol.to_string(),
                     entity.protocol_instance.to_string(),
-                    printable(&entity.label).into_owned(),
+                    entity.label,
                     entity.bus_name,
                     entity.state,
                 ]);
@@ -56,3 +47,24 @@ pub(crate) async fn run(context: &mut Context) -> Result<Exit, Problem> {
     context.say_if_empty(count, "entities registered");
     Ok(Exit::Done)
 }
+
+/// All there is to know of an entity, for JSON.
+pub(crate) fn json(entity: &EntityInfo) -> Value {
+    json!({
+        "id": entity.id,
+        "path": entity.path.as_str(),
+        "table": format!("{}/{}", entity.instance, entity.family),
+        "protocol": Protocol(entity.protocol).to_string(),
+        "protocol-instance": entity.protocol_instance,
+        "label": entity.label,
+        "bus-name": entity.bus_name,
+        "state": entity.state,
+    })
+}
+
+/// The help on `entities`.
+pub(crate) const HELP: &str = "\
+Examples:
+  rtmctl entities
+  rtmctl -4 entities --instance 1
+  rtmctl --json entities | jq 'select(.state == \"lingering\") | .label'";

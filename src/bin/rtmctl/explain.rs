@@ -1,12 +1,14 @@
 //! `rtmctl explain`: why the routes of a destination stand as they do, and what the kernel has of it.
 
+use std::borrow::Cow;
+
 use rtmd::bus::wire::Details;
 use serde_json::{Value, json};
 
 use crate::{
     cli::{self, Target},
     context::{Context, Exit, Problem, number, text},
-    output::{BEST, HEAD},
+    output::{BEST, HEAD, printable},
     route_view::tell_preference,
 };
 
@@ -31,10 +33,10 @@ pub(crate) async fn run(
         return Ok(Exit::Done);
     }
     let out = &mut context.out;
-    out.line(format_args!("{HEAD}{prefix}{HEAD:#}"))?;
+    out.line(format_args!("{HEAD}{}{HEAD:#}", printable(&prefix)))?;
     for candidate in &candidates {
-        let [label, protocol, reason] = ["label", "protocol-name", "reason"]
-            .map(|key| text(candidate, key).unwrap_or_default());
+        let [label, protocol, reason] =
+            ["label", "protocol-name", "reason"].map(|key| shown(candidate, key));
         let [rank, preference, metric, best] = ["rank", "preference", "metric", "best-in-views"]
             .map(|key| number(candidate, key).unwrap_or_default());
         let preference = tell_preference(preference);
@@ -45,7 +47,7 @@ pub(crate) async fn run(
         out.line(format_args!("     {reason}"))?;
         for next_hop in next_hops(candidate) {
             let [address, interface] =
-                ["address", "interface-name"].map(|key| text(&next_hop, key).unwrap_or_default());
+                ["address", "interface-name"].map(|key| shown(&next_hop, key));
             let mut hop = String::new();
             if !address.is_empty() {
                 hop += &format!("via {address} ");
@@ -54,21 +56,26 @@ pub(crate) async fn run(
                 hop += &format!("dev {interface} ");
             }
             let fate = text(&next_hop, "reason").or_else(|| text(&next_hop, "way"));
-            out.line(format_args!("     {hop}- {}", fate.unwrap_or("leads straight out")))?;
+            let fate = printable(fate.unwrap_or("leads straight out"));
+            out.line(format_args!("     {hop}- {fate}"))?;
         }
         if let Some(untold) = number(candidate, "next-hops-untold") {
             out.line(format_args!("     and {untold} next hops more"))?;
         }
     }
-    let [wish, state, reason] =
-        ["wish", "state", "reason"].map(|key| text(&fib, key).unwrap_or_default());
-    let wish = if wish.is_empty() { "nothing of rtmd's" } else { wish };
+    let [wish, state, reason] = ["wish", "state", "reason"].map(|key| shown(&fib, key));
+    let wish = if wish.is_empty() { "nothing of rtmd's".into() } else { wish };
     let table = number(&fib, "kernel-table").unwrap_or_default();
     out.line(format_args!("  kernel table {table}: {wish}; {state}: {reason}"))?;
     if let Some(words) = text(&fib, "error") {
-        out.line(format_args!("     the kernel says: {words}"))?;
+        out.line(format_args!("     the kernel says: {}", printable(words)))?;
     }
     Ok(Exit::Done)
+}
+
+/// A detail that is text, harmless on a terminal; nothing where there is none.
+fn shown<'d>(details: &'d Details, key: &str) -> Cow<'d, str> {
+    printable(text(details, key).unwrap_or_default())
 }
 
 fn next_hops(candidate: &Details) -> Vec<Details> {
@@ -107,3 +114,10 @@ fn object(details: &Details, numbers: &[&str], words: &[&str]) -> Value {
     let words = words.iter().filter_map(|key| Some((*key, json!(text(details, key)?))));
     numbers.chain(words).map(|(key, value)| (key.to_owned(), value)).collect()
 }
+
+/// The help on `explain`.
+pub(crate) const HELP: &str = "\
+Examples:
+  rtmctl explain 198.51.100.7       # the destination that packets to it match
+  rtmctl explain 198.51.100.0/24    # this very destination
+  rtmctl -6 explain default";

@@ -17,9 +17,16 @@ pub(crate) struct Interfaces {
     /// Any socket will do to ask through.
     socket: Option<OwnedFd>,
     indices: HashMap<String, u32>,
+    /// Whether the service is on another machine, where the numbers mean other links.
+    elsewhere: bool,
 }
 
 impl Interfaces {
+    /// For a service that is on this machine, or is not.
+    pub(crate) fn new(elsewhere: bool) -> Self {
+        Self { elsewhere, ..Self::default() }
+    }
+
     /// The number of an interface.
     ///
     /// Never remembers a missing one: it can appear while lines are still coming.
@@ -28,6 +35,12 @@ impl Interfaces {
             return Ok(*known.get());
         }
         let quoted = name.escape_debug();
+        if self.elsewhere {
+            return Err(format!(
+                "interface \"{quoted}\": its number is not known with --host; leave dev out, or use \
+                 rtmctl static, which goes by name"
+            ));
+        }
         let says = |error: &dyn Display| format!("interface \"{quoted}\": {error}");
         let index = match self.socket().and_then(|socket| name_to_index(socket, name)) {
             Ok(index) => index,
@@ -61,6 +74,8 @@ mod tests {
     fn what_does_not_exist_is_said_to() {
         let mut interfaces = Interfaces::default();
         assert_eq!(interfaces.index("nope0").unwrap_err(), "interface \"nope0\" does not exist");
+        let elsewhere = Interfaces::new(true).index("lo").unwrap_err();
+        assert!(elsewhere.contains("not known with --host"), "{elsewhere}");
         let long = "n".repeat(40);
         assert!(interfaces.index(&long).unwrap_err().ends_with("does not exist"));
     }

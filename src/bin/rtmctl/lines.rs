@@ -1,4 +1,5 @@
-//! The lines that `rtmctl register` takes: `add` and `del`, in the words of `ip route`.
+//! Routes in the words of `ip route`: the lines that `rtmctl register` takes, and what follows
+//! `rtmctl static add`.
 //!
 //! A line is read as a whole or refused as a whole, with a sentence that names the word at fault;
 //! a word that is not known is refused and never skipped, because what was meant by it would be
@@ -8,6 +9,7 @@
 use std::{fmt::Display, net::IpAddr};
 
 use rtmd::model::{
+    entity::Protocol,
     error::quoted,
     nexthop::Weight,
     prefix::{Family, Prefix},
@@ -65,10 +67,11 @@ impl Line {
     /// `family` decides what `default` means where nothing on the line does.
     pub(crate) fn parse(line: &str, family: Option<Family>) -> Result<Option<Self>, String> {
         let content = line.split_once('#').map_or(line, |(before, _)| before);
-        let mut words = content.split_ascii_whitespace();
-        let Some(verb) = words.next() else { return Ok(None) };
-        let rest = Words(words);
+        let content = content.trim_ascii();
+        let (verb, rest) =
+            content.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((content, ""));
         match verb {
+            "" => Ok(None),
             "add" => Offer::parse(rest, family).map(Self::Add).map(Some),
             "del" => parse_delete(rest, family).map(Self::Delete).map(Some),
             other => Err(format!("{} is neither add nor del", quoted(other))),
@@ -76,9 +79,28 @@ impl Line {
     }
 }
 
-impl Offer {
-    fn parse(mut words: Words<'_>, family: Option<Family>) -> Result<Self, String> {
-        let mut word = words.value("add", "a prefix")?;
+/// What of a route is written, for what is to be found by it: all but the prefix may be missing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Description {
+    /// Where to.
+    pub(crate) prefix: Prefix,
+    /// Which way.
+    pub(crate) way: Option<Way>,
+    /// The protocol's own cost.
+    pub(crate) metric: Option<Metric>,
+    /// 0 takes the protocol's level.
+    pub(crate) preference: Option<Preference>,
+    /// The views to offer it in.
+    pub(crate) views: Option<ViewSet>,
+    /// Of the static ones.
+    pub(crate) protocol: Option<Protocol>,
+}
+
+impl Description {
+    /// Reads what follows `verb`.
+    pub(crate) fn parse(verb: &str, text: &str, family: Option<Family>) -> Result<Self, String> {
+        let mut words = Words(text.split_ascii_whitespace());
+        let mut word = words.value(verb, "a prefix")?;
         let special = Special::from_word(word);
         if special.is_some() {
             word = words.value(word, "a prefix")?;
@@ -90,7 +112,7 @@ impl Offer {
         }
         let mut plain = Hop::default();
         let mut several: Vec<Hop> = Vec::new();
-        let (mut metric, mut preference, mut views) = (None, None, None);
+        let (mut metric, mut preference, mut views, mut protocol) = (None, None, None, None);
         while let Some(word) = words.0.next() {
             match word {
                 // After the first `nexthop` these words belong to the latest one.
@@ -107,7 +129,8 @@ impl Offer {
                 "metric" => set(&mut metric, word, Metric(words.number(word)?))?,
                 "preference" => set(&mut preference, word, Preference(words.number(word)?))?,
                 "views" => set(&mut views, word, parse_views(words.value(word, "a view")?)?)?,
-                other => return Err(format!("{} is not a word of add", quoted(other))),
+                "proto" => set(&mut protocol, word, words.protocol(word)?)?,
+                other => return Err(format!("{} is not a word of {verb}", quoted(other))),
             }
         }
         if several.last().is_some_and(Hop::is_empty) {
@@ -115,7 +138,7 @@ impl Offer {
         }
         let given = !plain.is_empty() || plain.weight.is_some();
         let way = match (special, given, several.is_empty()) {
-            (Some(special), false, true) => Way::Special(special),
+            (Some(special), false, true) => Some(Way::Special(special)),
             (Some(special), ..) => {
                 return Err(format!("{} takes no next hop", special.word()));
             }
@@ -123,41 +146,70 @@ impl Offer {
             (None, true, true) if plain.is_empty() => {
                 return Err("weight needs via or dev".into());
             }
-            (None, true, true) => Way::Hops(vec![plain]),
-            (None, false, false) => Way::Hops(several),
-            (None, false, true) => {
-                return Err(format!(
-                    "no way given to {}: via or dev is missing",
-                    quoted(destination)
-                ));
-            }
+            (None, true, true) => Some(Way::Hops(vec![plain])),
+            (None, false, false) => Some(Way::Hops(several)),
+            (None, false, true) => None,
         };
         let inferred = match &way {
-            Way::Hops(hops) => hops.iter().find_map(|hop| hop.address).map(Family::of),
-            Way::Special(_) => None,
+            Some(Way::Hops(hops)) => hops.iter().find_map(|hop| hop.address).map(Family::of),
+            _ => None,
         };
-        Ok(Self {
-            prefix: parse_prefix(destination, inferred.or(family))?,
+        let prefix = parse_prefix(destination, inferred.or(family))?;
+        Ok(Self { prefix, way, metric, preference, views, protocol })
+    }
+
+    /// The route, which needs a way.
+    pub(crate) fn into_offer(self) -> Result<Offer, String> {
+        let Self { prefix, way, metric, preference, views, protocol: _ } = self;
+        let way = way.ok_or_else(|| {
+            format!("no way given to {}: via or dev is missing", quoted(&prefix.to_string()))
+        })?;
+        Ok(Offer {
+            prefix,
             way,
             metric: metric.unwrap_or_default(),
             preference: preference.unwrap_or_default(),
             views: views.unwrap_or(View::UNICAST.only()),
         })
     }
+}
+
+impl Offer {
+    fn parse(text: &str, family: Option<Family>) -> Result<Self, String> {
+        let described = Description::parse("add", text, family)?;
+        if described.protocol.is_some() {
+            return Err(
+                "proto is not a word of add here: the protocol is the registration's".into()
+            );
+        }
+        described.into_offer()
+    }
 
     /// The flags that the way sets on the route.
     pub(crate) fn flags(&self) -> RouteFlags {
-        match self.way {
-            Way::Hops(_) => RouteFlags::default(),
-            Way::Special(special) => special.flag(),
+        self.way.flags()
+    }
+
+    /// Its next hops, none for the special ways.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        self.way.hops()
+    }
+}
+
+impl Way {
+    /// The flags that it sets on a route.
+    pub(crate) fn flags(&self) -> RouteFlags {
+        match self {
+            Self::Hops(_) => RouteFlags::default(),
+            Self::Special(special) => special.flag(),
         }
     }
 
     /// Its next hops, none for the special ways.
     pub(crate) fn hops(&self) -> &[Hop] {
-        match &self.way {
-            Way::Hops(hops) => hops,
-            Way::Special(_) => &[],
+        match self {
+            Self::Hops(hops) => hops,
+            Self::Special(_) => &[],
         }
     }
 }
@@ -204,9 +256,16 @@ impl<'l> Words<'l> {
         text.parse()
             .map_err(|_| format!("{word} {} is not a number from 0 to {}", quoted(text), u32::MAX))
     }
+
+    fn protocol(&mut self, word: &str) -> Result<Protocol, String> {
+        let text = self.value(word, "a protocol")?;
+        Protocol::parse(text)
+            .ok_or_else(|| format!("{word} {} is neither a protocol nor a number", quoted(text)))
+    }
 }
 
-fn parse_delete(mut words: Words<'_>, family: Option<Family>) -> Result<Prefix, String> {
+fn parse_delete(text: &str, family: Option<Family>) -> Result<Prefix, String> {
+    let mut words = Words(text.split_ascii_whitespace());
     let prefix = parse_prefix(words.value("del", "a prefix")?, family)?;
     match words.0.next() {
         None => Ok(prefix),
@@ -355,6 +414,14 @@ mod tests {
             ("add 10.0.0.0/8 via", "an address is missing after via"),
             ("add 10.0.0.0/8 via eth0", "\"eth0\" is not an address"),
             ("add 10.0.0.0/8 via ::1 via ::2", "via is given twice"),
+            (
+                "add 10.0.0.0/8 via ::1 proto bird",
+                "proto \"bird\" is neither a protocol nor a number",
+            ),
+            (
+                "add 10.0.0.0/8 via ::1 proto static",
+                "proto is not a word of add here: the protocol is the registration's",
+            ),
             ("add 10.0.0.0/8 via ::1 onlink", "\"onlink\" is not a word of add"),
             ("add 10.0.0.0/8 weight 3", "weight needs via or dev"),
             ("add 10.0.0.0/8 via ::1 weight 300", "weight 300 is not from 1 to 256"),

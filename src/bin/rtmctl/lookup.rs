@@ -38,3 +38,10 @@ pub(crate) async fn run(
 
 /// `RTM_BEST_PROTOCOL`: the best of all, not of one protocol.
 const BEST_PROTOCOL: u32 = 0;
+
+/// The help on `lookup`.
+pub(crate) const HELP: &str = "\
+Examples:
+  rtmctl lookup 198.51.100.7
+  rtmctl lookup 2001:db8::/48
+  rtmctl --json lookup 198.51.100.7 | jq 'select(.\"best-in-views\" != 0)'";

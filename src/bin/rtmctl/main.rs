@@ -5,37 +5,49 @@
 //! writes what `ip route show` would.
 
 mod cli;
+mod completion;
 mod context;
 mod entities;
 mod explain;
+mod fib;
+mod hops;
+mod host;
 mod interfaces;
 mod ip_route;
 mod lines;
 mod lookup;
-mod next_hops;
+mod monitor;
+mod nexthops;
 mod output;
+#[cfg(test)]
+mod pages;
+mod preference;
 mod register;
 mod route_view;
 mod routes;
+mod statics;
 mod status;
+mod top;
+mod walk;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 
 use cli::{Cli, Command};
 use context::{Context, Exit, Problem};
+use output::ERROR;
 
 fn main() -> ExitCode {
+    // A shell that wants to complete a word sets COMPLETE, and goes no further than this.
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
-    let bus = cli.scope.bus.clone();
+    let scope = cli.scope.clone();
     let exit = run(cli).unwrap_or_else(|problem| {
-        if let Some(message) = problem.message(&bus) {
-            anstream::eprintln!(
-                "{}error:{} {message}",
-                output::ERROR,
-                output::ERROR.render_reset()
-            );
+        if let Some(message) = problem.message(&scope) {
+            let message = output::printable(&message);
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {message}");
         }
         problem.exit()
     });
@@ -57,6 +69,13 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Explain(arguments) => explain::run(&mut context, arguments).await,
             Command::Lookup(arguments) => lookup::run(&mut context, arguments).await,
             Command::Register(arguments) => register::run(&mut context, arguments).await,
+            Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
+            Command::Fib(arguments) => fib::run(&mut context, arguments).await,
+            Command::Preference(command) => preference::run(&mut context, command).await,
+            Command::Monitor(arguments) => monitor::run(&mut context, arguments).await,
+            Command::Top(arguments) => top::run(&mut context, arguments).await,
+            Command::Load(arguments) => register::load::run(&mut context, arguments).await,
+            Command::Static(command) => statics::run(&mut context, command).await,
         }?;
         context.out.flush()?;
         Ok(exit)

@@ -5,6 +5,7 @@
 
 mod events;
 mod input;
+pub(crate) mod load;
 mod loader;
 mod session;
 
@@ -22,16 +23,20 @@ use zbus::{
     fdo::{DBusProxy, NameOwnerChangedStream},
 };
 
-use crate::context::{Context, Exit, Problem, number};
+use crate::{
+    completion,
+    context::{Context, Exit, Problem, number},
+    routes,
+};
 use events::{Events, InStep};
 use input::Input;
-use loader::Loader;
+use loader::{Keep, Loader};
 
 /// What `register` takes.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// The protocol to register as: a name such as static or bgp, or a number
-    #[arg(long, value_name = "NAME|NUMBER", value_parser = parse_protocol)]
+    #[arg(long, value_name = "NAME|NUMBER", value_parser = routes::parse_protocol, add = completion::protocols())]
     protocol: Protocol,
     /// Which of several of that protocol
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -46,6 +51,15 @@ pub(crate) struct Arguments {
     /// End with the input, when the kernel has taken the routes, instead of staying
     #[arg(long)]
     exit_at_eof: bool,
+}
+
+/// As whom routes are offered.
+#[derive(Debug)]
+struct Registration {
+    protocol: Protocol,
+    protocol_instance: u32,
+    label: Option<String>,
+    keep: Keep,
 }
 
 /// The help on the input.
@@ -63,13 +77,26 @@ reported with its number, and the next one is read.
 
 Routes live as long as the registration: after the end of the input the command stays until it
 is interrupted (exit status 0) or the service goes away (69). Once all is loaded, a service that is
-back within ten seconds and has the routes still, as it has after a restart, did not go away.";
+back within ten seconds and has the routes still, as it has after a restart, did not go away.
+
+Examples:
+  printf 'add 10.9.0.0/16 via 192.0.2.2\\n' | rtmctl register --protocol static --label mine
+  rtmctl register --protocol bgp --linger 60 < table.txt
+  birdc 'show route' | awk -f bird-routes.awk | rtmctl register --protocol bgp";
 
 /// Loads, then stays.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
     let connection = context.manager.inner().connection().clone();
     let mut events = Events::new(context.scope.json);
-    let mut loader = Loader::new(context, &arguments);
+    let mut loader = Loader::new(
+        context,
+        Registration {
+            protocol: arguments.protocol,
+            protocol_instance: arguments.protocol_instance,
+            label: arguments.label,
+            keep: Keep::Linger(arguments.linger * 1000),
+        },
+    );
     let mut ends = Ends::watch(&connection).await?;
     // Whatever is wrong with the service should be said before the user types a line.
     let epoch = context.manager.epoch().await.map_err(Failure::from)?;
@@ -77,6 +104,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
 
     let loading = async {
         loader.load(&mut input, &mut events, &mut context.out).await?;
+        events.loaded(&mut context.out, loader.totals())?;
         loader.end_of_sync().await?;
         let in_step = wait_for_kernel(&loader, events.started()).await?;
         events.in_step(&mut context.out, loader.totals(), in_step)
@@ -212,10 +240,6 @@ async fn wait_for_kernel(loader: &Loader, started: Instant) -> Result<InStep, Pr
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(160));
     }
-}
-
-fn parse_protocol(text: &str) -> Result<Protocol, String> {
-    Protocol::parse(text).ok_or_else(|| "neither a known protocol nor a number".into())
 }
 
 /// How long the kernel may take over nothing before it counts as behind, and the service to come back.

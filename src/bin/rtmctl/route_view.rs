@@ -1,6 +1,11 @@
 //! Routes as `routes` and `lookup` show them: a row, a JSON object, or what `ip route` would write.
 
-use std::{collections::HashMap, fmt::Write, io, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Write,
+    io,
+    time::Duration,
+};
 
 use anstyle::Style;
 use rtmd::{
@@ -20,8 +25,8 @@ use serde_json::{Value, json};
 
 use crate::{
     context::{self, Context, Problem, number, text},
+    hops::{NextHop, NextHops},
     ip_route::{self, KernelHop, KernelWay},
-    next_hops::{NextHop, NextHops},
     output::{BEST, ERROR, HEAD, Output, printable},
 };
 
@@ -114,6 +119,12 @@ impl RoutePrinter {
         self.owners.get(&route.owner).map(|owner| Protocol(owner.protocol))
     }
 
+    /// The entities that have this id, label or protocol.
+    pub(crate) fn owners_called(&self, name: &str) -> BTreeSet<u64> {
+        let called = self.owners.values().filter(|owner| is_called(owner, name));
+        called.map(|owner| owner.id).collect()
+    }
+
     /// Prints a route.
     pub(crate) async fn print(
         &mut self,
@@ -180,7 +191,8 @@ pub(crate) fn is_best_in(route: &RouteInfo, view: View) -> bool {
     best_in(route).contains(view)
 }
 
-fn best_in(route: &RouteInfo) -> ViewSet {
+/// The views that the route is the best in.
+pub(crate) fn best_in(route: &RouteInfo) -> ViewSet {
     let views = number(&route.more, "best-in-views").and_then(|views| views.try_into().ok());
     ViewSet(views.unwrap_or_default())
 }
@@ -235,6 +247,13 @@ pub(crate) fn owner_name(owner: &EntityInfo) -> String {
     } else {
         format!("{} ({protocol})", printable(&owner.label))
     }
+}
+
+/// Whether an entity goes by this name: its id, its label, or its protocol as in `bgp` or `bgp/2`.
+pub(crate) fn is_called(entity: &EntityInfo, name: &str) -> bool {
+    let protocol = Protocol(entity.protocol).to_string();
+    let which = || format!("{protocol}/{}", entity.protocol_instance);
+    entity.label == name || protocol == name || entity.id.to_string() == name || which() == name
 }
 
 fn ways(route: &RouteInfo, next_hops: &[&NextHop]) -> Vec<String> {
@@ -333,7 +352,20 @@ impl Widths {
 const PAGE: usize = 1000;
 const INFINITE: u64 = wire::INFINITE as u64;
 
-fn json(
+/// A route on one line: its way, its owner and its rank.
+pub(crate) fn sentence(
+    route: &RouteInfo,
+    owner: Option<&EntityInfo>,
+    next_hops: &[&NextHop],
+) -> String {
+    let owner = owner.map_or_else(|| format!("entity {}", route.owner), owner_name);
+    let (ways, metric) = (ways(route, next_hops).join(", "), route.metric);
+    let preference = tell_preference(route.preference.into());
+    format!("{ways}, {owner}, preference {preference}, metric {metric}")
+}
+
+/// All there is to know of a route, for JSON.
+pub(crate) fn json(
     table: &str,
     route: &RouteInfo,
     owner: Option<&EntityInfo>,
@@ -421,6 +453,21 @@ mod tests {
         assert_eq!(owner_name(&owner), "bgp/3");
         owner.label = "edge".into();
         assert_eq!(owner_name(&owner), "edge (bgp)");
+    }
+
+    #[test]
+    fn an_owner_is_called_by_its_id_label_or_protocol() {
+        let owner = EntityInfo { label: "edge".into(), ..owner("active") };
+        for (name, called) in [
+            ("2", true),
+            ("edge", true),
+            ("bgp", true),
+            ("bgp/3", true),
+            ("bgp/2", false),
+            ("3", false),
+        ] {
+            assert_eq!(is_called(&owner, name), called, "{name}");
+        }
     }
 
     #[test]

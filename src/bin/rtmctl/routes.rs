@@ -1,28 +1,32 @@
-//! `rtmctl routes`: walks through the table page by page; nothing is held but the page.
+//! `rtmctl routes`: those that are asked for, as rows, JSON, or lines of `ip route`.
 
 use std::collections::BTreeSet;
 
+use clap::ValueEnum;
 use rtmd::{
-    bus::wire::{Details, RouteInfo, SERVICE},
-    client::{Failure, RouteEnumerationProxy, TableProxy},
+    bus::wire::RouteInfo,
+    client::{Failure, TableProxy},
     model::{
         entity::Protocol,
         error::ErrorKind,
-        prefix::{Family, Prefix},
+        fib::FibStatus,
+        prefix::Prefix,
         view::{View, ViewSet},
     },
 };
 
 use crate::{
-    cli,
-    context::{Context, Exit, Problem},
-    route_view::{Format, RoutePrinter, is_best_in},
+    cli, completion,
+    context::{Context, Exit, Problem, text},
+    route_view::{Format, RoutePrinter, best_in, is_best_in},
+    walk::{Range, Walk},
 };
 
 /// What `routes` takes.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub(crate) struct Arguments {
     /// Only this prefix and more specific ones
+    #[arg(add = completion::prefixes())]
     prefix: Option<String>,
     /// Only the best unicast routes, written as `ip -N route show proto 82` writes them
     #[arg(long, conflicts_with_all = ["view"])]
@@ -40,16 +44,48 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = parse_view)]
     view: Option<ViewSet>,
     /// Only routes of this protocol: a name such as bgp, or a number
-    #[arg(long, value_parser = parse_protocol)]
+    #[arg(long, value_parser = parse_protocol, add = completion::protocols())]
     protocol: Option<Protocol>,
+    /// Only routes of this entity: its id, its label, or its protocol as in bgp or bgp/2
+    #[arg(long, value_name = "ID|NAME", add = completion::owners())]
+    owner: Option<String>,
+    /// Only routes in this state; several with commas between
+    #[arg(long, value_delimiter = ',')]
+    state: Vec<State>,
+}
+
+/// States of routes to choose from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum State {
+    /// Every route
+    All,
+    /// The best one in some view
+    Best,
+    /// The kernel has it
+    Installed,
+    /// On its way to the kernel
+    Pending,
+    /// The kernel refused it, or some of its next hops
+    Failed,
+    /// Not for the kernel, because it is not the best or the instance stays out of it
+    None,
+    /// The best, but none of its next hops leads anywhere
+    Ineligible,
+    /// The best, but kept out of the kernel
+    Suppressed,
+    /// Its owner was away and has not offered it again
+    Stale,
 }
 
 /// Which routes to print.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Wanted {
     best: bool,
     views: ViewSet,
     protocol: Option<Protocol>,
+    /// Of these entities, if it matters.
+    owners: Option<BTreeSet<u64>>,
+    states: Vec<State>,
     /// Also what is in no view, because it is only observed.
     observed: bool,
     /// Not this prefix itself.
@@ -60,7 +96,6 @@ struct Wanted {
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<Exit, Problem> {
     let prefix = arguments.prefix.as_deref().map(|text| cli::parse_prefix(text, &context.scope));
     let prefix = prefix.transpose().map_err(Problem::Local)?;
-    let page = context.limit("max-handles", ASSUMED_PAGE).await?;
     let format = match (context.scope.json, arguments.best) {
         (true, _) => Format::Json,
         (false, false) => Format::Rows,
@@ -70,10 +105,12 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         },
     };
     let all = if arguments.best { View::UNICAST.only() } else { ViewSet::ALL };
-    let wanted = Wanted {
+    let mut wanted = Wanted {
         best: arguments.best,
         views: arguments.view.unwrap_or(all),
         protocol: arguments.protocol,
+        owners: None,
+        states: arguments.state,
         observed: arguments.exact && arguments.view.is_none(),
         without: prefix.filter(|_| arguments.longer),
     };
@@ -81,51 +118,104 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         Some(prefix) => vec![(prefix.family(), context.table(prefix.family()).await?)],
         None => context.tables(context.instance()).await?,
     };
-    let mut count = 0;
+    let (mut count, mut owners) = (0, 0);
     for (family, table) in tables {
         let mut printer = RoutePrinter::new(context, family, table.clone(), format).await?;
+        if let Some(name) = &arguments.owner {
+            let called = printer.owners_called(name);
+            owners += called.len();
+            wanted.owners = Some(called);
+        }
         match prefix {
             Some(prefix) if arguments.exact => {
                 let mut routes = table.get_routes(&prefix.to_string()).await?;
                 if !wanted.best {
                     routes.extend(held(&table, &prefix.to_string()).await?);
                 }
-                print(context, &mut printer, wanted, &routes).await?;
+                print(context, &mut printer, &wanted, &routes).await?;
             }
             Some(prefix) if arguments.shorter => {
                 let mut next = shorter(&table, &prefix.to_string(), wanted.views).await?;
                 while let Some(prefix) = next {
                     let routes = table.get_routes(&prefix).await?;
-                    print(context, &mut printer, wanted, &routes).await?;
+                    print(context, &mut printer, &wanted, &routes).await?;
                     next = shorter(&table, &prefix, wanted.views).await?;
                 }
             }
             _ => {
-                let mut walk = Walk::start(&table, family, prefix, wanted.views, page).await?;
+                let range = Range { within: prefix, ..wanted.range() };
+                let mut walk = Walk::start(&context.manager, &table, family, range).await?;
                 while let Some(routes) = walk.next().await? {
-                    print(context, &mut printer, wanted, &routes).await?;
+                    print(context, &mut printer, &wanted, &routes).await?;
                 }
             }
         }
         count += printer.finish(&mut context.out)?;
     }
-    context.say_if_empty(count, "routes like that");
+    match arguments.owner {
+        Some(name) if owners == 0 => {
+            let name = rtmd::model::error::quoted(&name);
+            return Err(Problem::Local(format!("no entity has the id, label or protocol {name}")));
+        }
+        _ => context.say_if_empty(count, "routes like that"),
+    }
     Ok(Exit::Done)
+}
+
+impl Arguments {
+    /// The routes that the kernel refused, wholly or in part.
+    pub(crate) fn failed() -> Self {
+        Self { state: vec![State::Failed], ..Self::default() }
+    }
+}
+
+impl State {
+    fn is_of(self, route: &RouteInfo) -> bool {
+        let fib = text(&route.more, "fib").unwrap_or_default();
+        let is = |status: FibStatus| fib == status.name();
+        match self {
+            Self::All => true,
+            Self::Best => !best_in(route).is_empty(),
+            Self::Installed => is(FibStatus::Installed),
+            Self::Pending => is(FibStatus::Pending),
+            // Where the kernel refuses the best route's next hops it has those of the next best.
+            Self::Failed => is(FibStatus::Failed) || route.more.contains_key("fib-error"),
+            Self::None => is(FibStatus::None),
+            Self::Ineligible => is(FibStatus::Ineligible),
+            Self::Suppressed => is(FibStatus::Suppressed),
+            Self::Stale => route.more.contains_key("stale"),
+        }
+    }
+}
+
+impl Wanted {
+    /// What the service can sort out by itself.
+    fn range(&self) -> Range {
+        let only = self.owners.iter().flatten().next();
+        let is_one = self.owners.as_ref().is_some_and(|owners| owners.len() == 1);
+        let owner = only.filter(|_| is_one).copied();
+        Range { within: None, views: self.views, owner, protocol: self.protocol }
+    }
+
+    fn wants(&self, route: &RouteInfo, protocol: Option<Protocol>) -> bool {
+        (!self.best || is_best_in(route, View::UNICAST))
+            && (!ViewSet(route.views).intersection(self.views).is_empty()
+                || self.observed && route.views == 0)
+            && self.protocol.is_none_or(|wanted| protocol == Some(wanted))
+            && self.owners.as_ref().is_none_or(|owners| owners.contains(&route.owner))
+            && (self.states.is_empty() || self.states.iter().any(|state| state.is_of(route)))
+            && self.without.is_none_or(|prefix| route.destination != prefix.to_string())
+    }
 }
 
 async fn print(
     context: &mut Context,
     printer: &mut RoutePrinter,
-    wanted: Wanted,
+    wanted: &Wanted,
     routes: &[RouteInfo],
 ) -> Result<(), Problem> {
     for route in routes {
-        let is_wanted = (!wanted.best || is_best_in(route, View::UNICAST))
-            && (!ViewSet(route.views).intersection(wanted.views).is_empty()
-                || wanted.observed && route.views == 0)
-            && wanted.protocol.is_none_or(|protocol| printer.protocol_of(route) == Some(protocol))
-            && wanted.without.is_none_or(|prefix| route.destination != prefix.to_string());
-        if is_wanted {
+        if wanted.wants(route, printer.protocol_of(route)) {
             printer.print(&mut context.out, route).await?;
         }
     }
@@ -168,7 +258,7 @@ async fn shorter(
     }
 }
 
-fn parse_view(text: &str) -> Result<ViewSet, String> {
+pub(crate) fn parse_view(text: &str) -> Result<ViewSet, String> {
     let bit = match text {
         "unicast" => Some(View::UNICAST.only()),
         "multicast" => Some(View::MULTICAST.only()),
@@ -180,67 +270,15 @@ fn parse_view(text: &str) -> Result<ViewSet, String> {
     bit.ok_or_else(|| "not unicast, multicast or a number from 0 to 31".to_owned())
 }
 
-fn parse_protocol(text: &str) -> Result<Protocol, String> {
+pub(crate) fn parse_protocol(text: &str) -> Result<Protocol, String> {
     Protocol::parse(text).ok_or_else(|| "neither a protocol's name nor a number".to_owned())
 }
 
-/// A walk over the routes of a table.
-struct Walk {
-    enumeration: RouteEnumerationProxy<'static>,
-    page: u32,
-    state: WalkState,
-}
-
-/// Whether there is more to come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum WalkState {
-    More,
-    Done,
-}
-
-impl Walk {
-    async fn start(
-        table: &TableProxy<'_>,
-        family: Family,
-        prefix: Option<Prefix>,
-        views: ViewSet,
-        page: u32,
-    ) -> Result<Self, Problem> {
-        let (flags, from) = match prefix {
-            Some(prefix) => (ENUM_RANGE, prefix),
-            None => (ENUM_START, Prefix::default_route(family)),
-        };
-        let none = Details::new();
-        let path = table
-            .create_route_enumeration(views.0, flags, &from.to_string(), MATCH_NONE, &none)
-            .await?;
-        let enumeration = RouteEnumerationProxy::builder(table.inner().connection())
-            .destination(SERVICE)
-            .path(path)
-            .build()
-            .await?;
-        Ok(Self { enumeration, page, state: WalkState::More })
-    }
-
-    /// The next page; `None` after the last, when the walk is over on the service's side too.
-    async fn next(&mut self) -> Result<Option<Vec<RouteInfo>>, Problem> {
-        if self.state == WalkState::Done {
-            self.enumeration.close().await?;
-            return Ok(None);
-        }
-        let (routes, done) = self.enumeration.next(self.page).await?;
-        if done {
-            self.state = WalkState::Done;
-        }
-        Ok(Some(routes))
-    }
-}
-
-/// `RTM_ENUM_START`: from the beginning.
-const ENUM_START: u32 = 0;
-/// `RTM_ENUM_RANGE`: a prefix and what is in it.
-const ENUM_RANGE: u32 = 2;
-/// `RTM_MATCH_NONE`: no further criteria.
-const MATCH_NONE: u32 = 0;
-/// What to ask for at a time when the service does not tell its limit.
-const ASSUMED_PAGE: u32 = 1000;
+/// The help on `routes`.
+pub(crate) const HELP: &str = "\
+Examples:
+  rtmctl routes                            # every offer, the best marked
+  rtmctl routes 10.0.0.0/8 --longer        # more specific ones only
+  rtmctl routes --owner bird --state best  # what of BIRD's is chosen
+  rtmctl routes --state failed,pending     # what the kernel does not have
+  rtmctl -4 routes --best                  # as \"ip -N route show proto 82\" writes them";

@@ -126,3 +126,11 @@ const COUNTERS: [(&str, &str); 8] = [
     ("FibFailed", "failed"),
     ("KernelTable", "kernel table"),
 ];
+
+/// The help on `status`.
+pub(crate) const HELP: &str = "\
+Examples:
+  rtmctl status
+  rtmctl status --instance 1
+  rtmctl --host root@router status
+  rtmctl --json status | jq -r '.advice[]'";

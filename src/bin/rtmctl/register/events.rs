@@ -83,6 +83,23 @@ impl Events {
         self.tell(out, event, || format!("registered in table {table} as entity {entity}"))
     }
 
+    /// A registration of the user's was there already.
+    pub(super) fn resumed(
+        &mut self,
+        out: &mut Output,
+        table: &str,
+        entity: u64,
+        path: &str,
+        routes: usize,
+    ) -> Result<(), Problem> {
+        let event = json!({
+            "event": "resumed", "table": table, "entity": entity, "path": path, "routes": routes
+        });
+        let sentence =
+            || format!("going on with entity {entity} of table {table}, {routes} routes");
+        self.tell(out, event, sentence)
+    }
+
     /// A line was wrong, or the service refused it.
     pub(super) fn refused(
         &mut self,

@@ -1,4 +1,4 @@
-//! Standard input, line by line, without keeping the bus waiting.
+//! Standard input or a file, line by line, without keeping the bus waiting.
 //!
 //! Terminals, pipes and files are all read by a thread of their own, since a file cannot be waited
 //! for; it is only a few pieces ahead of the loader.
@@ -7,12 +7,13 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::AsFd,
+    path::Path,
     thread,
 };
 
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
-/// The lines of standard input.
+/// The lines of the input.
 pub(super) struct Input {
     pieces: Receiver<io::Result<Vec<u8>>>,
     /// The piece that is being read, and how far.
@@ -38,9 +39,20 @@ pub(super) enum Next {
 impl Input {
     /// Starts reading.
     pub(super) fn start() -> Self {
+        Self::of(io::stdin(), regular_size())
+    }
+
+    /// Starts reading a file.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        Ok(Self::of(file, metadata.is_file().then_some(metadata.len())))
+    }
+
+    fn of(mut input: impl Read + Send + 'static, size: Option<u64>) -> Self {
         let (sender, pieces) = channel(4);
-        thread::spawn(move || read(&mut io::stdin(), &sender));
-        Self { pieces, piece: Vec::new(), read: 0, line: 0, size: regular_size(), taken: 0 }
+        thread::spawn(move || read(&mut input, &sender));
+        Self { pieces, piece: Vec::new(), read: 0, line: 0, size, taken: 0 }
     }
 
     /// The next line if there is one without waiting.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use rtmd::{
     bus::wire::Details,
     client::{Failure, ManagerProxy, TableProxy},
-    model::{EntityKey, Family, Prefix, Protocol, TableId},
+    model::{EntityKey, ErrorKind, Family, Prefix, TableId},
 };
 use tokio::task::JoinHandle;
 
 use super::{
-    Arguments,
+    Registration,
     events::{Events, Totals},
     input::{Input, Next},
     session::{Answer, Change, LineError, Session},
@@ -25,17 +25,22 @@ use crate::{
 /// How many calls may wait for their answers: enough that neither side waits for the other.
 const IN_FLIGHT: usize = 8;
 
+/// How long routes stay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Keep {
+    /// As long as the program, and so many milliseconds longer if it is lost.
+    Linger(u32),
+    /// Until they are taken back: they belong to the user.
+    Shared,
+}
+
 /// What the lines became so far.
 pub(super) struct Loader {
     manager: ManagerProxy<'static>,
     instance: u32,
     /// What `default` means, and the only family there is, if one was asked for.
     only: Option<Family>,
-    protocol: Protocol,
-    protocol_instance: u32,
-    label: Option<String>,
-    /// Milliseconds.
-    linger: u32,
+    registration: Registration,
     /// A registration for each family that a line needed.
     sessions: BTreeMap<Family, Session>,
     calls: VecDeque<(Family, JoinHandle<Answer>)>,
@@ -45,18 +50,15 @@ pub(super) struct Loader {
 
 impl Loader {
     /// Nothing is registered before a line needs it.
-    pub(super) fn new(context: &Context, arguments: &Arguments) -> Self {
+    pub(super) fn new(context: &Context, registration: Registration) -> Self {
         Self {
             manager: context.manager.clone(),
             instance: context.instance(),
             only: context.scope.family(),
-            protocol: arguments.protocol,
-            protocol_instance: arguments.protocol_instance,
-            label: arguments.label.clone(),
-            linger: arguments.linger * 1000,
+            registration,
             sessions: BTreeMap::new(),
             calls: VecDeque::new(),
-            interfaces: Interfaces::default(),
+            interfaces: Interfaces::new(context.scope.host.is_some()),
             totals: Totals::default(),
         }
     }
@@ -68,7 +70,7 @@ impl Loader {
         events: &mut Events,
         out: &mut Output,
     ) -> Result<(), Problem> {
-        let unreadable = |error| Problem::Local(format!("cannot read standard input: {error}"));
+        let unreadable = |error| Problem::Local(format!("cannot read the input: {error}"));
         input.ready().await.map_err(unreadable)?;
         events.start();
         loop {
@@ -88,8 +90,52 @@ impl Loader {
             }
             events.progress(input.taken(), input.size(), self.totals);
         }
-        self.settle_all(events, out).await?;
-        events.loaded(out, self.totals)
+        self.settle_all(events, out).await
+    }
+
+    /// Takes back what was there before, and that no line was about.
+    pub(super) async fn withdraw_rest(
+        &mut self,
+        events: &mut Events,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        self.find(events, out).await?;
+        for family in Family::ALL {
+            let Some(session) = self.sessions.get(&family) else { continue };
+            for prefix in session.untouched() {
+                let Some(session) = self.sessions.get_mut(&family) else { continue };
+                // What is not offered any more needs no withdrawing.
+                let _ = session.delete(0, prefix);
+                if session.is_full() {
+                    self.settle_all(events, out).await?;
+                }
+            }
+        }
+        self.settle_all(events, out).await
+    }
+
+    /// Goes on with what is registered already in the families asked for; returns how many there are.
+    pub(super) async fn find(
+        &mut self,
+        events: &mut Events,
+        out: &mut Output,
+    ) -> Result<usize, Problem> {
+        for family in Family::ALL {
+            let wanted = self.only.is_none_or(|only| only == family);
+            if wanted && !self.sessions.contains_key(&family) {
+                let table = TableId::new(self.instance, family);
+                let key = self.key(table.map_err(|error| Problem::Local(error.message))?);
+                match Session::find(&self.manager, key).await {
+                    Ok(Some(session)) => self.welcome(session, key.table, events, out)?,
+                    Ok(None) => {}
+                    // An instance may have one family only.
+                    Err(Problem::Call(failure))
+                        if failure.kind() == Some(ErrorKind::FileNotFound) => {}
+                    Err(problem) => return Err(problem),
+                }
+            }
+        }
+        Ok(self.sessions.len())
     }
 
     /// Takes back what an earlier life offered and the input did not.
@@ -192,16 +238,46 @@ impl Loader {
         }
         let table = TableId::new(self.instance, family);
         let table = table.map_err(|error| Problem::Local(error.message))?;
-        let Self { protocol, protocol_instance, .. } = *self;
-        let key = EntityKey { table, protocol, protocol_instance };
-        let mut options: Details = [("linger".to_owned(), self.linger.into())].into();
-        if let Some(label) = &self.label {
+        let key = self.key(table);
+        let mut options = Details::new();
+        match self.registration.keep {
+            Keep::Linger(time) => options.insert("linger".to_owned(), time.into()),
+            Keep::Shared => options.insert("shared".to_owned(), true.into()),
+        };
+        if let Some(label) = &self.registration.label {
             options.insert("label".to_owned(), zbus::Str::from(label.clone()).into());
         }
-        let session = Session::register(&self.manager, key, &options).await;
-        let session = session.map_err(advise)?;
-        events.registered(out, &table.to_string(), session.id(), session.path())?;
-        self.sessions.insert(family, session);
+        let session = match Session::register(&self.manager, key, &options).await {
+            Err(Problem::Call(failure))
+                if failure.kind() == Some(ErrorKind::AlreadyExists)
+                    && self.registration.keep == Keep::Shared =>
+            {
+                let found = Session::find(&self.manager, key).await?;
+                found.ok_or(Problem::Call(failure))
+            }
+            other => other,
+        };
+        self.welcome(session.map_err(advise)?, table, events, out)
+    }
+
+    fn key(&self, table: TableId) -> EntityKey {
+        let Registration { protocol, protocol_instance, .. } = self.registration;
+        EntityKey { table, protocol, protocol_instance }
+    }
+
+    fn welcome(
+        &mut self,
+        session: Session,
+        table: TableId,
+        events: &mut Events,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        let (id, path) = (session.id(), session.path());
+        match session.had() {
+            None => events.registered(out, &table.to_string(), id, path)?,
+            Some(routes) => events.resumed(out, &table.to_string(), id, path, routes)?,
+        }
+        self.sessions.insert(table.family, session);
         Ok(())
     }
 

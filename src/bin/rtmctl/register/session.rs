@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rtmd::{
     bus::wire::{Details, INFINITE, ItemError, RouteItem, SERVICE},
     client::{EntityProxy, Failure, ManagerProxy, TableProxy},
-    model::{EntityKey, InterfaceIndex, NextHopKey, Prefix, PrefixMap, Weight},
+    model::{EntityKey, EntityState, InterfaceIndex, NextHopKey, Prefix, PrefixMap, Weight},
 };
 
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use crate::{
     context::Problem,
     interfaces::Interfaces,
     lines::{Hop, Offer},
+    walk::{Range, Walk},
 };
 
 /// The most changes in a call: a hundred kilobytes or so.
@@ -32,6 +33,8 @@ pub(super) struct Session {
     next_hops: HashMap<NextHopKey, KnownNextHop>,
     /// The id of each route that the service has from here.
     offered: PrefixMap<u64>,
+    /// Those from before that no line was about yet; none where it did not go on with anything.
+    before: Option<PrefixMap<u64>>,
     /// What is not answered yet.
     unsettled: HashMap<Prefix, Change>,
     adding: Vec<(Place, RouteItem)>,
@@ -97,19 +100,70 @@ impl Session {
                 options,
             )
             .await?;
+        Self::of(manager, key, path, profile.id).await
+    }
+
+    /// Goes on with a shared registration of the user's, with the routes that it has.
+    pub(super) async fn find(
+        manager: &ManagerProxy<'_>,
+        key: EntityKey,
+    ) -> Result<Option<Self>, Problem> {
+        let (instance, family) = (u32::from(key.table.instance.0), key.table.family);
+        let entities = manager.get_registered_entities(instance, family.name()).await?;
+        let entity = entities.into_iter().find(|entity| {
+            // One with a bus name is some program's, and the service's own cannot be called.
+            (entity.protocol, entity.protocol_instance) == (key.protocol.0, key.protocol_instance)
+                && entity.bus_name.is_empty()
+                && entity.state == EntityState::Active.name()
+        });
+        let Some(entity) = entity else { return Ok(None) };
+        let mut session = Self::of(manager, key, entity.path, entity.id).await?;
+        let mut before = PrefixMap::new();
+        let range = Range { owner: Some(entity.id), ..Range::ALL };
+        let mut walk = Walk::start(manager, &session.table, family, range).await?;
+        while let Some(routes) = walk.next().await? {
+            for route in routes {
+                if let Ok(prefix) = route.destination.parse() {
+                    before.insert(prefix, route.id);
+                    session.offered.insert(prefix, route.id);
+                }
+            }
+        }
+        session.before = Some(before);
+        Ok(Some(session))
+    }
+
+    async fn of(
+        manager: &ManagerProxy<'_>,
+        key: EntityKey,
+        path: zbus::OwnedObjectPath,
+        id: u64,
+    ) -> Result<Self, Problem> {
         let connection = manager.inner().connection();
         let entity =
             EntityProxy::builder(connection).destination(SERVICE).path(path).build().await?;
+        let instance = u32::from(key.table.instance.0);
         Ok(Self {
             entity,
-            table: rtmd::client::table(manager, instance, family).await?,
-            id: profile.id,
+            table: rtmd::client::table(manager, instance, key.table.family).await?,
+            id,
             next_hops: HashMap::new(),
             offered: PrefixMap::new(),
+            before: None,
             unsettled: HashMap::new(),
             adding: Vec::new(),
             deleting: Vec::new(),
         })
+    }
+
+    /// How many routes it had already, if it was there before.
+    pub(super) fn had(&self) -> Option<usize> {
+        self.before.as_ref().map(|before| before.iter().count())
+    }
+
+    /// The prefixes from before that no line was about.
+    pub(super) fn untouched(&self) -> Vec<Prefix> {
+        self.before.iter().flat_map(|before| before.iter().map(|(prefix, _)| prefix)).collect()
     }
 
     /// Notes a route to be offered with the next batch.
@@ -198,6 +252,7 @@ impl Session {
                 };
                 for (place, id) in places.iter().zip(ids).filter(|(_, id)| *id != 0) {
                     self.offered.insert(place.prefix, id);
+                    self.before.as_mut().map(|before| before.remove(&place.prefix));
                     totals.offered += 1;
                 }
                 Ok(self.refusals(&places, errors))
@@ -210,6 +265,7 @@ impl Session {
                 // A route that cannot be deleted is not there any more.
                 for place in &places {
                     self.offered.remove(&place.prefix);
+                    self.before.as_mut().map(|before| before.remove(&place.prefix));
                 }
                 totals.withdrawn += (places.len() - errors.len().min(places.len())) as u64;
                 Ok(self.refusals(&places, errors))

@@ -2,16 +2,11 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
-use rtmd::{
-    bus::wire::{Details, NextHopInfo},
-    client::TableProxy,
-    model::nexthop::Weight,
-};
+use rtmd::{bus::wire::NextHopInfo, client::TableProxy, model::nexthop::Weight};
 use serde_json::{Value, json};
-use zbus::OwnedVariant;
 
 use crate::{
-    context::{Problem, number, text},
+    context::{Problem, list, number, text},
     ip_route::KernelHop,
     output::printable,
 };
@@ -20,12 +15,15 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct NextHop {
     id: u64,
+    owner: u64,
     address: String,
     /// Empty when the owner left it to resolution.
     interface: String,
     weight: Weight,
     /// Whether its owner deleted it, so that no packets go there.
     deleted: bool,
+    /// Whether packets can be sent to it now.
+    viable: bool,
     /// Where it leads in the end, if anywhere; with the share of each in it.
     resolved: Vec<KernelHop>,
     /// The destinations of the routes that lead to it, its own first.
@@ -107,10 +105,15 @@ impl NextHop {
         };
         Self {
             id: info.id,
+            owner: info.owner,
             address: printable(&info.address).into_owned(),
             interface,
             weight,
             deleted: info.state == DELETED,
+            viable: match info.more.get("viable") {
+                Some(viable) => bool::try_from(viable).unwrap_or_default(),
+                None => !resolved.is_empty(),
+            },
             resolved,
             through: list::<String>(&info.more, "resolved-through")
                 .iter()
@@ -129,6 +132,46 @@ impl NextHop {
         self.weight
     }
 
+    /// The entity it belongs to.
+    pub(crate) fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// The neighbouring router; empty when the destination is on the link.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The name of its link; empty when resolution finds it.
+    pub(crate) fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// Whether packets can be sent to it now.
+    pub(crate) fn is_viable(&self) -> bool {
+        self.viable && !self.deleted
+    }
+
+    /// What it comes to, as in `through 10.9.0.0/16: 192.0.2.1 dev eth0`.
+    pub(crate) fn course(&self) -> String {
+        let mut text = String::new();
+        for (index, hop) in self.resolved.iter().enumerate() {
+            if index > 0 {
+                text.push_str(", ");
+            } else if !self.through.is_empty() {
+                text += &format!("through {}: ", self.through.join(", "));
+            }
+            if let Some(gateway) = hop.gateway {
+                text += &format!("{gateway} ");
+            }
+            text += &format!("dev {}", hop.interface);
+            if self.resolved.len() > 1 {
+                text += &format!(" weight {}", hop.weight.get());
+            }
+        }
+        text
+    }
+
     /// All there is to know, for JSON.
     pub(crate) fn json(&self) -> Value {
         let resolved = self.resolved.iter().map(|hop| {
@@ -144,6 +187,7 @@ impl NextHop {
             "dev": self.interface,
             "weight": self.weight.get(),
             "deleted": self.deleted,
+            "viable": self.is_viable(),
             "resolved-via": resolved.collect::<Vec<_>>(),
             "resolved-through": self.through,
         })
@@ -171,21 +215,8 @@ impl fmt::Display for NextHop {
                 write!(f, " dev {}", hop.interface)?;
             }
         } else {
-            for (index, hop) in self.resolved.iter().enumerate() {
-                f.write_str(if index == 0 { " (" } else { ", " })?;
-                if index == 0 && !self.through.is_empty() {
-                    write!(f, "through {}: ", self.through.join(", "))?;
-                }
-                if let Some(gateway) = hop.gateway {
-                    write!(f, "{gateway} ")?;
-                }
-                write!(f, "dev {}", hop.interface)?;
-                if self.resolved.len() > 1 {
-                    write!(f, " weight {}", hop.weight.get())?;
-                }
-            }
             if !self.resolved.is_empty() {
-                f.write_str(")")?;
+                write!(f, " ({})", self.course())?;
             }
         }
         if self.weight != Weight::ONE {
@@ -196,14 +227,6 @@ impl fmt::Display for NextHop {
         }
         Ok(())
     }
-}
-
-/// A detail that is a list.
-fn list<T>(more: &Details, name: &str) -> Vec<T>
-where
-    Vec<T>: TryFrom<OwnedVariant>,
-{
-    more.get(name).and_then(|value| value.clone().try_into().ok()).unwrap_or_default()
 }
 
 /// An interface that nobody tells the name of, as `ip` writes one that is gone.
@@ -228,10 +251,12 @@ mod tests {
         };
         NextHop {
             id: 1,
+            owner: 1,
             address: address.into(),
             interface: interface.into(),
             weight: Weight::ONE,
             deleted: false,
+            viable: true,
             resolved: resolved.iter().map(hop).collect(),
             through: Vec::new(),
         }

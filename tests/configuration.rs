@@ -177,7 +177,7 @@ async fn static_routes_of_the_configuration_come_and_go_with_it() {
     write("first.toml", &with("[[static]]\nto = \"10.9.0.0/33\"\nvia = \"127.0.0.2\"\n"));
     let (kind, sentence) = refusal(manager.reload().await);
     assert_eq!(kind, "BadConfiguration");
-    assert!(sentence.contains("first.toml:5:6: to: "), "{sentence}");
+    assert!(sentence.contains("first.toml:9:6: to: "), "{sentence}");
     assert_eq!(listed().await.len(), 3);
 
     write("first.toml", NO_FIB);

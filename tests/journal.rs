@@ -15,8 +15,8 @@ use rtmd::{
         TableId, View, Weight,
     },
     rib::{
-        Best, ForeignRoute, ForeignWay, Instance, InstanceSettings, LookUp, Offer, OfferedNextHops,
-        Policy, Progress, Registration, Rib, Tenure, Terms,
+        Best, Credentials, ForeignRoute, ForeignWay, Instance, InstanceSettings, LookUp, Offer,
+        OfferedNextHops, Policy, Progress, Registration, Rib, Tenure, Terms,
     },
     shared::SharedRib,
 };
@@ -54,8 +54,9 @@ fn begin(directory: &Path) -> SharedRib {
 fn register(rib: &SharedRib) -> EntityId {
     let key = EntityKey { table: table(), protocol: Protocol(14), protocol_instance: 0 };
     let terms = Terms::default();
-    let registration =
-        Registration { key, label: "bgp".to_owned(), tenure: Tenure::Connection, terms };
+    let (label, tenure) = ("bgp".to_owned(), Tenure::Connection);
+    let credentials = Credentials::authorized();
+    let registration = Registration { key, label, tenure, terms, credentials };
     let caller = Caller { bus_name: ":1.5".to_owned(), uid: 1000 };
     rib.with(|rib| rib.register(registration, caller, Now::at(1))).unwrap().id
 }

@@ -20,10 +20,10 @@ use rtmd::{
         TableId, View, VrfPlace, Weight,
     },
     rib::{
-        Amendment, Best, ForeignRoute, ForeignWay, Instance, InstanceSettings, Limits, LookUp,
-        Match, NextHopOffer, Offer, OfferedNextHops, Policy, Question, Registration, Rib,
-        Selection, StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, Subscription,
-        Tenure, Terms, Verdict,
+        Amendment, Best, Credentials, ForeignRoute, ForeignWay, Grant, Grants, Instance,
+        InstanceSettings, Limits, LookUp, Match, NextHopOffer, Offer, OfferedNextHops, Policy,
+        Prefixes, Question, Registration, Rib, Selection, Standing, StaticChange, StaticKey,
+        StaticMatch, StaticNextHop, StaticRoute, Subscription, Tenure, Terms, Unit, Verdict, Whom,
     },
 };
 
@@ -70,7 +70,28 @@ fn policy() -> Policy {
     }
     let limits = serde_json::from_value(limits).unwrap();
     let instance = Instance::Ready(InstanceSettings::default());
-    Policy { instances: [(InstanceId(0), instance)].into(), limits, ..Policy::default() }
+    let grants = grants();
+    Policy { instances: [(InstanceId(0), instance)].into(), limits, grants, ..Policy::default() }
+}
+
+/// One for nobody, and one with all that a grant can say.
+fn grants() -> Grants {
+    let whom = Whom { user: Some(1000), group: Some(1001), unit: Some("bird.service".to_owned()) };
+    let all = Grant {
+        protocols: [8, 9, 13, 14].map(Protocol).into(),
+        instances: vec![InstanceId(0)],
+        families: vec![Family::Ipv4],
+        prefixes: Prefixes::new(vec![to("192.0.2.0/24")], vec![to("10.0.0.0/8")]),
+        routes: Some(1001),
+        next_hops: Some(1002),
+        registrations: Some(1003),
+        preferences: Some(Preference(1)..=Preference(1004)),
+        views: Some(View::UNICAST.only()),
+        linger: Some(1005),
+        statics: true,
+        ..Grant::new("all", Ok(whom))
+    };
+    Grants(vec![Grant::new("none", Err("no such user".to_owned())), all])
 }
 
 fn caller() -> Caller {
@@ -85,7 +106,11 @@ fn registration(protocol: u32) -> Registration {
         fib_results: true,
         ..Terms::default()
     };
-    Registration { key, label: "bgp".to_owned(), tenure: Tenure::Connection, terms }
+    let (label, tenure) = ("bgp".to_owned(), Tenure::Connection);
+    let unit = Unit { name: "bird.service".to_owned(), is_sure: true };
+    let credentials =
+        Credentials { groups: vec![1000, 1001], unit: Some(unit), standing: Standing::Ordinary };
+    Registration { key, label, tenure, terms, credentials }
 }
 
 fn key(address: &str, interface: u32) -> NextHopKey {

@@ -36,6 +36,28 @@ fn the_bus_policy_allows_the_name_to_be_owned_and_called() {
 }
 
 #[test]
+fn polkit_knows_the_actions_that_the_service_asks_about_and_lets_its_user_ask() {
+    let actions = format!("dbus/{SERVICE}.policy");
+    if let Some(output) = run("xmllint", &["--nonet", "--noout", &actions]) {
+        assert_clean(&actions, &output, |_| false);
+    }
+    let actions = read(&actions);
+    let asked: Vec<&str> = include_str!("../src/bus/polkit.rs")
+        .split('"')
+        .filter(|text| text.strip_prefix(SERVICE).is_some_and(|rest| rest.starts_with('.')))
+        .collect();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    for action in asked {
+        let begin = format!("<action id=\"{action}\">");
+        let rest = actions.split(&begin).nth(1).unwrap_or_else(|| panic!("{action} is missing"));
+        let action = rest.split("</action>").next().unwrap();
+        let owner = "<annotate key=\"org.freedesktop.policykit.owner\">unix-user:rtmd</annotate>";
+        assert!(action.contains(owner), "{action}");
+        assert!(!action.contains(">yes<"), "nobody may without a password: {action}");
+    }
+}
+
+#[test]
 fn activation_starts_the_unit_under_the_service_name() {
     let activation = read(&format!("dbus/{SERVICE}.service"));
     assert_eq!(values(&activation, "Name"), [SERVICE]);

@@ -27,8 +27,8 @@ use rtmd::{
         NextHopKey, Now, Preference, Prefix, Protocol, RouteFlags, Span, TableId, View,
     },
     rib::{
-        Instance, InstanceSettings, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure,
-        Terms,
+        Credentials, Instance, InstanceSettings, Offer, OfferedNextHops, Policy, Registration, Rib,
+        Tenure, Terms,
     },
     shared::SharedRib,
 };
@@ -114,7 +114,8 @@ fn begin(journal: Option<&Path>) -> (SharedRib, EntityId) {
     };
     let key = EntityKey { table: table_id(), protocol: Protocol(14), protocol_instance: 0 };
     let (label, terms) = (String::new(), Terms::default());
-    let registration = Registration { key, label, tenure: Tenure::Connection, terms };
+    let (tenure, credentials) = (Tenure::Connection, Credentials::default());
+    let registration = Registration { key, label, tenure, terms, credentials };
     let caller = Caller { bus_name: ":1.1".to_owned(), uid: 0 };
     let owner = rib.with(|rib| rib.register(registration, caller, Now::at(1))).unwrap().id;
     (rib, owner)

@@ -1,21 +1,27 @@
 //! What an administrator may: levels, static routes, the configuration, the way into the kernel.
 //!
-//! Root and the user the service runs as may, and nobody else. The files behind it are the daemon's
-//! business, which hands in what to do with them.
+//! Root and the user the service runs as may, and whom a grant or polkit lets. The files behind it are the
+//! daemon's business, which hands in what to do with them.
 
 use std::{fmt, sync::Arc};
 
 use zbus::{Connection, message::Header};
 
 use super::{
-    context::Context, convert::table_path, lifecycle, manager::Manager, served::Served,
-    table::Table, wire::ROOT,
+    context::Context,
+    convert::table_path,
+    lifecycle,
+    manager::Manager,
+    polkit::{self, Action},
+    served::Served,
+    table::Table,
+    wire::ROOT,
 };
 use crate::{
     clock,
     journal::ledger::Ledger,
-    model::{EntityId, ErrorKind, Preference, Protocol, Result, TableId},
-    rib::{StaticChange, StaticRoute},
+    model::{Caller, EntityId, ErrorKind, Preference, Protocol, Result, TableId},
+    rib::{Deed, StaticChange, StaticPlace, StaticRoute},
 };
 
 /// Writes down the static routes that are to survive the service; may take as long as a disk does.
@@ -39,16 +45,46 @@ impl fmt::Debug for Administration {
     }
 }
 
-/// Refuses everybody but root and the user the service runs as.
+/// Refuses who may not administer the service, by a grant or as polkit says.
+///
+/// # Errors
+/// `AccessDenied` with the rule that says so.
 pub(super) async fn check(context: &Context, header: &Header<'_>) -> Result<()> {
-    const ROOT_USER: u32 = 0;
-    let (caller, own) = (context.clients.caller(header).await?.uid, context.clients.own_uid());
-    if caller == ROOT_USER || caller == own {
-        return Ok(());
+    let caller = context.clients.caller(header).await?;
+    match is_administrator(context, &caller).await {
+        Ok(()) => Ok(()),
+        Err(refusal) => polkit::ask(context, header, &caller, Action::Administer, refusal).await,
     }
-    Err(ErrorKind::AccessDenied.because(format_args!(
-        "user {caller} may not administer the service, only root and user {own}, which it runs as"
-    )))
+}
+
+/// The same, without asking anybody.
+pub(super) async fn is_administrator(context: &Context, caller: &Caller) -> Result<()> {
+    let credentials = context.clients.credentials(caller).await;
+    context
+        .rib
+        .with(|rib| rib.policy().grants.check_deed(caller.uid, &credentials, Deed::Administer))
+}
+
+/// Refuses who may not have this static route of the service's own, by a grant or as polkit says.
+///
+/// # Errors
+/// `AccessDenied` with the rule that says so.
+pub(super) async fn check_static(
+    context: &Context,
+    header: &Header<'_>,
+    place: impl FnOnce(&Ledger) -> Result<StaticPlace>,
+) -> Result<()> {
+    let caller = context.clients.caller(header).await?;
+    let credentials = context.clients.credentials(&caller).await;
+    let checked = context.rib.with(|rib| {
+        rib.policy().grants.check_deed(caller.uid, &credentials, Deed::ManageStatic)?;
+        let place = place(rib)?;
+        rib.check_static(caller.uid, &credentials, &place)
+    });
+    match checked {
+        Ok(()) => Ok(()),
+        Err(refusal) => polkit::ask(context, header, &caller, Action::ManageStatic, refusal).await,
+    }
 }
 
 /// Gives a protocol a level, and if asked ranks the routes there are by it.

@@ -14,11 +14,17 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
 use zbus::{Connection, MatchRule, MessageStream, fdo, message::Header, names::UniqueName};
 
-use super::{context::Context, lifecycle, units, wire::ROOT};
-use crate::model::{Caller, ErrorKind, Result};
+use super::{context::Context, lifecycle, units, users, wire::ROOT};
+use crate::{
+    model::{Caller, ErrorKind, Result},
+    rib::{Credentials, Standing, Unit},
+};
 
 /// The connections that called something.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(super) struct Clients {
     questions: Connection,
     own_uid: u32,
     by_name: Mutex<HashMap<String, Client>>,
+    departed: Notify,
 }
 
 /// A connection that called something.
@@ -34,8 +41,8 @@ pub(super) struct Clients {
 struct Client {
     /// Its user; `None` while the bus is being asked.
     uid: Option<u32>,
-    /// Its systemd unit, if that was asked for.
-    unit: Option<Arc<str>>,
+    /// What else is known of it, if that was asked for.
+    credentials: Option<Credentials>,
 }
 
 impl Clients {
@@ -44,12 +51,7 @@ impl Clients {
         let bus = fdo::DBusProxy::new(&questions).await?;
         let own_name = questions.unique_name().ok_or(zbus::Error::InterfaceNotFound)?.to_owned();
         let own_uid = bus.get_connection_unix_user(own_name.into()).await?;
-        Ok(Self { questions, own_uid, by_name: Mutex::default() })
-    }
-
-    /// The user the service runs as.
-    pub(super) fn own_uid(&self) -> u32 {
-        self.own_uid
+        Ok(Self { questions, own_uid, by_name: Mutex::default(), departed: Notify::new() })
     }
 
     /// Who made a call.
@@ -81,21 +83,70 @@ impl Clients {
 
     /// Takes over a connection that another process of the service knew.
     pub(super) fn remember(&self, caller: &Caller) {
-        let client = Client { uid: Some(caller.uid), unit: None };
+        let client = Client { uid: Some(caller.uid), credentials: None };
         self.known().insert(caller.bus_name.clone(), client);
     }
 
-    /// The systemd unit of a caller; empty when nobody can tell.
-    pub(super) async fn unit(&self, caller: &Caller) -> Arc<str> {
-        let known = self.known().get(&caller.bus_name).and_then(|client| client.unit.clone());
-        if let Some(unit) = known {
-            return unit;
+    /// What the bus, and systemd where that runs, say of a caller besides its user.
+    pub(super) async fn credentials(&self, caller: &Caller) -> Credentials {
+        let known = self.known().get(&caller.bus_name).and_then(|it| it.credentials.clone());
+        if let Some(credentials) = known {
+            return credentials;
         }
-        let unit = units::unit_of(&self.questions, &caller.bus_name).await;
+        let standing = self.standing(caller.uid);
+        let told = units::ask_bus(&self.questions, &caller.bus_name).await;
+        let groups = match told.as_ref().and_then(|told| told.unix_group_ids()) {
+            Some(groups) => groups.clone(),
+            None => users::groups_of(caller.uid).await,
+        };
+        let unit = match told {
+            Some(told) => units::unit_of(&self.questions, told).await,
+            None => None,
+        };
+        let credentials = Credentials { groups, unit, standing };
         if let Some(client) = self.known().get_mut(&caller.bus_name) {
-            client.unit = Some(Arc::clone(&unit));
+            client.credentials = Some(credentials.clone());
         }
-        unit
+        credentials
+    }
+
+    /// What is known of a user, by name or number, as if it called from this unit.
+    ///
+    /// # Errors
+    /// `NotFound` for a user that there is not.
+    pub(super) async fn credentials_of(
+        &self,
+        user: &str,
+        unit: &str,
+    ) -> Result<(u32, Credentials)> {
+        let (uid, groups) = users::find(user.to_owned()).await?;
+        let unit = (!unit.is_empty()).then(|| Unit { name: unit.to_owned(), is_sure: true });
+        Ok((uid, Credentials { groups, unit, standing: self.standing(uid) }))
+    }
+
+    fn standing(&self, uid: u32) -> Standing {
+        match uid == self.own_uid {
+            true => Standing::Service,
+            false => Standing::Ordinary,
+        }
+    }
+
+    /// Waits until a connection is known to be gone.
+    pub(super) async fn departure_of(&self, bus_name: &str) {
+        loop {
+            let mut next = std::pin::pin!(self.departed.notified());
+            // From now on none is missed.
+            next.as_mut().enable();
+            if !self.known().contains_key(bus_name) {
+                return;
+            }
+            next.await;
+        }
+    }
+
+    /// The connection that questions are asked on.
+    pub(super) fn questions(&self) -> &Connection {
+        &self.questions
     }
 
     /// Whether a systemd unit was stopped on purpose, as far as anybody can tell.
@@ -179,6 +230,7 @@ impl Departures {
             context.clients.let_calls_finish(&own_name).await;
             for name in names {
                 context.clients.known().remove(&name);
+                context.clients.departed.notify_waiters();
                 let (context, service) = (Arc::clone(context), service.clone());
                 cleaning.spawn(async move {
                     context.queues.close(&name).await;

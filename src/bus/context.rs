@@ -7,6 +7,7 @@ use super::{
     clients::Clients,
     methods::Methods,
     news::{Credit, Inquiries},
+    polkit::Polkit,
     queue::Queues,
     service::{Facts, FibState},
 };
@@ -26,6 +27,7 @@ pub(super) struct Context {
     pub(super) credit: Credit,
     pub(super) inquiries: Inquiries,
     pub(super) methods: Methods,
+    pub(super) polkit: Polkit,
 }
 
 impl Context {
@@ -46,6 +48,7 @@ impl Context {
             credit: Credit::default(),
             inquiries: Inquiries::default(),
             methods: Methods::new(),
+            polkit: Polkit::new(),
         }
     }
 

@@ -74,8 +74,8 @@ impl Entity {
 impl Entity {
     /// Ends the registration and withdraws all its routes before it returns. Option: "keep" b, leave
     /// the routes as they are and let the entity linger, as if its connection were gone; a shared one
-    /// then lingers for ever. One that lingers is for its user to end, and for root and the user the
-    /// service runs as. Errors: AccessDenied, InvalidParameter.
+    /// then lingers for ever. One that lingers is for its user to end, and for who may
+    /// administer the service. Errors: AccessDenied, InvalidParameter.
     async fn deregister(
         &self,
         options: BTreeMap<String, OwnedVariant>,
@@ -89,7 +89,7 @@ impl Entity {
         if keep {
             return lifecycle::leave(&self.context, connection, (self.id, &caller)).await;
         }
-        let is_admin = administration::check(&self.context, &header).await.is_ok();
+        let is_admin = administration::is_administrator(&self.context, &caller).await.is_ok();
         self.context.rib.with(|rib| {
             if !rib.is_left_behind(self.id, (!is_admin).then_some(caller.uid)) {
                 rib.authorize(self.id, &caller)?;

@@ -10,13 +10,16 @@ use super::{
     convert::{entity_info, profile, table_path},
     lifecycle,
     options::{Options, route_id},
+    policy,
+    polkit::{self, Action},
     statics::{StaticOptions, static_info},
     wire::{Details, EntityInfo, Profile},
 };
 use crate::{
     clock,
-    model::{EntityKey, Family, Preference, Prefix, Protocol, Result, Span, TableId},
-    rib::{Limits, Registration, Tenure, Terms},
+    journal::ledger::Ledger,
+    model::{EntityKey, Family, Preference, Prefix, Protocol, Result, Span, TableId, ViewSet},
+    rib::{Limits, Registration, Ruling, Standing, StaticPlace, Tenure, Terms},
 };
 
 /// The root object.
@@ -47,8 +50,10 @@ impl Manager {
     ///
     /// Some protocol instances are the service's own, and refused with AlreadyExists: 4294967295 of
     /// the static protocols (10006, 10007, 10002), and 4294966784 (0xFFFFFE00) and the number of a
-    /// kernel protocol (rtm_protocol, 0 to 255) of the protocol that its routes are shown as. Errors:
-    /// AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
+    /// kernel protocol (rtm_protocol, 0 to 255) of the protocol that its routes are shown as.
+    ///
+    /// Who may register what is configured ("grant"); where no grant allows it, polkit is asked about
+    /// org.rtmd1.register, a person only if the call allows that. Errors: AccessDenied, AlreadyExists, BadConfiguration, FileNotFound, InvalidData, InvalidParameter,
     /// NoSystemResources, NotSupported.
     #[zbus(out_args("entity", "profile"))]
     #[expect(clippy::too_many_arguments, reason = "the call has them, and zbus adds its own")]
@@ -80,8 +85,14 @@ impl Manager {
         let key = EntityKey { table, protocol: Protocol(protocol), protocol_instance };
         let tenure = if shared { Tenure::User } else { Tenure::Connection };
         let caller = self.0.clients.caller(&header).await?;
-        let unit = self.0.clients.unit(&caller).await;
-        let registration = Registration { key, label, tenure, terms };
+        let credentials = self.0.clients.credentials(&caller).await;
+        let unit = Arc::from(credentials.unit.as_ref().map_or("", |unit| unit.name.as_str()));
+        let mut registration = Registration { key, label, tenure, terms, credentials };
+        let refused = self.0.rib.with(|rib| rib.check_right(&registration, caller.uid)).err();
+        if let Some(refusal) = refused {
+            polkit::ask(&self.0, &header, &caller, Action::Register, refusal).await?;
+            registration.credentials.standing = Standing::Authorized;
+        }
         let granted = self.0.rib.with(|rib| rib.register(registration, caller, clock::now()))?;
         let path = match granted.resumed {
             true => lifecycle::welcome_back(&self.0, connection, granted.id, unit).await,
@@ -119,7 +130,7 @@ impl Manager {
     /// Gives a protocol a level of its own; 0 takes it away, so that the protocol has the level for
     /// all others. It counts for routes that are added or updated from now on; "reapply" ranks also
     /// those there are by it. It lasts until the machine restarts or the configuration is read again.
-    /// For root and the user the service runs as. Errors: AccessDenied.
+    /// For whom a grant or polkit lets, and root. Errors: AccessDenied.
     async fn set_preference(
         &self,
         protocol: u32,
@@ -135,8 +146,7 @@ impl Manager {
 
     /// Reads the configuration file again, as the signal SIGHUP does: levels and limits take effect,
     /// and what becomes of routes at a stop of the service or of a unit, levels as with SetPreference without "reapply". A file that is wrong, or that says something
-    /// else of "fib" or an "instance", which takes a restart, changes nothing. For root and the user
-    /// the service runs as. Errors: AccessDenied, BadConfiguration, NotSupported.
+    /// else of "fib" or an "instance", which takes a restart, changes nothing. For whom a grant or polkit lets, and root. Errors: AccessDenied, BadConfiguration, NotSupported.
     async fn reload(
         &self,
         #[zbus(header)] header: Header<'_>,
@@ -148,8 +158,7 @@ impl Manager {
 
     /// Says whether a table's routes are pushed to the kernel, as the table's property Pushed tells.
     /// Switched off, its routes leave the kernel and all else goes on; switched on, they are
-    /// installed again. It lasts until the machine restarts. For root and the user the service runs
-    /// as. Errors: AccessDenied, FileNotFound, BadConfiguration, NotSupported.
+    /// installed again. It lasts until the machine restarts. For whom a grant or polkit lets, and root. Errors: AccessDenied, FileNotFound, BadConfiguration, NotSupported.
     async fn set_forwarding(
         &self,
         instance: u32,
@@ -173,7 +182,7 @@ impl Manager {
     ///
     /// Static routes are told apart by destination, protocol, preference and metric: one that has all
     /// the same is replaced. A "persistent" one is there again after a restart of the machine, the
-    /// others stay until then; where it cannot be kept for that, nothing is changed. For root and the user the service runs as. Errors:
+    /// others stay until then; where it cannot be kept for that, nothing is changed. For whom a grant or polkit lets, and root. Errors:
     /// AccessDenied, BadConfiguration, FileNotFound, InvalidParameter, NoSystemResources,
     /// NotEnoughMemory, NotSupported.
     async fn add_static_route(
@@ -185,9 +194,12 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
-        administration::check(&self.0, &header).await?;
         let (to, options) = (destination.parse::<Prefix>()?, StaticOptions::read(route)?);
         let table = TableId::new(instance, to.family())?;
+        administration::check_static(&self.0, &header, |rib| {
+            Ok(StaticPlace::of(rib, table, &options.route(rib, to, persistent)?))
+        })
+        .await?;
         administration::change_static_routes(&self.0, connection, |rib| {
             let route = options.route(rib, to, persistent)?;
             rib.add_static_route(table, route, clock::now())
@@ -198,9 +210,8 @@ impl Manager {
     /// Removes the static route to a destination. Where there are several, the keys of "route" say
     /// which: it is the only one that has the protocol, preference, metric, flags, views and next
     /// hops that are given; order and weight of next hops do not count, and interface 0 stands for
-    /// any. That several are meant is the error InvalidParameter; one that is in the configuration can
-    /// only be removed there (NotSupported). For root and the user the service
-    /// runs as. Errors: AccessDenied, FileNotFound, BadConfiguration, NotFound, InvalidParameter,
+    /// any. That several are meant is the error InvalidParameter; one that
+    /// is in the configuration can only be removed there (NotSupported). For whom a grant or polkit lets, and root. Errors: AccessDenied, FileNotFound, BadConfiguration, NotFound, InvalidParameter,
     /// NoSystemResources.
     async fn remove_static_route(
         &self,
@@ -210,9 +221,10 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
-        administration::check(&self.0, &header).await?;
         let (to, options) = (destination.parse::<Prefix>()?, StaticOptions::read(route)?);
         let table = TableId::new(instance, to.family())?;
+        let place = StaticPlace { table, to, preference: None, views: ViewSet::NONE };
+        administration::check_static(&self.0, &header, |_| Ok(place)).await?;
         administration::change_static_routes(&self.0, connection, |rib| {
             rib.remove_static_route(table, to, &options.which(rib)?, clock::now())
         })
@@ -220,8 +232,7 @@ impl Manager {
     }
 
     /// Adds a static route that does what the route with this id does, whoever owns that: the
-    /// same destination, next hops, metric, flags and views, of the protocol autostatic. For root and
-    /// the user the service runs as. Errors: AccessDenied, FileNotFound, BadConfiguration,
+    /// same destination, next hops, metric, flags and views, of the protocol autostatic. For whom a grant or polkit lets, and root. Errors: AccessDenied, FileNotFound, BadConfiguration,
     /// InvalidHandle, InvalidParameter, NotEnoughMemory, NotSupported, NoSystemResources.
     async fn make_static(
         &self,
@@ -231,16 +242,53 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<()> {
-        administration::check(&self.0, &header).await?;
         let id = route_id(route)?;
         let ipv4 = TableId::new(instance, Family::Ipv4)?;
-        administration::change_static_routes(&self.0, connection, |rib| {
+        let copy = |rib: &Ledger| {
             let table = rib.table_of(id).filter(|table| table.instance == ipv4.instance);
             let table = table.unwrap_or(ipv4);
-            let copy = rib.static_copy(table, id, persistent)?;
+            Ok((table, rib.static_copy(table, id, persistent)?))
+        };
+        administration::check_static(&self.0, &header, |rib| {
+            copy(rib).map(|(table, route)| StaticPlace::of(rib, table, &route))
+        })
+        .await?;
+        administration::change_static_routes(&self.0, connection, |rib| {
+            let (table, copy) = copy(rib)?;
             rib.add_static_route(table, copy, clock::now())
         })
         .await
+    }
+
+    /// Says what the grants in force would say to a user, by name or number, whose process is in a
+    /// systemd unit ("" for none), and why. With the user "" it is about the caller itself.
+    ///
+    /// Keys: "protocol" u (default 10006, static), "instance" u and "family" s, what it would register as;
+    /// "shared" b and "linger" u as with RegisterEntity; "prefix" s, "preference" u and "views" u, a
+    /// route it would offer. Returns whether it is allowed without asking polkit, the name of the grant
+    /// that decides ("" where none does), why it is refused, and the grants before that one by name with
+    /// the reason why each is not for that user. About another user, it is for whom a grant or polkit
+    /// lets administer, and root. Errors: AccessDenied, NotFound, FileNotFound, InvalidParameter.
+    #[zbus(out_args("allowed", "grant", "reason", "passed_over"))]
+    async fn check_policy(
+        &self,
+        user: &str,
+        unit: &str,
+        case: BTreeMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(bool, String, String, Vec<(String, String)>)> {
+        let case = policy::read_case(case)?;
+        let caller = self.0.clients.caller(&header).await?;
+        let (uid, credentials) = if user.is_empty() {
+            (caller.uid, self.0.clients.credentials(&caller).await)
+        } else {
+            administration::check(&self.0, &header).await?;
+            self.0.clients.credentials_of(user, unit).await?
+        };
+        let ruling = self.0.rib.with(|rib| rib.rule(uid, &credentials, &case));
+        let Ruling { grant, refusal, passed_over } = ruling;
+        let allowed = refusal.is_none();
+        Ok((allowed, grant.unwrap_or_default(), refusal.unwrap_or_default(), passed_over))
     }
 
     /// Lists the static routes of a table: destination, keys as with AddStaticRoute and, where it is
@@ -304,7 +352,7 @@ impl Manager {
 }
 
 /// A time to linger in milliseconds; none for 0.
-fn lingering(milliseconds: u32) -> Result<Option<Span>> {
+pub(super) fn lingering(milliseconds: u32) -> Result<Option<Span>> {
     if milliseconds == 0 { Ok(None) } else { Span::from_millis(milliseconds).map(Some) }
 }
 

@@ -8,13 +8,14 @@
 //! * [`address`] and [`wire`]: which bus, and how values look on it; shared with the clients;
 //! * `options`: reading `a{sv}`; `errors`: refusals as D-Bus errors; `convert` and `explain`: core to
 //!   wire;
-//! * `clients` and `units`: who calls, and noticing that they are gone; `queue`: their calls in line;
+//! * `clients`, `units` and `users`: who calls, and noticing that they are gone; `queue`: their calls in
+//!   line; `polkit`: asking an administrator about what no grant allows;
 //! * `served`: what every interface goes through, into the queues; `introspection`: what is told of the
 //!   objects there are;
 //! * `manager`, `table`, `entity`, `enumeration`, `notification`, `route_list`, `object_manager`: the
 //!   interfaces; `private`: those of them that one connection has for itself;
 //! * `commands`: what the methods of an entity have in common;
-//! * `administration` and `statics`: what an administrator may;
+//! * `administration`, `policy` and `statics`: what an administrator may;
 //! * `methods`: clients that call each other, with the service between them;
 //! * `news`: what clients are told without having asked; `questions`: how many they are asked at once;
 //! * `context`: what they all know; `lifecycle`: how objects come and go, and who is told;
@@ -38,6 +39,8 @@ mod news;
 mod notification;
 mod object_manager;
 mod options;
+mod policy;
+mod polkit;
 mod private;
 mod questions;
 mod queue;
@@ -49,6 +52,7 @@ mod statics;
 mod table;
 mod transport;
 mod units;
+mod users;
 pub mod wire;
 
 pub use administration::Administration;

@@ -1,32 +1,66 @@
 //! Which systemd unit a client is, and whether that was stopped on purpose.
 //!
 //! systemd is asked over the bus and not the cgroup in `/proc`, which the service's own unit hides
-//! from it (`ProtectProc=invisible`). Nobody may do more for being in a unit: the process may have
-//! handed its connection on.
+//! from it (`ProtectProc=invisible`). What a reader would get wrong: the process may have handed its
+//! connection on, or be gone, and its number be another's. The bus tells who made the connection, as with
+//! users and groups; a number alone lets nobody do more.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use zbus::{
-    Connection, OwnedObjectPath, Proxy, fdo,
+    Connection, OwnedFd, OwnedObjectPath, Proxy,
+    fdo::{self, ConnectionCredentials},
     names::BusName,
     proxy::{CacheProperties, MethodFlags},
 };
 
+use crate::rib::Unit;
+
 /// How long a registration waits for systemd.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The unit of the process that made a connection; empty when nobody can tell.
-pub(super) async fn unit_of(questions: &Connection, bus_name: &str) -> Arc<str> {
-    match tokio::time::timeout(PATIENCE, ask(questions, bus_name)).await {
-        Ok(Ok(Some(unit))) => unit_name(&unit).into(),
-        // Where systemd does not run, and for what is in no unit, there is none.
-        Ok(Ok(None) | Err(_)) | Err(_) => Arc::default(),
-    }
+/// What the bus says of a connection; none if it does not answer.
+pub(super) async fn ask_bus(
+    questions: &Connection,
+    bus_name: &str,
+) -> Option<ConnectionCredentials> {
+    let asked = async {
+        let bus = fdo::DBusProxy::new(questions).await?;
+        bus.get_connection_credentials(BusName::try_from(bus_name)?)
+            .await
+            .map_err(zbus::Error::from)
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
 }
 
-async fn ask(questions: &Connection, bus_name: &str) -> zbus::Result<Option<OwnedObjectPath>> {
-    let bus = fdo::DBusProxy::new(questions).await?;
-    let process = bus.get_connection_unix_process_id(BusName::try_from(bus_name)?).await?;
+/// The unit of the process that made a connection; none when nobody can tell. Where systemd does not run,
+/// and for what is in no unit, there is none.
+pub(super) async fn unit_of(questions: &Connection, of: ConnectionCredentials) -> Option<Unit> {
+    let process = of.process_id();
+    let asked = async {
+        // The number of a process may be another's by the time that systemd hears it; its descriptor may
+        // not. It takes dbus-daemon 1.15.8 or dbus-broker 36, and systemd 255.
+        if let Some(descriptor) = of.into_process_fd()
+            && let Ok(path) = by_descriptor(questions, descriptor).await
+        {
+            return Some(Unit { name: unit_name(&path), is_sure: true });
+        }
+        let path = by_number(questions, process?).await.ok()??;
+        Some(Unit { name: unit_name(&path), is_sure: false })
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok()?
+}
+
+async fn by_descriptor(questions: &Connection, process: OwnedFd) -> zbus::Result<OwnedObjectPath> {
+    type Found = (OwnedObjectPath, String, Vec<u8>);
+    let systemd = systemd(questions, "/org/freedesktop/systemd1", "Manager").await?;
+    let flags = MethodFlags::NO_AUTO_START;
+    let found: Option<Found> =
+        systemd.call_with_flags("GetUnitByPIDFD", flags, &(process,)).await?;
+    found.map(|(path, ..)| path).ok_or(zbus::Error::InterfaceNotFound)
+}
+
+async fn by_number(questions: &Connection, process: u32) -> zbus::Result<Option<OwnedObjectPath>> {
     let systemd = systemd(questions, "/org/freedesktop/systemd1", "Manager").await?;
     systemd.call_with_flags("GetUnitByPID", MethodFlags::NO_AUTO_START, &(process,)).await
 }

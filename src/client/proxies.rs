@@ -27,6 +27,15 @@ pub trait Manager {
         options: &Details,
     ) -> zbus::Result<(OwnedObjectPath, Profile)>;
 
+    /// What the grants in force would say to a user in a unit: whether it is allowed, the name of the grant
+    /// that decides, why not, and the grants before it with why each is not for that user.
+    fn check_policy(
+        &self,
+        user: &str,
+        unit: &str,
+        case: &Details,
+    ) -> zbus::Result<(bool, String, String, Vec<(String, String)>)>;
+
     /// The entities of a table, the service's own included.
     fn get_registered_entities(&self, instance: u32, family: &str)
     -> zbus::Result<Vec<EntityInfo>>;
@@ -38,15 +47,19 @@ pub trait Manager {
     fn get_preferences(&self) -> zbus::Result<Vec<(u32, String, u32)>>;
 
     /// Gives a protocol a level, 0 for none of its own; `reapply` ranks its routes by it.
+    #[zbus(allow_interactive_auth)]
     fn set_preference(&self, protocol: u32, preference: u32, reapply: bool) -> zbus::Result<()>;
 
     /// Reads the configuration again.
+    #[zbus(allow_interactive_auth)]
     fn reload(&self) -> zbus::Result<()>;
 
     /// Says whether a table's routes are pushed to the kernel.
+    #[zbus(allow_interactive_auth)]
     fn set_forwarding(&self, instance: u32, family: &str, push: bool) -> zbus::Result<()>;
 
     /// Adds a static route of the service's own.
+    #[zbus(allow_interactive_auth)]
     fn add_static_route(
         &self,
         instance: u32,
@@ -56,6 +69,7 @@ pub trait Manager {
     ) -> zbus::Result<()>;
 
     /// Removes the static route to a destination that is like this.
+    #[zbus(allow_interactive_auth)]
     fn remove_static_route(
         &self,
         instance: u32,
@@ -64,6 +78,7 @@ pub trait Manager {
     ) -> zbus::Result<()>;
 
     /// Adds a static route that does what this route does.
+    #[zbus(allow_interactive_auth)]
     fn make_static(&self, instance: u32, route: u64, persistent: bool) -> zbus::Result<()>;
 
     /// The static routes: destination, route, whether it is persistent.

@@ -138,7 +138,8 @@ fn families(section: &mut Section<'_>) -> BTreeMap<Family, ViewSet> {
     families
 }
 
-fn views(section: &mut Section<'_>, key: &str) -> Option<Said<ViewSet>> {
+/// Views by their numbers, at least one.
+pub(super) fn views(section: &mut Section<'_>, key: &str) -> Option<Said<ViewSet>> {
     let Said { value: ids, place } = section.numbers(key, 0..=31)?;
     if ids.is_empty() && section.findings().is_empty() {
         section.refuse(&place, format_args!("{key} is empty"));

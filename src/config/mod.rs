@@ -7,7 +7,7 @@
 //!   text     a file's text, if it can be trusted
 //!   tree     what it says, each value with its place      fault   what is wrong, and where
 //!   merge    all files as one
-//!   section  a section as its reader takes it apart:      checks, instances, statics
+//!   section  a section as its reader takes it apart:      checks, instances, grants, statics
 //! ```
 //!
 //! Whoever reads goes on after a mistake, so that all of them are told at once. What cannot be used as a
@@ -16,6 +16,7 @@
 
 mod checks;
 mod fault;
+mod grants;
 mod instances;
 mod merge;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::{
 };
 use checks::{levels, limits};
 use fault::{Findings, Keys};
+use grants::grants;
 use instances::instances;
 use section::Section;
 use statics::statics;
@@ -172,7 +174,9 @@ impl Config {
         let levels = levels(file.section("preferences", "preferences", "preferences."));
         let limits = limits(file.section("limits", "limits", "limits."));
         let (instances, next_hop_objects) = instances(&mut file, fib.next_hop_objects, vrf_table);
-        let policy = Policy { instances, levels, limits, stopped_unit: service.stopped_unit };
+        let grants = grants(&mut file);
+        let stopped_unit = service.stopped_unit;
+        let policy = Policy { instances, levels, limits, stopped_unit, grants };
         let static_routes = statics(&mut file, &policy);
         file.finish();
         Self {
@@ -226,8 +230,11 @@ fn keys() -> Keys {
         |table| entry(Value::List(vec![Node { place: place.clone(), value: Value::Table(table) }]));
     let instance = Table::from([("id".to_owned(), entry(Value::Whole(0)))]);
     let route = Table::from([("nexthops".to_owned(), list(Table::new()))]);
-    let all =
-        Table::from([("instance".to_owned(), list(instance)), ("static".to_owned(), list(route))]);
+    let all = Table::from([
+        ("grant".to_owned(), list(Table::new())),
+        ("instance".to_owned(), list(instance)),
+        ("static".to_owned(), list(route)),
+    ]);
     let findings = Findings::default();
     let _ = Config::of(all, &place, &findings, &|name| Err(name.to_owned()));
     findings.keys()

@@ -281,7 +281,7 @@ fn load(
     trusted: &Trusted,
     vrf_table: impl Fn(&str) -> Option<KernelTable>,
 ) -> Result<Config, Faults> {
-    Config::load(source, trusted, &|name| {
+    let config = Config::load(source, trusted, &|name| {
         let table = vrf_table(name).ok_or_else(|| {
             format!(
                 "there is no VRF {name:?}: make it before rtmd starts (ip link add {name} type vrf \
@@ -289,7 +289,13 @@ fn load(
             )
         })?;
         Ok(table.0)
-    })
+    })?;
+    for grant in &config.policy.grants.0 {
+        if let Err(fault) = &grant.whom {
+            tracing::warn!(grant = grant.name, fault, "this grant is for nobody");
+        }
+    }
+    Ok(config)
 }
 
 /// Reads the configuration as the service would, and returns it or all that is wrong with it, also with single

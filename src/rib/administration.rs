@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use std::collections::VecDeque;
 
-use super::{Rib, arena::Slot, policy::Policy};
+use super::{Rib, Right, arena::Slot, policy::Policy};
 use crate::model::{
     Change, EntityId, ErrorKind, Now, Preference, Prefix, Protocol, Result, TableId,
 };
@@ -100,19 +100,25 @@ impl Rib {
         self.note(id, to, Change { all: views, best, forwarding: best });
     }
 
-    /// Puts the levels and limits of a new configuration in force.
+    /// Puts the levels, limits and grants of a new configuration in force. An entity that no grant allows any
+    /// more keeps what it has, and can only take it back.
     ///
     /// # Errors
     /// `NotSupported` when its instances are others, because tables are made when the service starts.
     pub fn reconfigure(&mut self, policy: Policy) -> Result<()> {
-        let Policy { instances, levels, limits, stopped_unit } = policy;
+        let Policy { instances, levels, limits, stopped_unit, grants } = policy;
         if instances != self.policy.instances {
             return Err(ErrorKind::NotSupported.because(
                 "an [[instance]] section has changed, which takes a restart; nothing was changed",
             ));
         }
         (self.policy.levels, self.policy.limits) = (levels, limits);
-        self.policy.stopped_unit = stopped_unit;
+        (self.policy.stopped_unit, self.policy.grants) = (stopped_unit, grants);
+        for entity in self.entities.values_mut() {
+            let right =
+                self.policy.grants.right(entity.caller.uid, &entity.credentials, entity.key);
+            entity.right = right.unwrap_or(Right::Nothing);
+        }
         Ok(())
     }
 

@@ -86,7 +86,8 @@ impl Rib {
         }
         let Caller { bus_name, uid } = caller;
         let of_user = self.entities.all().filter(|entity| entity.user() == Some(*uid)).count();
-        if known.is_none() && of_user >= limits.entities_per_user as usize {
+        let is_theirs = |id| self.entities.active(id).is_ok_and(|it| it.user() == Some(*uid));
+        if !known.is_some_and(is_theirs) && of_user >= limits.entities_per_user as usize {
             return refuse(format_args!(
                 "user {uid} holds {of_user} registrations, the most for one user (limit \
                  entities-per-user): deregister one"

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rib, arena::Slot, deadlines::Questions, foreign, linger::Absences, statics};
+use super::{
+    Credentials, Rib, Right, Standing, arena::Slot, deadlines::Questions, foreign,
+    linger::Absences, statics,
+};
 use crate::model::{
     Caller, EntityId, EntityKey, EntityState, Error, ErrorKind, Now, Preference, Protocol, Result,
     Span, TableId, Timestamp, ViewSet, quoted,
@@ -21,6 +24,10 @@ pub struct Entity {
     pub label: String,
     /// The connection that registered it.
     pub caller: Caller,
+    /// What else was known of that.
+    pub credentials: Credentials,
+    /// What it may do, by the grants in force.
+    pub right: Right,
     /// Who may speak for it.
     pub tenure: Tenure,
     /// What was agreed on when it registered.
@@ -51,7 +58,7 @@ pub enum Tenure {
     Service,
 }
 
-/// What a client says when it registers.
+/// What a client says when it registers, and who says so.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Registration {
     /// Who it wants to be.
@@ -62,6 +69,8 @@ pub struct Registration {
     pub tenure: Tenure,
     /// What else it asks for.
     pub terms: Terms,
+    /// What is known of it besides its user.
+    pub credentials: Credentials,
 }
 
 /// What a client asks for beyond being registered, and what binds it.
@@ -160,9 +169,11 @@ impl Entities {
     pub(super) fn insert_builtin(&mut self, key: EntityKey, label: String, now: Now) -> EntityId {
         // Nobody calls as its user, so whose number that is does not matter.
         let caller = Caller { bus_name: String::new(), uid: 0 };
-        let registration =
-            Registration { key, label, tenure: Tenure::Service, terms: Terms::default() };
-        self.insert(|id| Entity::new(id, registration, caller, EntityState::Builtin, now))
+        let credentials = Credentials { standing: Standing::Service, ..Credentials::default() };
+        let (tenure, terms) = (Tenure::Service, Terms::default());
+        let registration = Registration { key, label, tenure, terms, credentials };
+        let (right, state) = (Right::Everything, EntityState::Builtin);
+        self.insert(|id| Entity::new(id, registration, (caller, right), state, now))
     }
 
     /// Forgets an entity that has no routes.
@@ -211,16 +222,18 @@ impl Entity {
     fn new(
         id: EntityId,
         registration: Registration,
-        caller: Caller,
+        (caller, right): (Caller, Right),
         state: EntityState,
         now: Now,
     ) -> Self {
-        let Registration { key, label, tenure, terms } = registration;
+        let Registration { key, label, tenure, terms, credentials } = registration;
         Self {
             id,
             key,
             label,
             caller,
+            credentials,
+            right,
             tenure,
             terms,
             state,
@@ -259,7 +272,7 @@ impl Rib {
     /// same user that lingers.
     ///
     /// # Errors
-    /// `AlreadyExists` for a key in use or a protocol that one has for itself, `InvalidParameter`
+    /// `AccessDenied` for what no grant allows, `AlreadyExists` for a key in use or a protocol that one has for itself, `InvalidParameter`
     /// for terms that cannot be, `FileNotFound` and `BadConfiguration` from the instance's
     /// configuration, `InvalidData` for an unusable label or callback, `NoSystemResources` beyond a
     /// limit.
@@ -269,7 +282,7 @@ impl Rib {
         caller: Caller,
         now: Now,
     ) -> Result<Profile> {
-        let Registration { key, label, tenure, terms } = &registration;
+        let Registration { key, label, tenure, terms, .. } = &registration;
         let (key, tenure) = (*key, *tenure);
         let views = self.policy.views(key.table)?;
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
@@ -296,9 +309,10 @@ impl Rib {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is the service's own, for routes of others")));
         }
+        let right = self.check_right(&registration, caller.uid)?;
         let known = self.entities.find(key);
         if let Some(known) = known {
-            self.check_resumption(known, &caller)?;
+            self.check_resumption(known, &caller, right)?;
         }
         self.check_terms((key, known), tenure, terms)?;
         self.check_room_for_entity(tenure, &caller, known)?;
@@ -308,12 +322,13 @@ impl Rib {
         }
         let id = match known {
             Some(known) => {
-                self.resume(known, registration, caller, now);
+                self.resume(known, registration, (caller, right), now);
                 known
             }
             None => {
                 let Terms { reserve_opaque, fib_results, .. } = *terms;
-                let new = |id| Entity::new(id, registration, caller, EntityState::Active, now);
+                let by = (caller, right);
+                let new = |id| Entity::new(id, registration, by, EntityState::Active, now);
                 let id = self.entities.insert(new);
                 self.results.join(fib_results);
                 if reserve_opaque {

@@ -78,7 +78,8 @@ impl Rib {
     /// long (RTMv2 rows HOLD-01 to HOLD-08). Any entity may.
     ///
     /// # Errors
-    /// `InvalidHandle` for a destination that is not there, `InvalidParameter` without a view or for
+    /// `AccessDenied` for one that the entity's grant does not allow it routes to, `InvalidHandle` for a
+    /// destination that is not there, `InvalidParameter` without a view or for
     /// longer than the limit, `NotSupported` for a view the table has not.
     pub fn hold_destination(
         &mut self,
@@ -90,6 +91,9 @@ impl Rib {
         let entity = self.entities.active(entity)?;
         let (table, user) = (entity.key.table, entity.caller.uid);
         let views = self.check_look(table, to, views)?;
+        if let Some(grant) = self.grant_of(entity)? {
+            grant.check_place(to, views)?;
+        }
         if views.is_empty() {
             return Err(ErrorKind::InvalidParameter.because("a hold needs at least one view"));
         }

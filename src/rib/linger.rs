@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, mem, ops::Bound};
 
 use super::{
-    Entity, Progress, Registration, Rib, Tenure,
+    Entity, Progress, Registration, Rib, Right, Tenure,
     arena::Slot,
     deadlines::{Due, Questions},
 };
@@ -127,18 +127,33 @@ impl Rib {
         })
     }
 
-    /// Says whether a registration resumes a known one, which has the same key.
-    pub(super) fn check_resumption(&self, id: EntityId, caller: &Caller) -> Result<()> {
+    /// Says whether a registration resumes a known one, which has the same key: another user's only
+    /// where a grant names the protocol, and so says who speaks for it.
+    pub(super) fn check_resumption(
+        &self,
+        id: EntityId,
+        caller: &Caller,
+        right: Right,
+    ) -> Result<()> {
         let entity = self.entities.active(id)?;
         let key = entity.key;
         if entity.state != EntityState::Lingering {
             return Err(ErrorKind::AlreadyExists
                 .because(format_args!("{key} is already registered, as entity {id}")));
         }
-        if entity.caller.uid != caller.uid {
+        let is_named = |right| match right {
+            Right::Granted(grant) => self
+                .policy
+                .grants
+                .0
+                .get(grant)
+                .is_some_and(|grant| grant.protocols.contains(&key.protocol)),
+            Right::Everything | Right::Nothing => false,
+        };
+        if entity.caller.uid != caller.uid && !is_named(right) {
             return Err(ErrorKind::AlreadyExists.because(format_args!(
                 "{key} is already registered, as entity {id}: its client is away, and only user {} can \
-                 resume it",
+                 resume it, or whom a grant names its protocol for",
                 entity.caller.uid
             )));
         }
@@ -150,11 +165,15 @@ impl Rib {
         &mut self,
         id: EntityId,
         registration: Registration,
-        caller: Caller,
+        (caller, right): (Caller, Right),
         now: Now,
     ) {
-        let Registration { key, label, tenure, terms } = registration;
+        let Registration { key, label, tenure, terms, credentials } = registration;
         let Some(entity) = self.entities.active_mut(id) else { return };
+        if let Some(table) = self.tables.get_mut(&key.table) {
+            table.users.transfer(entity.caller.uid, caller.uid, entity.routes.len());
+        }
+        (entity.credentials, entity.right) = (credentials, right);
         let span = entity.lingers_for();
         let had_cells = entity.terms.reserve_opaque;
         let has_cells = terms.reserve_opaque;

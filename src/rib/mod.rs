@@ -34,6 +34,7 @@ mod election;
 mod entities;
 mod explain;
 mod foreign;
+mod grants;
 mod groups;
 mod hold;
 mod linger;
@@ -48,6 +49,7 @@ mod recursion;
 mod reelection;
 mod resolve;
 mod results;
+mod rights;
 mod route;
 mod routes;
 mod statics;
@@ -58,6 +60,7 @@ mod testing;
 mod tests;
 mod walk;
 mod waste;
+mod whom;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +73,7 @@ pub use effects::Effect;
 pub use entities::{Entity, Profile, Registration, Tenure, Terms, Withdrawal};
 pub use explain::{Candidate, ExplainedNextHop, Explanation};
 pub use foreign::{ForeignRoute, ForeignWay, QUIET};
+pub use grants::{Deed, Grant, Grants, Prefixes, Right};
 pub use groups::{Fate, GroupNews};
 pub use linger::Sweep;
 pub use matching::{Match, Selection};
@@ -82,6 +86,7 @@ pub use policy::{
 };
 pub use resolve::LinkNews;
 pub use results::FibResult;
+pub use rights::{Case, Ruling, StaticPlace};
 pub use route::Route;
 pub use statics::{
     StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView, StaticsConfigured,
@@ -89,6 +94,7 @@ pub use statics::{
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
 pub use waste::Waste;
+pub use whom::{Credentials, Mismatch, Standing, Unit, Whom};
 
 use crate::model::{EntityId, Prefix, TableId, Turn};
 

@@ -159,7 +159,7 @@ impl NextHops {
     }
 
     /// How many next hops of an entity take memory, deleted ones included.
-    fn held(&self, owner: EntityId) -> usize {
+    pub(super) fn held(&self, owner: EntityId) -> usize {
         self.by_owner.get(&owner).map_or(0, |owned| owned.by_key.len() + owned.deleted)
     }
 

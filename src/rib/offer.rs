@@ -161,6 +161,7 @@ impl Rib {
                 limits.routes
             )));
         }
+        self.check_routes_right(owner)?;
         if let Some(user) = self.entities.user(owner) {
             let count = table.users.count(user);
             if count >= limits.routes_per_user as usize {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Grants;
 use crate::model::{
     Error, ErrorKind, Family, InstanceId, KernelProtocol, KernelTable, Preference, Protocol,
     TableId, ViewSet,
@@ -22,6 +23,8 @@ pub struct Policy {
     pub limits: Limits,
     /// What becomes of what lingers when its owner was stopped on purpose.
     pub stopped_unit: StoppedUnit,
+    /// Who may do what; nobody but root and the service's own user by default.
+    pub grants: Grants,
 }
 
 /// What becomes of the routes of an owner that would linger, when systemd says that its unit was stopped:

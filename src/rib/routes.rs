@@ -20,7 +20,8 @@ impl Rib {
     ///
     /// # Errors
     /// `InvalidParameter` for a prefix of the other family, wrong views, flags or next hops;
-    /// `AccessDenied` and `InvalidHandle` for next hops that are another's or no one's;
+    /// `AccessDenied` and `InvalidHandle` for next hops that are another's or no one's, `AccessDenied`
+    /// also for what the owner's grant does not allow;
     /// `NotSupported` for a view the table has not; `NotEnoughMemory` beyond a limit.
     pub fn add_route(
         &mut self,
@@ -37,6 +38,7 @@ impl Rib {
             how => how,
         };
         let views = self.check_offer(owner, table, offer, how)?;
+        self.check_route_right(entity, offer.to, offer.preference, views)?;
         let known = self.same_route(owner, table, offer, how);
         self.put_route(owner, offer, views, known, now)
     }
@@ -137,6 +139,8 @@ impl Rib {
             list: changes.list,
         };
         let views = self.check_offer(owner, known.table, &offer, ChangeFlags(0))?;
+        let wanted = changes.preference.unwrap_or(known.wanted);
+        self.check_route_right(self.entities.active(owner)?, known.to, wanted, views)?;
         let next_hops = match &changes.next_hops {
             Some(offered) => self.refer_offered_set(owner, known.table, offered)?,
             None => self.next_hops.refer_again(known.next_hops),
@@ -145,7 +149,6 @@ impl Rib {
         if let Some(neighbour) = neighbour {
             self.next_hops.refer(neighbour);
         }
-        let wanted = changes.preference.unwrap_or(known.wanted);
         let preference = self.policy.levels.preference(known.protocol, wanted);
         let viable = self.is_viable(known.flags, next_hops);
         let rank = Rank { preference, metric: offer.metric, turn: self.next_turn() };

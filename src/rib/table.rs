@@ -147,6 +147,18 @@ impl Users {
             left => self.0.insert(user, left),
         };
     }
+
+    /// What counted for one user counts for another from now on.
+    pub(super) fn transfer(&mut self, from: u32, to: u32, count: usize) {
+        if from == to || count == 0 {
+            return;
+        }
+        match self.count(from).saturating_sub(count) {
+            0 => self.0.remove(&from),
+            left => self.0.insert(from, left),
+        };
+        *self.0.entry(to).or_default() += count;
+    }
 }
 
 impl Table {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Best, DestinationView, Effect, GroupNews, LookUp, Offer, OfferedNextHops, Policy, Registration,
-    Rib, Subscription, Tenure, Terms,
+    Best, Credentials, DestinationView, Effect, GroupNews, LookUp, Offer, OfferedNextHops, Policy,
+    Registration, Rib, Subscription, Tenure, Terms,
 };
 use crate::model::{
     Caller, ChangeFlags, EntityId, EntityKey, Family, FibCounts, Forwarding, GroupId,
@@ -77,11 +77,17 @@ impl TestRib {
     ) -> Result<EntityId> {
         let protocol = Protocol::parse(label).unwrap_or(Protocol(1));
         let key = EntityKey { table: table(family), protocol, protocol_instance: 0 };
-        let registration = Registration { key, label: label.to_owned(), tenure, terms };
+        let (label, credentials) = (label.to_owned(), Credentials::authorized());
+        let registration = Registration { key, label: label.clone(), tenure, terms, credentials };
         let caller = Caller { bus_name: format!(":{label}"), uid: self.uid };
         let id = self.rib.register(registration, caller, Now::at(0))?.id;
-        self.entities.insert(label.to_owned(), id);
+        self.know(&label, id);
         Ok(id)
+    }
+
+    /// Gives an entity a label.
+    pub(super) fn know(&mut self, label: &str, id: EntityId) {
+        self.entities.insert(label.to_owned(), id);
     }
 
     pub(super) fn entity(&self, label: &str) -> EntityId {

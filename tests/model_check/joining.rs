@@ -2,7 +2,7 @@
 
 use rtmd::{
     model::{EntityId, EntityKey, ErrorKind, RouteId, Span, TableId},
-    rib::{Registration, Tenure, Terms, Withdrawal},
+    rib::{Credentials, Registration, Tenure, Terms, Withdrawal},
 };
 
 use crate::{
@@ -48,7 +48,8 @@ impl Pair {
         };
         let caller = world::caller(who);
         let refusals = self.naive.refuse_register(key, (&caller, tenure), &asked);
-        let registration = Registration { key, label: String::new(), tenure, terms: asked };
+        let (label, credentials) = (String::new(), Credentials::authorized());
+        let registration = Registration { key, label, tenure, terms: asked, credentials };
         let result = self.rib.register(registration, caller.clone(), self.now());
         let Some(profile) = accepted(result, &refusals) else { return };
         assert!(self.dead_entities.iter().all(|id| *id != profile.id), "an id is never used again");

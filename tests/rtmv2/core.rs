@@ -8,7 +8,8 @@ use rtmd::{
         Protocol, RouteFlags, RouteId, Span, TableId, Timestamp, ViewSet,
     },
     rib::{
-        Amendment, Best, LookUp, Offer, OfferedNextHops, Policy, Registration, Rib, Tenure, Terms,
+        Amendment, Best, Credentials, LookUp, Offer, OfferedNextHops, Policy, Registration, Rib,
+        Tenure, Terms,
     },
 };
 
@@ -26,7 +27,8 @@ impl Core {
         let mut rib = Rib::new(Policy::standard());
         let key = EntityKey { table: table(), protocol: Protocol(1), protocol_instance: 0 };
         let (label, terms) = (String::new(), Terms::default());
-        let registration = Registration { key, label, tenure: Tenure::User, terms };
+        let (tenure, credentials) = (Tenure::User, Credentials::default());
+        let registration = Registration { key, label, tenure, terms, credentials };
         let caller = Caller { bus_name: ":1.1".to_owned(), uid: 0 };
         let now = Now::at(1_000_000_000);
         let owner = rib.register(registration, caller, now).unwrap().id;

@@ -23,8 +23,10 @@ use rtmd::{
 use tempfile::TempDir;
 use zbus::{Connection, OwnedVariant, Variant};
 
-/// No table of this instance goes to the kernel, so these tests need no rights.
-pub(crate) const NO_FIB: &str = "[[instance]]\nid = 0\nfib = false\n";
+/// No table of this instance goes to the kernel, so these tests need no rights; and whom tests play besides
+/// themselves, daemon and nobody, may register.
+pub(crate) const NO_FIB: &str =
+    "[[grant]]\nuser = 1\n[[grant]]\nuser = 65534\n[[instance]]\nid = 0\nfib = false\n";
 
 /// A dbus-daemon or a dbus-broker.
 pub(crate) struct PrivateBus {

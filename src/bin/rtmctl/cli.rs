@@ -7,7 +7,7 @@ use rtmd::{
 };
 
 use crate::{
-    completion, entities, explain, fib, host::Host, lookup, monitor, nexthops, preference,
+    completion, entities, explain, fib, host::Host, lookup, monitor, nexthops, policy, preference,
     register, routes, statics, status, top,
 };
 
@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// Add, remove and list static routes, which need no client
     #[command(after_help = statics::HELP, subcommand)]
     Static(statics::Command),
+    /// Say who may do what, and which rule says so
+    #[command(after_help = policy::HELP, subcommand)]
+    Policy(policy::Command),
     /// Show and set the levels that protocols' routes have
     #[command(after_help = preference::HELP, subcommand)]
     Preference(preference::Command),

@@ -21,6 +21,7 @@ mod nexthops;
 mod output;
 #[cfg(test)]
 mod pages;
+mod policy;
 mod preference;
 mod register;
 mod route_view;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> Result<Exit, Problem> {
             Command::Register(arguments) => register::run(&mut context, arguments).await,
             Command::Nexthops(arguments) => nexthops::run(&mut context, arguments).await,
             Command::Fib(arguments) => fib::run(&mut context, arguments).await,
+            Command::Policy(command) => policy::run(&mut context, command).await,
             Command::Preference(command) => preference::run(&mut context, command).await,
             Command::Monitor(arguments) => monitor::run(&mut context, arguments).await,
             Command::Top(arguments) => top::run(&mut context, arguments).await,

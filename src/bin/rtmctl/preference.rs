@@ -72,7 +72,7 @@ Examples:
   rtmctl --json preference list | jq 'select(.level < 100) | .protocol'";
 
 const SET_HELP: &str = "\
-For root and the user that the service runs as.
+For root, and whom a grant or polkit lets.
 
 Examples:
   rtmctl preference set ospf 20            # counts for routes offered from now on

@@ -273,7 +273,7 @@ impl ToldHop {
 
 /// The help on `static`.
 pub(crate) const HELP: &str = "\
-Adding and removing is for root and the user that the service runs as.
+Adding and removing is for root, and whom a grant or polkit lets.
 
 Examples:
   rtmctl static add 10.0.0.0/8 via 192.0.2.1 dev eth0 --persistent

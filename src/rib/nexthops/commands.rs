@@ -21,7 +21,9 @@ impl Rib {
         owner: EntityId,
         offer: NextHopOffer<'_>,
     ) -> Result<(NextHopId, bool)> {
-        let table = self.entities.active(owner)?.key.table;
+        let entity = self.entities.active(owner)?;
+        self.grant_of(entity)?;
+        let table = entity.key.table;
         let family = table.family;
         self.check_next_hop(family, offer.key)?;
         self.check_private(offer.private)?;
@@ -179,6 +181,7 @@ impl Rib {
     }
 
     fn check_room_for_next_hops(&self, owner: EntityId, fresh: usize) -> Result<()> {
+        self.check_next_hops_right(owner, fresh)?;
         let limit = self.policy.limits.next_hops;
         if fresh > 0 && self.next_hops.held(owner) + fresh > limit as usize {
             return Err(ErrorKind::NotEnoughMemory.because(format_args!(

@@ -253,6 +253,7 @@ fn their_owners_are_entities_of_the_service_that_nobody_can_be_or_speak_for() {
             label: String::new(),
             tenure: super::super::Tenure::Connection,
             terms: super::super::Terms::default(),
+            credentials: super::super::Credentials::default(),
         };
         let now = test.now();
         let refusal = test.rib.register(registration, caller.clone(), now).err();

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::super::{
-    NextHopOffer, Progress, Registration, Tenure, Terms,
+    Credentials, NextHopOffer, Progress, Registration, Tenure, Terms,
     testing::{TestRib, table},
 };
 use crate::model::{
@@ -43,7 +43,8 @@ fn resume(test: &mut TestRib, terms: Terms) -> (EntityId, usize) {
         EntityKey { table: table(Family::Ipv4), protocol: Protocol::OSPF, protocol_instance: 0 };
     let (label, tenure) = ("again".to_owned(), Tenure::Connection);
     let caller = Caller { bus_name: ":again".to_owned(), uid: 1000 };
-    let registration = Registration { key, label, tenure, terms };
+    let credentials = Credentials::authorized();
+    let registration = Registration { key, label, tenure, terms, credentials };
     let now = test.now();
     let profile = test.rib.register(registration, caller, now).unwrap();
     assert!(profile.resumed);

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Caller, EntityId, EntityKey, ErrorKind, Family, MethodSet, Now, Protocol, TableId},
-    rib::{Invocation, Policy, Registration, Rib, Target, Tenure, Terms},
+    rib::{Credentials, Invocation, Policy, Registration, Rib, Target, Tenure, Terms},
 };
 
 /// An entity that exports so many methods.
@@ -14,8 +14,9 @@ fn exporting(rib: &mut Rib, methods: u32, family: Family) -> EntityId {
     };
     let callback = Some("/callback".to_owned());
     let terms = Terms { callback, methods, ..Terms::default() };
-    let registration =
-        Registration { key, label: String::new(), tenure: Tenure::Connection, terms };
+    let (label, tenure) = (String::new(), Tenure::Connection);
+    let credentials = Credentials::authorized();
+    let registration = Registration { key, label, tenure, terms, credentials };
     let caller = Caller { bus_name: format!(":{methods}"), uid: 1000 };
     rib.register(registration, caller, Now::at(0)).unwrap().id
 }

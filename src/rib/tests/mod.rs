@@ -5,6 +5,7 @@ mod best;
 mod expiry;
 mod explain;
 mod foreign;
+mod grants;
 mod groups;
 mod hold;
 mod kernel;

@@ -1,5 +1,5 @@
 use super::super::{
-    Policy, Registration, Tenure, Terms, Withdrawal,
+    Credentials, Policy, Registration, Tenure, Terms, Withdrawal,
     testing::{TestRib, table},
 };
 use crate::model::{Caller, EntityKey, ErrorKind, Family, Now, Protocol, TableId};
@@ -10,7 +10,8 @@ fn caller(bus_name: &str, uid: u32) -> Caller {
 
 fn registration(table: TableId, protocol_instance: u32, tenure: Tenure) -> Registration {
     let key = EntityKey { table, protocol: Protocol::OSPF, protocol_instance };
-    Registration { key, label: String::new(), tenure, terms: Terms::default() }
+    let (label, terms, credentials) = (String::new(), Terms::default(), Credentials::authorized());
+    Registration { key, label, tenure, terms, credentials }
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn nobody_registers_with_the_services_own_key() {
             label: String::new(),
             tenure: super::super::Tenure::Connection,
             terms: super::super::Terms::default(),
+            credentials: super::super::Credentials::default(),
         };
         let caller = Caller { bus_name: ":1.1".to_owned(), uid: 0 };
         let refusal = test.rib.register(registration, caller, Now::at(0)).unwrap_err();

@@ -315,8 +315,8 @@ impl Loader {
 fn advise(problem: Problem) -> Problem {
     match problem {
         Problem::Call(Failure::Denied(reason)) => Problem::Call(Failure::Denied(format!(
-            "to register one has to be root or in the group rtmd-clients: use sudo, or as root \
-             \"usermod --append --groups rtmd-clients USER\" and log in again ({reason})"
+            "{reason}; without a [[grant]] to register one has to be root or in the group rtmd: use sudo, \
+             or as root \"usermod --append --groups rtmd USER\" and log in again"
         ))),
         other => other,
     }

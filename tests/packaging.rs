@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use rtmd::bus::wire::SERVICE;
+use rtmd::{bus::wire::SERVICE, config::Config};
 
 #[test]
 fn the_bus_policy_is_well_formed() {
@@ -61,8 +61,9 @@ fn polkit_knows_the_actions_that_the_service_asks_about_and_lets_its_user_ask() 
 fn activation_starts_the_unit_under_the_service_name() {
     let activation = read(&format!("dbus/{SERVICE}.service"));
     assert_eq!(values(&activation, "Name"), [SERVICE]);
-    let unit = values(&activation, "SystemdService");
-    let unit = read(&format!("systemd/{}", unit.first().expect("a unit to start")));
+    let unit = read("systemd/rtmd.service");
+    let alias = values(&unit, "Alias");
+    assert_eq!(values(&activation, "SystemdService"), alias, "only where it is enabled");
     assert_eq!(values(&unit, "BusName"), [SERVICE]);
     assert_eq!(values(&unit, "Type"), ["notify"], "ready when the kernel is in step");
 }
@@ -80,7 +81,7 @@ fn the_unit_runs_as_the_user_that_sysusers_makes_and_the_policy_names() {
     let unit = read("systemd/rtmd.service");
     let user = values(&unit, "User");
     let user = user.first().expect("a user");
-    let sysusers = read("systemd/rtmd.sysusers.conf");
+    let sysusers = read("systemd/sysusers.d/rtmd.conf");
     assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} "))), "{sysusers}");
     let policy = read(&format!("dbus/{SERVICE}.conf"));
     assert!(policy.contains(&format!("<policy user=\"{user}\">")));
@@ -114,11 +115,34 @@ fn systemd_understands_the_unit() {
 #[test]
 fn the_sandbox_is_tight() {
     let arguments =
-        ["security", "--no-pager", "--offline=true", "--threshold=20", "systemd/rtmd.service"];
+        ["security", "--no-pager", "--offline=true", "--threshold=15", "systemd/rtmd.service"];
     let Some(output) = run("systemd-analyze", &arguments) else { return };
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     let verdict = table.lines().last().unwrap_or_default();
-    assert!(output.status.success(), "more exposed than 2.0: {verdict}");
+    assert!(output.status.success(), "more exposed than 1.5: {verdict}");
+}
+
+#[test]
+fn ip_has_a_name_for_the_protocol_of_the_routes() {
+    let number = Config::default().fib_protocol.get();
+    let names = read("packaging/iproute2/rtmd.conf");
+    assert!(names.lines().any(|line| line == format!("{number}\trtmd")), "{names}");
+}
+
+#[test]
+fn what_is_packaged_is_there() {
+    let makefile = read("Makefile");
+    let packaged: Vec<&str> = makefile
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(" \\").split_once(":/"))
+        .map(|(file, _)| file)
+        .filter(|file| !file.contains(['$', ' ']) && !file.starts_with("target/"))
+        .collect();
+    assert!(packaged.contains(&"systemd/rtmd.service"), "{packaged:?}");
+    for file in packaged {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        assert!(path.is_file(), "{file} is in the list of what is installed");
+    }
 }
 
 /// Runs a tool in the project's folder; nothing, with the reason printed, where it is missing.

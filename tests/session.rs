@@ -302,6 +302,20 @@ async fn a_program_that_starts_again_has_its_routes_stay_until_it_has_said_all()
 }
 
 #[tokio::test]
+async fn what_was_offered_just_before_a_session_ends_is_offered() {
+    let bus = PrivateBus::start();
+    let _service = bus.serve(NO_FIB);
+    let lasting = Settings { linger: Duration::from_secs(600), ..settings(&bus) };
+    for number in 0..20 {
+        let session = Session::open(lasting.clone()).await.unwrap();
+        settle(&session).await;
+        session.offer(prefix(number), via("127.0.0.2")).unwrap();
+        session.close(Ending::Linger).await.unwrap();
+        assert_eq!(offered(&bus).await.len(), number + 1);
+    }
+}
+
+#[tokio::test]
 async fn a_session_opened_before_the_service_is_there_waits_for_it() {
     let bus = PrivateBus::start();
     let session = Session::open(settings(&bus)).await.unwrap();

@@ -74,8 +74,12 @@ impl Stage {
 
     /// Starts it, and waits until it is in step.
     fn start(&self) -> Service {
+        self.start_with(&self.config)
+    }
+
+    fn start_with(&self, config: &str) -> Service {
         let manager = self.listen();
-        let service = self.bus.spawn(&self.config, "only");
+        let service = self.bus.spawn(config, "only");
         await_ready(manager, &service);
         service
     }
@@ -343,5 +347,31 @@ fn a_second_signal_ends_a_withdrawal_that_goes_on_and_on() {
         assert!(service.log().contains("told to stop again"), "{}", service.log());
         assert_eq!(routes(), expected);
         drop(clients);
+    });
+}
+
+#[test]
+fn what_was_written_with_another_metric_protocol_or_table_goes_when_the_new_is_there() {
+    in_both_ways(async |stage| {
+        let (mut service, clients, expected) = stage.begin().await;
+        for (protocol, metric) in [(82, 100), (99, 100), (82, 82)] {
+            service.kill();
+            let signature = format!("protocol = {protocol}\nmetric = {metric}\n");
+            let config = stage.config.replace("[fib]\n", &format!("[fib]\n{signature}"));
+            service = stage.start_with(&config);
+            let signed = format!(" proto {protocol} metric {metric} ");
+            let expected =
+                expected.iter().map(|it| it.replace(" proto 82 metric 82 ", &signed)).collect();
+            becomes(&signature, &expected).await;
+            let other = if protocol == 82 { 99 } else { 82 };
+            assert_eq!(ip(&format!("nexthop show proto {other}")), "");
+        }
+        // Clients have to offer again what is in another table.
+        service.kill();
+        let with_table = "[[instance]]\nid = 0\nkernel-table = 7000\n";
+        let config = stage.config.replace("[[instance]]\nid = 0\n", with_table);
+        service = stage.start_with(&config);
+        becomes("the old table has nothing of ours", &stage.strangers).await;
+        drop((service, clients));
     });
 }

@@ -1,6 +1,9 @@
 //! Putting the service on the bus, and taking its objects off.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use zbus::Connection;
 
@@ -128,7 +131,8 @@ impl Service {
         }
         // Before the name is ours, so that no client can come and go unnoticed.
         let departures = Departures::subscribe(&connection).await.map_err(StartError::NoBus)?;
-        resume::resume(&context, &connection, &departures).await?;
+        let resumed = resume::resume(&context, &connection, &departures);
+        attended(&context, &departures, resumed).await?;
         Ok(Self { context, connection, departures })
     }
 
@@ -139,7 +143,8 @@ impl Service {
     pub async fn take_name(&self) -> Result<(), StartError> {
         use zbus::fdo::{RequestNameFlags, RequestNameReply};
         let flags = RequestNameFlags::DO_NOT_QUEUE;
-        match self.connection.request_name_with_flags(SERVICE, flags).await {
+        let asked = self.connection.request_name_with_flags(SERVICE, flags);
+        match attended(&self.context, &self.departures, asked).await {
             Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(()),
             Ok(RequestNameReply::Exists | RequestNameReply::InQueue)
             | Err(zbus::Error::NameTaken) => Err(StartError::NameTaken),
@@ -192,5 +197,22 @@ impl Service {
         context.inquiries.stop();
         drop(departures);
         connection.graceful_shutdown().await;
+    }
+}
+
+/// Does something while the news of departures is read, which would be in the way of all that comes after it.
+async fn attended<T>(
+    context: &Context,
+    departures: &Departures,
+    act: impl Future<Output = T>,
+) -> T {
+    let follow = async {
+        departures.follow(&context.clients).await;
+        // The bus is gone, which is what the act will find.
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        value = act => value,
+        never = follow => match never {},
     }
 }

@@ -9,9 +9,11 @@
 mod complaints;
 mod deadlines;
 mod fib;
+mod files;
 mod foreign;
 mod health;
 mod links;
+mod marks;
 mod notifier;
 mod reelections;
 mod reload;
@@ -20,6 +22,7 @@ mod withdrawal;
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     ffi::OsString,
     fs::{File, TryLockError},
     io,
@@ -39,7 +42,7 @@ use crate::{
     config::{Config, Faults, OnStop, Source, Trusted},
     journal::{Journal, ledger::Ledger},
     kernel::{Watch, privilege},
-    model::KernelTable,
+    model::{InstanceId, KernelTable},
     netlink::Signature,
     rib::{Instance, Policy, Rib},
     shared::SharedRib,
@@ -48,6 +51,7 @@ use fib::{Kernel, Tell};
 use foreign::Foreigners;
 use health::Pulse;
 use links::Vrfs;
+use marks::Marks;
 use notifier::Notifier;
 use reload::Reloading;
 use static_routes::StaticRoutes;
@@ -130,7 +134,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let (with_objects, reclaim_time) = (config.next_hop_objects, config.reclaim_time);
     let (mut journal, kept) = Journal::open(&journal_directory, &machine(), follower())
         .map_err(|error| Failure::Directory(journal_directory.clone(), error))?;
-    let kept = kept.and_then(|kept| reconfigured(kept, &config.policy));
+    let kept = kept.and_then(|kept| reconfigured(kept, config.policy.clone()));
     let is_new = kept.is_none();
     if is_new {
         journal.forget();
@@ -180,6 +184,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
+    let mut marks = Marks::note(&options.runtime_directory, signature, kernel_tables(&rib))
+        .map_err(|error| Failure::Directory(options.runtime_directory.clone(), error))?;
+    marks.make_way().await;
     let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
     // Where it is known what was withdrawn, what else is there is not spared for what may be others'.
     let spare_until =
@@ -200,6 +207,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         error = links::follow(&mut watched, &rib, &foreigners, vrfs.into_inner()) => Err(Failure::Kernel(error)),
         () = reload_on_signal(&service) => Err(Failure::BusLost),
         never = health::watch(&rib, &pulse, &notifier) => match never {},
+        never = marks.clear_up(state.subscribe()) => match never {},
         never = health::tell(&rib, watched_state, &notifier) => match never {},
         name = stop_signal() => Ok(name),
     };
@@ -213,9 +221,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     // Nobody changes anything any more.
     service.stop().await;
     if on_stop == OnStop::Withdraw {
-        let tables = rib.with(|rib| rib.kernel_tables().collect::<Vec<_>>());
+        let what = withdrawal::What { tables: &kernel_tables(&rib), with_objects: true };
         tokio::select! {
-            withdrawn = withdrawal::withdraw(&mut kernel, &tables, &notifier) => {
+            withdrawn = withdrawal::withdraw(&mut kernel, what, &notifier) => {
                 if let Err(fault) = withdrawn {
                     tracing::error!("{fault}");
                 }
@@ -242,10 +250,17 @@ pub async fn withdraw(options: Options) -> Result<(), Failure> {
     let _lock = lock(&options.runtime_directory)?;
     privilege::check().map_err(refused)?;
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
-    let tables: Vec<_> = Rib::new(config.policy).kernel_tables().collect();
-    let mut kernel = Kernel::open(signature).map_err(Failure::Kernel)?;
-    let withdrawn = withdrawal::withdraw(&mut kernel, &tables, &Notifier::default()).await;
-    withdrawn.map_err(|fault| Failure::Kernel(io::Error::other(fault)))
+    let tables = kernel_tables(&SharedRib::new(Rib::new(config.policy)));
+    let marks = Marks::note(&options.runtime_directory, signature, tables)
+        .map_err(|error| Failure::Directory(options.runtime_directory, error))?;
+    marks.take_out_all().await.map_err(Failure::Kernel)
+}
+
+/// The kernel's tables that routes are written to.
+fn kernel_tables(rib: &SharedRib) -> Vec<KernelTable> {
+    let mut tables: Vec<_> = rib.with(|rib| rib.kernel_tables().map(|(_, table)| table).collect());
+    tables.dedup();
+    tables
 }
 
 /// Why routes cannot be written.
@@ -346,14 +361,25 @@ fn make_directory(directory: &Path) -> Result<(), Failure> {
 }
 
 /// What was kept, with the configuration as it is now; `None` where its instances are others.
-fn reconfigured(mut kept: Ledger, policy: &Policy) -> Option<Ledger> {
-    if kept.configured() != policy
-        && let Err(refusal) = kept.reconfigure(policy.clone())
-    {
+fn reconfigured(mut kept: Ledger, mut policy: Policy) -> Option<Ledger> {
+    let before = &kept.configured().instances;
+    for (id, instance) in &mut policy.instances {
+        // Such as one whose VRF is not there now. As with a reload a mistake changes nothing.
+        if let (Instance::Broken(_), Some(ready @ Instance::Ready(_))) =
+            (&*instance, before.get(id))
+        {
+            tracing::warn!(instance = id.0, "it is served as it was configured before");
+            *instance = ready.clone();
+        }
+    }
+    let all: BTreeSet<_> = before.keys().chain(policy.instances.keys()).collect();
+    let is_other = |id: &&InstanceId| before.get(*id) != policy.instances.get(*id);
+    let others: Vec<u16> = all.into_iter().filter(is_other).map(|id| id.0).collect();
+    if kept.configured() != &policy && kept.reconfigure(policy).is_err() {
         tracing::warn!(
-            %refusal,
-            "the configuration has other instances than before: what clients offered is forgotten, they \
-             have to register and offer again"
+            instances = ?others,
+            "these instances are configured otherwise than before: what clients offered, in all of them, is \
+             forgotten, they have to register and offer again"
         );
         return None;
     }

@@ -134,6 +134,8 @@ impl Notifier {
 
     /// The service goes down.
     pub(super) fn stopping(&self) {
+        // What it does from here on is news at once.
+        self.with(|known| known.told = None);
         self.send(Notice::Stopping);
     }
 

@@ -4,14 +4,14 @@
 //! moved aside, and where that fails no static route can be made persistent until somebody helps.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::files;
 use crate::{
     model::{
         Error, ErrorKind, Metric, Preference, Prefix, Protocol, RouteFlags, TableId, ViewSet,
@@ -97,7 +97,7 @@ impl StaticRoutes {
         let routes = routes.iter().map(|(table, route)| entry(*table, route)).collect();
         let contents = Contents { version: VERSION, routes };
         let text = serde_json::to_string_pretty(&contents).map_err(|error| refuse(&error))?;
-        replace(&self.path, &text).map_err(|error| refuse(&error))
+        files::replace(&self.path, &text).map_err(|error| refuse(&error))
     }
 
     fn move_aside(&mut self, fault: &str) {
@@ -123,26 +123,6 @@ impl StaticRoutes {
             }
         }
     }
-}
-
-/// Writes a file that is complete, or leaves the one there is.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    let written = File::create(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    if let Err(error) = written.and_then(|()| fs::rename(&new, path)) {
-        let _ = fs::remove_file(&new);
-        return Err(error);
-    }
-    // That the new name outlives a power failure too; what happened before holds without it.
-    if let Some(directory) = path.parent()
-        && let Err(error) = File::open(directory).and_then(|directory| directory.sync_all())
-    {
-        tracing::warn!(directory = %directory.display(), %error, "the directory was not synced");
-    }
-    Ok(())
 }
 
 fn entry(table: TableId, route: &StaticRoute) -> Entry {

@@ -13,7 +13,7 @@ use super::{fib::Kernel, notifier::Notifier};
 use crate::{
     fib::{FibOp, ObjectOp, Refusal, RouteOp},
     kernel::{Dump, DumpNews},
-    model::{KernelTable, NextHopObject, TableId},
+    model::{Family, KernelTable, NextHopObject},
     netlink::{DumpRequest, DumpedObject, DumpedRoute, ObjectDumpRequest},
 };
 
@@ -24,17 +24,26 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait before the kernel is asked again for what it refused.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What is to be taken out.
+#[derive(Clone, Copy)]
+pub(super) struct What<'w> {
+    /// The tables with routes of ours.
+    pub(super) tables: &'w [KernelTable],
+    /// Whether next-hop objects of ours go too, in no table or in all.
+    pub(super) with_objects: bool,
+}
+
 /// Takes all routes of ours out of these tables, and all next-hop objects of ours out of the kernel.
 ///
 /// # Errors
 /// What stays there, and why.
 pub(super) async fn withdraw(
     kernel: &mut Kernel,
-    tables: &[(TableId, KernelTable)],
+    what: What<'_>,
     notifier: &Notifier,
 ) -> Result<(), String> {
     let began = Instant::now();
-    let mut withdrawal = Withdrawal { kernel, tables, notifier, refusal: None };
+    let mut withdrawal = Withdrawal { kernel, what, notifier, refusal: None };
     let ended = tokio::time::timeout(LIMIT, withdrawal.run()).await;
     let refusal = withdrawal.refusal;
     let fault = match ended {
@@ -57,7 +66,7 @@ pub(super) async fn withdraw(
 
 struct Withdrawal<'w> {
     kernel: &'w mut Kernel,
-    tables: &'w [(TableId, KernelTable)],
+    what: What<'w>,
     notifier: &'w Notifier,
     /// What the kernel said last.
     refusal: Option<Refusal>,
@@ -87,7 +96,11 @@ impl Withdrawal<'_> {
     async fn round(&mut self) -> io::Result<io::Result<usize>> {
         self.refusal = None;
         let signature = Some(self.kernel.signature);
-        let mut objects = match read(Dump::start(ObjectDumpRequest { signature })).await {
+        let dumped = match self.what.with_objects {
+            true => read(Dump::start(ObjectDumpRequest { signature })).await,
+            false => Ok(Vec::new()),
+        };
+        let mut objects = match dumped {
             Ok(objects) => objects,
             // The kernel has none (before Linux 5.3).
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Vec::new(),
@@ -100,8 +113,11 @@ impl Withdrawal<'_> {
             objects.into_iter().map(|it| FibOp::Object { id: it.id, op: ObjectOp::Delete }),
         )
         .await?;
-        for (id, table) in self.tables {
-            let question = DumpRequest::ours(*table, id.family, self.kernel.signature);
+        let tables = self.what.tables;
+        for (table, family) in
+            tables.iter().flat_map(|table| Family::ALL.map(|family| (table, family)))
+        {
+            let question = DumpRequest::ours(*table, family, self.kernel.signature);
             let routes: Vec<DumpedRoute> = match read(Dump::start(question)).await {
                 Ok(routes) => routes,
                 Err(error) => return Ok(Err(error)),

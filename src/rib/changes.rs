@@ -80,6 +80,16 @@ struct Notification {
     ordered: VecDeque<BestChange>,
     /// How much was dropped, because too much waited, and its owner was not told yet.
     lost: u64,
+    told: Told,
+}
+
+/// What the last fetch told. Whether that was heard shows only in the next one: should the process end before
+/// its reply is out, the next process tells it again.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Told {
+    pending: Vec<Prefix>,
+    ordered: Vec<BestChange>,
+    lost: u64,
 }
 
 impl Notification {
@@ -93,8 +103,7 @@ impl Notification {
 
     /// Takes up to `count` of the destinations that wait, and says whether these were the last.
     fn fetch(&mut self, count: usize) -> Result<(Vec<Prefix>, bool)> {
-        if self.lost > 0 {
-            let lost = mem::take(&mut self.lost);
+        if let Some(lost) = self.tell_lost() {
             return Err(ErrorKind::NoSystemResources.because(format_args!(
                 "{lost} destinations changed and were not fetched in time, they are dropped: read \
                  the table anew"
@@ -114,7 +123,32 @@ impl Notification {
             self.pending = PrefixMap::default();
             self.reached = None;
         }
+        self.told.pending.clone_from(&prefixes);
         Ok((prefixes, done))
+    }
+
+    /// How much was dropped since this was asked last; a fetch begins with it.
+    fn tell_lost(&mut self) -> Option<u64> {
+        let lost = mem::take(&mut self.lost);
+        self.told = Told { lost, ..Told::default() };
+        (lost > 0).then_some(lost)
+    }
+
+    /// Has what the last fetch told wait again.
+    fn take_back(&mut self) {
+        let Told { pending, mut ordered, lost } = mem::take(&mut self.told);
+        self.lost += lost;
+        // Who is to read all anew needs no page of it.
+        if self.lost > 0 {
+            return;
+        }
+        for to in pending {
+            if self.wants(to) {
+                self.pending.insert(to, ());
+            }
+        }
+        ordered.extend(mem::take(&mut self.ordered));
+        self.ordered = ordered.into();
     }
 }
 
@@ -126,12 +160,23 @@ impl Notifications {
 }
 
 impl Notifications {
-    /// No wake-up has reached anybody.
+    /// No wake-up has reached anybody, nor has what was fetched last.
     pub(super) fn wake_all_again(&mut self) {
-        for (table, all) in &self.by_table {
-            let waiting = all.iter().filter(|(_, it)| it.is_waiting());
-            self.waking.extend(waiting.map(|(id, _)| (*table, *id)));
+        let all: Vec<_> = self.all().collect();
+        for (table, id) in all {
+            if self.change(table, id, Notification::take_back).is_ok() {
+                self.waking.insert((table, id));
+            }
         }
+        let Self { by_table, waking, .. } = self;
+        waking.retain(|(table, id)| {
+            by_table.get(table).and_then(|all| all.get(id)).is_some_and(Notification::is_waiting)
+        });
+    }
+
+    fn all(&self) -> impl Iterator<Item = (TableId, NotificationId)> {
+        let tables = self.by_table.iter();
+        tables.flat_map(|(table, all)| all.keys().map(|id| (*table, *id)))
     }
 }
 
@@ -160,6 +205,7 @@ impl Rib {
             reached: None,
             ordered: VecDeque::new(),
             lost: 0,
+            told: Told::default(),
             subscription,
         };
         let table = notification.subscription.table;
@@ -174,8 +220,7 @@ impl Rib {
 
     /// All registrations.
     pub fn registrations_for_changes(&self) -> impl Iterator<Item = (TableId, NotificationId)> {
-        let tables = self.notifications.by_table.iter();
-        tables.flat_map(|(table, all)| all.keys().map(|id| (*table, *id)))
+        self.notifications.all()
     }
 
     /// Whether [`Rib::poll_wake_ups`] has something to tell.
@@ -252,6 +297,7 @@ impl Rib {
             for to in destinations {
                 found.pending.remove(to);
             }
+            found.told.pending.retain(|to| !destinations.contains(to));
         })
     }
 

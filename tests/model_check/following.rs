@@ -32,6 +32,7 @@ impl Pair {
             pending: Default::default(),
             ordered: Vec::new(),
             lost: 0,
+            told: Default::default(),
             to_wake: false,
         });
     }
@@ -80,7 +81,7 @@ impl Pair {
         {
             assert!(error.message.starts_with(&format!("{lost} destinations")), "{error}");
             let found = self.naive.followers.iter_mut().find(|known| known.id == id).unwrap();
-            found.lost = 0;
+            found.told = (Vec::new(), Vec::new(), std::mem::take(&mut found.lost));
         }
         let Some((page, done)) = accepted(result, &refusals) else { return };
         let best = rtmd::rib::Best::Overall;
@@ -89,6 +90,7 @@ impl Pair {
         }
         let found = self.naive.followers.iter_mut().find(|known| known.id == id).unwrap();
         assert_eq!(page.len(), found.pending.len().min(count.into()));
+        found.told = (page.iter().map(|view| view.prefix).collect(), Vec::new(), 0);
         for view in page {
             assert!(found.pending.remove(&view.prefix), "{} had not changed", view.prefix);
         }
@@ -111,10 +113,11 @@ impl Pair {
             && error.kind == rtmd::model::ErrorKind::NoSystemResources
         {
             assert!(error.message.starts_with(&format!("{lost} changes")), "{error}");
-            found.lost = 0;
+            found.told = (Vec::new(), Vec::new(), std::mem::take(&mut found.lost));
         }
         let Some((page, done)) = accepted(result, &refusals) else { return };
         assert_eq!(page.len(), found.ordered.len().min(count.into()));
+        found.told = Default::default();
         for told in page {
             let step = found.ordered[0].step;
             let same = found.ordered.iter().position(|expected| {
@@ -124,6 +127,7 @@ impl Pair {
             let expected = found.ordered.remove(same.expect("the changes come in order"));
             check_snapshot(told.current.as_deref(), expected.current.as_ref());
             check_snapshot(told.previous.as_deref(), expected.previous.as_ref());
+            found.told.1.push(expected);
         }
         assert_eq!(done, found.ordered.is_empty());
     }
@@ -134,6 +138,7 @@ impl Pair {
         let prefixes: Vec<Prefix> =
             numbers.iter().map(|number| world::prefix(table.family, *number)).collect();
         found.pending.retain(|to| !prefixes.contains(to));
+        found.told.0.retain(|to| !prefixes.contains(to));
         self.rib.ignore_changed(table, id, &prefixes).unwrap();
     }
 

@@ -142,6 +142,18 @@ impl Follower {
         !self.pending.is_empty() || !self.ordered.is_empty() || self.lost > 0
     }
 
+    /// What was told last may not have been heard.
+    pub(crate) fn take_back(&mut self) {
+        let (pending, mut ordered, lost) = std::mem::take(&mut self.told);
+        self.lost += lost;
+        if self.lost == 0 {
+            let all = self.flags & ONLY_MARKED == 0;
+            self.pending.extend(pending.into_iter().filter(|to| all || self.marks.contains(to)));
+            ordered.append(&mut self.ordered);
+            self.ordered = ordered;
+        }
+    }
+
     /// Too many are dropped; until that is told, no more are collected.
     fn collect(&mut self, to: Prefix) {
         if self.lost == 0 {

@@ -47,6 +47,7 @@ impl Pair {
         (self.kernel, self.groups) = Default::default();
         // What was on its way to clients may be lost: they are told again.
         for follower in &mut self.naive.followers {
+            follower.take_back();
             follower.to_wake = follower.is_waiting();
         }
         drop(mem::take(&mut self.asked));

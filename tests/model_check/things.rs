@@ -112,5 +112,7 @@ pub(crate) struct Follower {
     pub(crate) pending: BTreeSet<Prefix>,
     pub(crate) ordered: Vec<crate::picture::NaiveChange>,
     pub(crate) lost: usize,
+    /// What the last fetch told.
+    pub(crate) told: (Vec<Prefix>, Vec<crate::picture::NaiveChange>, usize),
     pub(crate) to_wake: bool,
 }

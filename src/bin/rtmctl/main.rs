@@ -1,8 +1,9 @@
 //! `rtmctl`: looks into the routing table manager, and offers routes from a shell.
 //!
-//! One file for each command. `cli` has the words of the command line, `context` what every command
-//! needs, `output` how things are printed; `lines` reads what `register` takes, and `ip_route`
-//! writes what `ip route show` would.
+//! One file for each command. `cli` has the words of the command line, `completion` what a shell offers
+//! for them, and `pages` makes man pages of them; `context` is what every command needs, by way of
+//! `host` on another machine; `output` is how things are printed. `lines` reads routes in the words of
+//! `ip route`, and `ip_route` writes what that would show.
 
 mod cli;
 mod completion;

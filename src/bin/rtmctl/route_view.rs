@@ -266,7 +266,7 @@ fn ways(route: &RouteInfo, next_hops: &[&NextHop]) -> Vec<String> {
 
 /// What the kernel has, and how long the route stays: `installed, expires in 3 s`.
 fn standing(route: &RouteInfo) -> String {
-    let mut text = text(&route.more, "fib").unwrap_or_default().to_owned();
+    let mut text = printable(text(&route.more, "fib").unwrap_or_default()).into_owned();
     if let Some(why) = context::text(&route.more, "fib-error") {
         let _ = write!(text, ": {}", printable(why)); // a String takes everything
     }

@@ -95,27 +95,32 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<E
         }
         looks += 1;
         let then = now;
-        match look(context, &bus).await {
+        match look(context, &bus).await? {
             Ok(figures) => {
                 now = Instant::now();
                 let before = std::mem::replace(&mut current, figures);
                 // What was counted before the service was away says nothing of a rate.
                 last = trouble.take().is_none().then_some((then, before));
             }
-            Err(Problem::Call(Failure::Unreachable(why))) if screen.is_some() => {
+            Err(why) if screen.is_some() => {
                 trouble = Some(format!("rtmd is gone: {why}; waiting for it"));
             }
-            Err(problem) => return Err(problem),
+            Err(why) => return Err(Problem::Call(Failure::Unreachable(why))),
         }
     }
 }
 
-/// Looks again, at a service that is there: it is not started for that.
-async fn look(context: &Context, bus: &DBusProxy<'_>) -> Result<Figures, Problem> {
-    if bus.name_has_owner(SERVICE.try_into()?).await.map_err(zbus::Error::from)? {
-        return Figures::gather(context).await;
+/// Looks again, at a service that is there: it is not started for that. Without one, says why; fails
+/// where there is no bus any more.
+async fn look(context: &Context, bus: &DBusProxy<'_>) -> Result<Result<Figures, String>, Problem> {
+    if !bus.name_has_owner(SERVICE.try_into()?).await.map_err(zbus::Error::from)? {
+        return Ok(Err("it was stopped".to_owned()));
     }
-    Err(Problem::Call(Failure::Unreachable("it was stopped".to_owned())))
+    match Figures::gather(context).await {
+        Ok(figures) => Ok(Ok(figures)),
+        Err(Problem::Call(Failure::Unreachable(why))) => Ok(Err(why)),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// The next event of the terminal; never one where there is none.

@@ -90,7 +90,8 @@ impl Keeper {
             let connection = link.connection.clone();
             tokio::select! {
                 () = self.shared.wished.notified() => {}
-                () = over(&mut self.ending) => return Ok(()),
+                // With what was wished for before that.
+                () = over(&mut self.ending) => return self.deliver().await,
                 () = connection.closed() => return Err(lost()),
                 comes = link.service_comes() => match comes {
                     true => self.establish().await?,

@@ -85,14 +85,14 @@ impl Rib {
                 return Err(ErrorKind::InvalidHandle
                     .because("the registration keeps no order, flag 0x20000 asks for it"));
             }
-            if found.lost > 0 {
-                let lost = std::mem::take(&mut found.lost);
+            if let Some(lost) = found.tell_lost() {
                 return Err(ErrorKind::NoSystemResources.because(format_args!(
                     "{lost} changes were not fetched in time and are lost: read the table anew"
                 )));
             }
             let some = found.ordered.len().min(count);
-            let page = found.ordered.drain(..some).collect();
+            let page: Vec<_> = found.ordered.drain(..some).collect();
+            found.told.ordered.clone_from(&page);
             let done = found.ordered.is_empty();
             if done {
                 found.ordered = VecDeque::new();

@@ -235,6 +235,42 @@ fn an_ordered_registration_that_is_not_read_loses_changes_and_is_told_once() {
     assert_eq!(ordered(&mut test, id), []);
 }
 
+#[test]
+fn the_next_process_tells_again_what_was_fetched_last() {
+    let mut test = TestRib::with_entities(["static", "rip"]);
+    let (all, in_order) = (test.follow("rip", 1, ALL), test.follow("rip", 1, ORDERED));
+    for metric in 1..4 {
+        test.add(&format!("static: 10.{metric}.0.0/16 via 192.0.2.1")).unwrap();
+        test.changed(all);
+        ordered(&mut test, in_order);
+    }
+    test.rib.begin_anew();
+    assert_eq!(test.changed(all), ["10.3.0.0/16"]);
+    assert_eq!(ordered(&mut test, in_order), [("10.3.0.0/16".to_owned(), None, Some(0))]);
+    assert_eq!(ordered(&mut test, in_order), []);
+
+    // What has changed since comes after it, and what is ignored is not told.
+    test.add("static: 10.4.0.0/16 via 192.0.2.1").unwrap();
+    test.changed(all);
+    let ignored = ["10.4.0.0/16".parse().unwrap()];
+    test.rib.ignore_changed(table(Family::Ipv4), all, &ignored).unwrap();
+    test.rib.begin_anew();
+    assert_eq!(test.changed(all), [""; 0]);
+}
+
+#[test]
+fn the_next_process_tells_again_that_changes_were_lost() {
+    let mut test = limited([1, 100, 1, 100]);
+    let id = test.follow("rip", 1, ALL);
+    churn(&mut test, 0..3);
+    let first = told(&mut test, id).unwrap_err();
+    test.rib.begin_anew();
+    assert_eq!(told(&mut test, id).unwrap_err(), first);
+    assert_eq!(told(&mut test, id).unwrap(), 0);
+    test.rib.begin_anew();
+    assert!(!test.rib.has_wake_ups());
+}
+
 /// A RIB with these limits: destinations for one registration and for a user, and likewise changes.
 fn limited([one, user, one_ordered, user_ordered]: [u32; 4]) -> TestRib {
     let mut policy = Policy::standard();

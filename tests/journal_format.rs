@@ -264,6 +264,7 @@ const COMMANDS: &[Command] = &[
         _ = l.ledger.remove_static_route(table(), prefix, &all, at(20_006));
     },
     |l| l.ledger.settle_static_routes(at(20_007)),
+    |l| _ = l.ledger.configure_static_routes(vec![(table(), static_route())], at(20_008)),
     |l| _ = l.ledger.delete_route(l.owner, l.routes[1], at(20_008)).unwrap(),
     |l| {
         let wanted = Match { interface: Some(InterfaceIndex(9)), ..Match::default() };

@@ -77,7 +77,7 @@ async fn each_reload_is_told_from_its_beginning_to_its_end_with_what_was_wrong()
     assert_eq!(level().await, 7);
 
     for (wrong, why) in [
-        ("[preferences]\nospf = = 8\n", "line 2"),
+        ("[preferences]\nospf = = 8\n", ":2:"),
         ("[[instance]]\nid = 0\nfib = false\non-stop = \"keep\"\n", "belongs to [service]"),
         ("[[instance]]\nid = 1\nfib = false\n", "takes a restart"),
         ("[fib]\nmetric = 83\n[[instance]]\nid = 0\nfib = false\n", "takes a restart"),
@@ -95,7 +95,7 @@ async fn each_reload_is_told_from_its_beginning_to_its_end_with_what_was_wrong()
     let asked = monotonic();
     let (name, _) = refusal(client.manager.reload().await);
     assert_eq!(name, "BadConfiguration");
-    assert!(manager.hears_of_a_reload(&service, asked).contains("nonsense"));
+    assert!(manager.hears_of_a_reload(&service, asked).contains("this is no TOML"));
     write(&format!("[preferences]\nospf = 9\n{NO_FIB}"));
     let asked = monotonic();
     client.manager.reload().await.unwrap();

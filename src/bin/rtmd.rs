@@ -9,6 +9,7 @@ use std::{
 use clap::Parser;
 use rtmd::{
     bus::address::Bus,
+    config::{Fault, STANDARD},
     daemon::{self, Options},
     journal,
 };
@@ -28,9 +29,16 @@ struct Arguments {
     /// The bus to be on: "system", "session" or a D-Bus address.
     #[arg(long, value_name = "BUS", default_value = "system")]
     bus: Bus,
-    /// The configuration file; a missing or empty one means all defaults.
-    #[arg(long, value_name = "FILE", default_value = "/etc/rtmd/rtmd.toml")]
+    /// The configuration file, to which FILE.d/*.toml are added; a missing or empty one means all defaults.
+    #[arg(long, value_name = "FILE", default_value = STANDARD)]
     config: PathBuf,
+    /// Checks the configuration and ends: prints each mistake with its place, and exits with 78 if there is
+    /// one and with 0 if there is none. FILE is checked instead of that of --config.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    check: Option<Option<PathBuf>>,
+    /// With --check: prints a JSON list with file, line, column, instance and message of each mistake.
+    #[arg(long, requires = "check")]
+    json: bool,
     /// For what survives a restart of the service; one rtmd for each.
     #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY", default_value = "/run/rtmd")]
     runtime_directory: PathBuf,
@@ -49,6 +57,10 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(file) = &arguments.check {
+        let file = file.as_ref().unwrap_or(&arguments.config);
+        return check(file, &arguments.state_directory, arguments.json).await;
+    }
     let filter =
         EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
     let log = tracing_subscriber::fmt()
@@ -81,6 +93,36 @@ async fn main() -> ExitCode {
             ExitCode::from(failure.exit_status())
         }
     }
+}
+
+/// Prints what is wrong with the configuration.
+async fn check(file: &Path, state_directory: &Path, json: bool) -> ExitCode {
+    const UNUSABLE: u8 = 78;
+    let faults = match daemon::check(file, state_directory).await {
+        Ok(config) => {
+            if json {
+                anstream::println!("[]");
+            } else {
+                let files = config.files.iter().map(|file| file.display().to_string());
+                match files.collect::<Vec<_>>().join(", ") {
+                    none if none.is_empty() => anstream::println!(
+                        "{}: there is no configuration, everything is as by default",
+                        file.display()
+                    ),
+                    files => anstream::println!("{files}: nothing is wrong"),
+                }
+            }
+            return ExitCode::SUCCESS;
+        }
+        Err(faults) => faults,
+    };
+    if json {
+        let all: Vec<_> = faults.0.iter().map(Fault::json).collect();
+        anstream::println!("{:#}", serde_json::Value::from(all));
+    } else {
+        anstream::println!("{faults}");
+    }
+    ExitCode::from(UNUSABLE)
 }
 
 fn follow_journal(directory: &Path, machine: &str, number: &str) -> ExitCode {

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     journal::ledger::Ledger,
-    model::{Caller, ErrorKind, Preference, Protocol, Result, TableId},
+    model::{Caller, EntityId, ErrorKind, Preference, Protocol, Result, TableId},
     rib::{Deed, StaticChange, StaticPlace, StaticRoute},
 };
 
@@ -31,8 +31,8 @@ pub(super) type KeepStaticRoutes =
 /// The world outside, as far as an administrator's calls reach it.
 pub struct Administration {
     /// Puts in force what the configuration says now; fails with what is wrong with it, which is in the
-    /// log then.
-    pub reload: Box<dyn Fn() -> Result<()> + Send + Sync>,
+    /// log then. Returns the service's entities that are new with it.
+    pub reload: Box<dyn Fn() -> Result<Vec<EntityId>> + Send + Sync>,
     /// Keeps these static routes, and no others, for the next start.
     pub keep_static_routes: KeepStaticRoutes,
     /// What could be set better now, a sentence each.
@@ -105,8 +105,10 @@ pub(super) async fn set_preference(
 }
 
 /// Puts in force what of the configuration can change while the service runs.
-pub(super) async fn reload(context: &Context, connection: &Connection) -> Result<()> {
-    (context.administration.reload)()?;
+pub(super) async fn reload(context: &Arc<Context>, connection: &Connection) -> Result<()> {
+    for id in (context.administration.reload)()? {
+        lifecycle::welcome(context, connection, id, Arc::default()).await?;
+    }
     let server = connection.object_server();
     if let Ok(manager) = server.interface::<_, Served<Manager>>(ROOT).await {
         let _ = manager.get().await.object.limits_changed(manager.signal_emitter()).await;

@@ -210,7 +210,8 @@ impl Manager {
     /// Removes the static route to a destination. Where there are several, the keys of "route" say
     /// which: it is the only one that has the protocol, preference, metric, flags, views and next
     /// hops that are given; order and weight of next hops do not count, and interface 0 stands for
-    /// any. That several are meant is the error InvalidParameter. For whom a grant or polkit lets, and root. Errors: AccessDenied, FileNotFound, BadConfiguration, NotFound, InvalidParameter,
+    /// any. That several are meant is the error InvalidParameter; one that
+    /// is in the configuration can only be removed there (NotSupported). For whom a grant or polkit lets, and root. Errors: AccessDenied, FileNotFound, BadConfiguration, NotFound, InvalidParameter,
     /// NoSystemResources.
     async fn remove_static_route(
         &self,
@@ -291,8 +292,8 @@ impl Manager {
     }
 
     /// Lists the static routes of a table: destination, keys as with AddStaticRoute and, where it is
-    /// not offered, "waits" s with the reason; whether it is persistent. Errors: FileNotFound,
-    /// BadConfiguration.
+    /// not offered, "waits" s with the reason, and "configured" b for one that is in the configuration;
+    /// whether it is persistent. Errors: FileNotFound, BadConfiguration.
     #[zbus(out_args("routes"))]
     fn get_static_routes(
         &self,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{
         ErrorKind, Metric, Preference, Prefix, Protocol, Result, RouteFlags, View, ViewSet, Weight,
-        quoted,
+        interface_name,
     },
     rib::{InlineNextHop, Rib, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView},
 };
@@ -43,6 +43,7 @@ impl StaticOptions {
         };
         // Only told, and harmless where what was told comes back.
         options.take::<String>("waits")?;
+        options.take::<bool>("configured")?;
         options.finish()?;
         Ok(read)
     }
@@ -99,17 +100,6 @@ impl StaticOptions {
     }
 }
 
-/// A name that an interface can have (`dev_valid_name` in the kernel).
-fn interface_name(name: &str) -> Result<String> {
-    const LONGEST: usize = 15;
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
-    if name.len() > LONGEST || name == "." || name == ".." || name.contains(is_odd) {
-        return Err(ErrorKind::InvalidParameter
-            .because(format_args!("no interface can have the name {}", quoted(name))));
-    }
-    Ok(name.to_owned())
-}
-
 /// A static route: prefix, dictionary, whether it is persistent.
 pub(super) fn static_info(rib: &Rib, view: &StaticView<'_>) -> (String, Details, bool) {
     let StaticRoute { key, flags, views, via, persistent } = view.route;
@@ -132,7 +122,11 @@ pub(super) fn static_info(rib: &Rib, view: &StaticView<'_>) -> (String, Details,
     if let Some(why) = view.waits {
         detail(&mut more, "waits", why);
     }
-    (key.to.to_string(), more, *persistent)
+    if view.configured {
+        detail(&mut more, "configured", true);
+    }
+    // What is in the configuration outlives the service as well.
+    (key.to.to_string(), more, *persistent || view.configured)
 }
 
 #[cfg(test)]

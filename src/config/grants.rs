@@ -3,139 +3,161 @@
 //! A user or group that the system does not know makes its grant one for nobody, and the others go on: it may
 //! come with a package that is not there yet. Anything else that cannot be is an error, as everywhere.
 
-use nix::unistd::{Gid, Group, Uid, User};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use std::fmt;
 
-use super::{ConfigError, impossible, instances::views};
+use nix::unistd::{Gid, Group, Uid, User};
+
+use super::{
+    instances::views,
+    section::{Said, Section},
+    tree::Value,
+};
 use crate::{
-    model::{Family, InstanceId, Preference, Prefix, Protocol},
+    model::{Family, InstanceId, Preference, Prefix, Protocol, quoted},
     rib::{Grant, Grants, Prefixes, Whom},
 };
 
 /// Who may register where nothing is configured.
 const GROUP: &str = "rtmd";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct GrantSection {
-    name: Option<String>,
-    user: Option<Account>,
-    group: Option<Account>,
-    unit: Option<String>,
-    #[serde(default, deserialize_with = "some")]
-    protocols: Vec<String>,
-    #[serde(default, deserialize_with = "some")]
-    instances: Vec<u16>,
-    #[serde(default, deserialize_with = "some")]
-    families: Vec<String>,
-    #[serde(default, deserialize_with = "some")]
-    prefixes: Vec<String>,
-    #[serde(default, deserialize_with = "some")]
-    prefixes_longer: Vec<String>,
-    routes: Option<u32>,
-    next_hops: Option<u32>,
-    registrations: Option<u32>,
-    /// The first and the last.
-    preferences: Option<[u32; 2]>,
-    views: Option<Vec<u8>>,
-    /// Milliseconds.
-    linger: Option<u32>,
-    #[serde(default = "yes")]
-    shared: bool,
-    #[serde(default, rename = "static")]
-    statics: bool,
-    #[serde(default)]
-    administer: bool,
-}
-
 /// A user or a group.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a name or a number")]
 enum Account {
     Number(u32),
     Name(String),
 }
 
-/// A list of at least one: an empty one might be meant for none, and would be for all.
-fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    let all = Vec::deserialize(from)?;
-    match all.is_empty() {
-        true => Err(D::Error::custom("it is empty: leave it out, which allows all")),
-        false => Ok(all),
-    }
-}
-
-fn yes() -> bool {
-    true
-}
-
 /// The grants, in their order; without any, the one for the group of the service.
-pub(super) fn grants(sections: Vec<GrantSection>) -> Result<Grants, ConfigError> {
+pub(super) fn grants(file: &mut Section<'_>) -> Grants {
+    let sections = file.sections("grant", "grants, each below [[grant]]");
     if sections.is_empty() {
         let group = find_group(&Account::Name(GROUP.to_owned()));
         let whom = group.map(|group| Whom { group: Some(group), ..Whom::default() });
-        return Ok(Grants(vec![Grant::new("default", whom)]));
+        return Grants(vec![Grant::new("default", whom)]);
     }
+    let findings = file.findings();
     let numbered = sections.into_iter().zip(1u32..);
-    numbered.map(|(section, number)| grant(section, number)).collect::<Result<_, _>>().map(Grants)
+    let read = |(Said { value, place }, number)| {
+        grant(Section::new("grant", "", place, value, findings), number)
+    };
+    Grants(numbered.map(read).collect())
 }
 
-fn grant(section: GrantSection, number: u32) -> Result<Grant, ConfigError> {
-    let name = section.name.clone().unwrap_or_else(|| number.to_string());
-    let read = || -> Result<Grant, String> {
-        if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
-            return Err("a name has 1 to 64 characters, none of them a control character".into());
-        }
-        if section.user.is_none() && section.group.is_none() && section.unit.is_none() {
-            return Err("it names none of user, group and unit, so it would be for nobody".into());
-        }
-        let protocol = |text: &String| {
-            Protocol::parse(text).ok_or_else(|| format!("protocols: {text:?} is no protocol"))
-        };
-        let family = |text: &String| {
-            text.parse::<Family>().map_err(|error| format!("families: {}", error.message))
-        };
-        let prefixes = Prefixes::new(
-            prefixes("prefixes", &section.prefixes)?,
-            prefixes("prefixes-longer", &section.prefixes_longer)?,
-        );
-        let preferences = match section.preferences {
-            Some([from, to]) if from > to => {
-                return Err(format!("preferences: {from} is over {to}, the smaller comes first"));
-            }
-            range => range.map(|[from, to]| Preference(from)..=Preference(to)),
-        };
-        Ok(Grant {
-            protocols: section.protocols.iter().map(protocol).collect::<Result<_, _>>()?,
-            instances: section.instances.iter().copied().map(InstanceId).collect(),
-            families: section.families.iter().map(family).collect::<Result<_, _>>()?,
-            prefixes,
-            routes: section.routes,
-            next_hops: section.next_hops,
-            registrations: section.registrations,
-            preferences,
-            views: section.views.as_deref().map(|all| views("views", all)).transpose()?,
-            linger: section.linger,
-            shared: section.shared,
-            statics: section.statics,
-            administer: section.administer,
-            ..Grant::new(name.clone(), whom(&section))
+fn grant(mut section: Section<'_>, number: u32) -> Grant {
+    let faults = section.findings().count();
+    let name = section.parsed("name", |text| match text.chars().count() {
+        1..=64 if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err("a name has 1 to 64 characters, none of them a control character"),
+    });
+    let name = name.map_or_else(|| number.to_string(), |said| said.value);
+    let (user, group) = (account(&mut section, "user"), account(&mut section, "group"));
+    let unit = section.text("unit").map(|said| match said.value.contains('.') {
+        true => said.value,
+        false => format!("{}.service", said.value),
+    });
+    if user.is_none() && group.is_none() && unit.is_none() && section.findings().count() == faults {
+        let name = quoted(&name);
+        let what =
+            format!("grant {name} names none of user, group and unit, so it would be for nobody");
+        section.refuse(&section.place, what);
+    }
+    let whom = || {
+        Ok(Whom {
+            user: user.as_ref().map(find_user).transpose()?,
+            group: group.as_ref().map(find_group).transpose()?,
+            unit,
         })
     };
-    read().map_err(|fault| impossible(format_args!("grant {name:?}: {fault}")))
+    let protocol = |text: &str| {
+        Protocol::parse(text).ok_or_else(|| format!("{} is no protocol", quoted(text)))
+    };
+    let prefix = |text: &str| text.parse::<Prefix>().map_err(|error| error.message);
+    let protocols = some(&mut section, "protocols", protocol);
+    let instances = section.numbers("instances", 0..=u16::MAX.into());
+    let instances = instances.map_or_else(Vec::new, |said| {
+        if said.value.is_empty() {
+            section.refuse(&said.place, format_args!("instances {EMPTY}"));
+        }
+        let id = |id: u32| InstanceId(u16::try_from(id).unwrap_or_default());
+        said.value.into_iter().map(id).collect()
+    });
+    let family = |text: &str| text.parse::<Family>().map_err(|error| error.message);
+    let families = some(&mut section, "families", family);
+    let exact = some(&mut section, "prefixes", prefix);
+    let prefixes = Prefixes::new(exact, some(&mut section, "prefixes-longer", prefix));
+    let all = 0..=u32::MAX;
+    let preferences = section.numbers("preferences", all.clone()).and_then(|said| {
+        match said.value.as_slice() {
+            [from, to] if from <= to => return Some(Preference(*from)..=Preference(*to)),
+            [from, to] => {
+                let what = format!("preferences: {from} is over {to}, the smaller comes first");
+                section.refuse(&said.place, what);
+            }
+            _ => section.refuse(&said.place, "preferences are two numbers: the first and the last"),
+        }
+        None
+    });
+    let mut number = |key| section.number(key, all.clone()).map(|said| said.value);
+    let (routes, next_hops) = (number("routes"), number("next-hops"));
+    let (registrations, linger) = (number("registrations"), number("linger"));
+    let views = views(&mut section, "views").map(|said| said.value);
+    let mut flag = |key| section.flag(key).map(|said| said.value);
+    let (shared, statics) = (flag("shared").unwrap_or(true), flag("static").unwrap_or(false));
+    let administer = flag("administer").unwrap_or(false);
+    section.finish();
+    Grant {
+        protocols,
+        instances,
+        families,
+        prefixes,
+        routes,
+        next_hops,
+        registrations,
+        preferences,
+        views,
+        linger,
+        shared,
+        statics,
+        administer,
+        ..Grant::new(name, whom())
+    }
 }
 
-/// Whom it is for, or the name that the system does not know.
-fn whom(section: &GrantSection) -> Result<Whom, String> {
-    let unit = section.unit.as_ref().map(|unit| match unit.contains('.') {
-        true => unit.clone(),
-        false => format!("{unit}.service"),
-    });
-    Ok(Whom {
-        user: section.user.as_ref().map(find_user).transpose()?,
-        group: section.group.as_ref().map(find_group).transpose()?,
-        unit,
-    })
+/// What to say of a list without anything: it might be meant for none, and would be for all.
+const EMPTY: &str = "is empty: leave it out, which allows all";
+
+/// What each text of a list stands for.
+fn some<T, E: fmt::Display>(
+    section: &mut Section<'_>,
+    key: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Vec<T> {
+    let Some(Said { value: texts, place }) = section.texts(key) else { return Vec::new() };
+    if texts.is_empty() {
+        section.refuse(&place, format_args!("{key} {EMPTY}"));
+    }
+    let mut all = Vec::with_capacity(texts.len());
+    for Said { value: text, place } in texts {
+        match read(&text) {
+            Ok(value) => all.push(value),
+            Err(why) => section.refuse(&place, format_args!("{key}: {why}")),
+        }
+    }
+    all
+}
+
+/// A name or a number.
+fn account(section: &mut Section<'_>, key: &str) -> Option<Account> {
+    let node = section.take(key)?.node;
+    let number = match &node.value {
+        Value::Text(name) => return Some(Account::Name(name.clone())),
+        Value::Whole(number) => u32::try_from(*number).ok(),
+        _ => None,
+    };
+    if number.is_none() {
+        let what = format!("{key} is {}, expected a name or a number", node.value);
+        section.refuse(&node.place, what);
+    }
+    number.map(Account::Number)
 }
 
 fn find_user(user: &Account) -> Result<u32, String> {
@@ -158,11 +180,6 @@ fn find_group(group: &Account) -> Result<u32, String> {
             Err(error) => Err(format!("group {name:?} cannot be looked up: {error}")),
         },
     }
-}
-
-fn prefixes(key: &str, all: &[String]) -> Result<Vec<Prefix>, String> {
-    let read = |text: &String| text.parse().map_err(|error| format!("{key}: {error}"));
-    all.iter().map(read).collect()
 }
 
 #[cfg(test)]
@@ -225,27 +242,21 @@ mod tests {
     fn what_cannot_be_is_told_with_the_grant_that_says_it() {
         let bird = |line: &str| fault(&format!("[[grant]]\nname = \"bird\"\nuser = 1\n{line}\n"));
         for (line, expected) in [
-            ("protocols = [\"bpg\"]", "grant \"bird\": protocols: \"bpg\" is no protocol"),
-            ("families = [\"ip\"]", "grant \"bird\": families: family \"ip\" is not ipv4 or ipv6"),
+            ("protocols = [\"bpg\"]", "protocols: \"bpg\" is no protocol"),
+            ("families = [\"ip\"]", "families: family \"ip\" is not ipv4 or ipv6"),
             (
                 "prefixes-longer = [\"10.0.0.1/8\"]",
-                "grant \"bird\": prefixes-longer: prefix 10.0.0.1/8 has host bits set, did you mean \
+                "prefixes-longer: prefix 10.0.0.1/8 has host bits set, did you mean \
                  10.0.0.0/8",
             ),
-            (
-                "preferences = [30, 20]",
-                "grant \"bird\": preferences: 30 is over 20, the smaller comes first",
-            ),
+            ("preferences = [30, 20]", "preferences: 30 is over 20, the smaller comes first"),
         ] {
             assert_eq!(bird(line), expected);
         }
-        assert!(bird("preferance = [1, 2]").contains("line 4"), "{}", bird("preferance = [1, 2]"));
+        assert!(bird("preferance = [1, 2]").contains("did you mean preferences?"));
         assert!(bird("prefixes = []").contains("leave it out"), "{}", bird("prefixes = []"));
         let nobody = fault("[[grant]]\nprotocols = [\"bgp\"]\n");
-        assert!(
-            nobody.starts_with("grant \"1\": it names none of user, group and unit"),
-            "{nobody}"
-        );
+        assert!(nobody.starts_with("grant \"1\" names none of user, group and unit"), "{nobody}");
         let control = fault("[[grant]]\nname = \"\\u001b[31m\"\nuser = 1\n");
         assert!(!control.contains('\u{1b}'), "{control:?}");
     }

@@ -39,7 +39,7 @@ use tokio::{
 use crate::{
     bus::{Administration, Facts, FibState, Service, StartError, address::Bus},
     clock,
-    config::{Config, ConfigError, OnStop},
+    config::{Config, Faults, OnStop, Source, Trusted},
     journal::{Journal, ledger::Ledger},
     kernel::{Watch, privilege},
     model::{InstanceId, KernelTable},
@@ -73,8 +73,8 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The configuration is unusable.
-    #[error("{}: {}", .0.display(), .1)]
-    Config(PathBuf, ConfigError),
+    #[error("the configuration cannot be used:\n{0}")]
+    Config(#[from] Faults),
     /// No instance in the configuration can be served.
     #[error("{}: no instance can be served", .0.display())]
     NoInstance(PathBuf),
@@ -105,7 +105,7 @@ impl Failure {
     /// The exit status that tells it to scripts and service managers, as in sysexits(3).
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Config(..) | Self::NoInstance(_) => 78,
+            Self::Config(_) | Self::NoInstance(_) => 78,
             Self::Directory(..) => 73,
             Self::Kernel(_) => 71,
             Self::Privilege(_) => 77,
@@ -122,8 +122,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut watched = Watch::start().map_err(Failure::Kernel)?;
     let links = links::learn(&mut watched).await.map_err(Failure::Kernel)?;
     let vrfs = RefCell::new(Vrfs::default());
-    let config = load(&options.config, |name| vrfs.borrow_mut().note(name, links.vrf_table(name)))
-        .map_err(|error| Failure::Config(options.config.clone(), error))?;
+    let source = Source::of(&options.config);
+    let config =
+        load(&source, &Trusted::own(), |name| vrfs.borrow_mut().note(name, links.vrf_table(name)))?;
     report_broken_instances(&config, &options.config)?;
     let _lock = lock(&options.runtime_directory)?;
     let journal_directory = options.runtime_directory.join("journal");
@@ -148,6 +149,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
             ledger.restore_static_route(table, route, clock::now());
         }
     }
+    // Nobody is there yet who would have to hear of new entities.
+    let _ = ledger.configure_static_routes(config.static_routes, clock::now());
     let epoch = ledger.epoch();
     let rib = SharedRib::kept(ledger, journal);
     if rib.with(|rib| rib.kernel_tables().next().is_some()) {
@@ -164,7 +167,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     };
     let (notifier, on_stop) = (Arc::new(Notifier::start()), Arc::new(Mutex::new(config.on_stop)));
     let reloading = Reloading {
-        file: options.config,
+        source,
         rib: rib.clone(),
         notifier: Arc::clone(&notifier),
         signature,
@@ -242,8 +245,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 pub async fn withdraw(options: Options) -> Result<(), Failure> {
     let mut watched = Watch::start().map_err(Failure::Kernel)?;
     let links = links::learn(&mut watched).await.map_err(Failure::Kernel)?;
-    let config = load(&options.config, |name| links.vrf_table(name))
-        .map_err(|error| Failure::Config(options.config.clone(), error))?;
+    let trusted = Trusted::as_service(&options.state_directory);
+    let config = load(&Source::of(&options.config), &trusted, |name| links.vrf_table(name))?;
     let _lock = lock(&options.runtime_directory)?;
     privilege::check().map_err(refused)?;
     let signature = Signature { protocol: config.fib_protocol, metric: config.fib_metric };
@@ -289,10 +292,11 @@ async fn reload_on_signal(service: &Service) {
 
 /// Reads the configuration, which may name VRFs that the kernel has.
 fn load(
-    file: &Path,
+    source: &Source,
+    trusted: &Trusted,
     vrf_table: impl Fn(&str) -> Option<KernelTable>,
-) -> Result<Config, ConfigError> {
-    let config = Config::load(file, &|name| {
+) -> Result<Config, Faults> {
+    let config = Config::load(source, trusted, &|name| {
         let table = vrf_table(name).ok_or_else(|| {
             format!(
                 "there is no VRF {name:?}: make it before rtmd starts (ip link add {name} type vrf \
@@ -303,26 +307,38 @@ fn load(
     })?;
     for grant in &config.policy.grants.0 {
         if let Err(fault) = &grant.whom {
-            tracing::warn!(file = %file.display(), grant = grant.name, fault, "this grant is for nobody");
+            tracing::warn!(grant = grant.name, fault, "this grant is for nobody");
         }
     }
     Ok(config)
 }
 
+/// Reads the configuration as the service would, and returns it or all that is wrong with it, also with single
+/// instances. Needs no rights but those to read it, and no service.
+///
+/// # Errors
+/// The faults, if there are any.
+pub async fn check(file: &Path, state_directory: &Path) -> Result<Config, Faults> {
+    let links = match Watch::start() {
+        Ok(mut watched) => links::learn(&mut watched).await.ok(),
+        Err(_) => None,
+    };
+    let vrf_table = |name: &str| match &links {
+        Some(links) => links.vrf_table(name),
+        None => None,
+    };
+    let trusted = Trusted::as_service(state_directory);
+    let config = load(&Source::of(file), &trusted, vrf_table)?;
+    if config.faults.is_empty() { Ok(config) } else { Err(Faults(config.faults)) }
+}
+
 /// Says what is wrong with which instance; with all of them there is nothing to serve.
 fn report_broken_instances(config: &Config, file: &Path) -> Result<(), Failure> {
-    let mut usable = false;
-    for (id, instance) in &config.policy.instances {
-        match instance {
-            Instance::Ready(_) => usable = true,
-            Instance::Broken(fault) => tracing::error!(
-                file = %file.display(),
-                instance = id.0,
-                fault,
-                "this instance is misconfigured and not served"
-            ),
-        }
+    for fault in &config.faults {
+        tracing::error!("{fault}; this instance is misconfigured and not served");
     }
+    let mut instances = config.policy.instances.values();
+    let usable = instances.any(|instance| matches!(instance, Instance::Ready(_)));
     if usable { Ok(()) } else { Err(Failure::NoInstance(file.to_owned())) }
 }
 

@@ -23,7 +23,8 @@ use crate::{
         Amendment, Best, BestChange, DestinationView, Effect, FibResult, ForeignRoute, GroupNews,
         LinkNews, Match, NextHopOffer, NextHopWalk, Offer, Policy, Profile, Progress, Question,
         Reapplication, Registration, Requeue, Rib, RouteView, Selection, StaticChange, StaticMatch,
-        StaticRoute, Subscription, Sweep, Verdict, WakeUp, Walk, Waste, Withdrawal,
+        StaticRoute, StaticsConfigured, Subscription, Sweep, Verdict, WakeUp, Walk, Waste,
+        Withdrawal,
     },
 };
 
@@ -239,6 +240,8 @@ noted! {
         -> Result<StaticChange>;
     87u32 undo_static(change: val StaticChange, now: val Now) -> ();
     88u32 settle_static_routes(now: val Now) -> ();
+    89u32 configure_static_routes(routes: val Vec<(TableId, StaticRoute)>, now: val Now)
+        -> StaticsConfigured;
     // The kernel.
     96u32 handle_link(index: val InterfaceIndex, name: by str, up: val bool) -> bool;
     97u32 handle_vrf_place(index: val InterfaceIndex, place: val VrfPlace) -> bool;
@@ -296,6 +299,12 @@ impl<T> Outcome for Result<T> {}
 impl Outcome for Withdrawal {
     fn is_nothing(&self) -> bool {
         matches!(self, Self::Unknown)
+    }
+}
+
+impl Outcome for StaticsConfigured {
+    fn is_nothing(&self) -> bool {
+        !self.changed
     }
 }
 

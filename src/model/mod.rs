@@ -24,7 +24,7 @@ pub use fib::{
 };
 pub use kernel_protocol::KernelProtocol;
 pub use method::{MethodSet, MethodStatus, bgp4, ospf, rip2};
-pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight};
+pub use nexthop::{InterfaceIndex, NextHopFlags, NextHopId, NextHopKey, Weight, interface_name};
 pub use notification::{Change, ListId, NotificationId, NotifyFlags};
 pub use prefix::{Family, Prefix, PrefixMap};
 pub use route::{

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, quoted};
 
 /// Names a next hop, for ever: ids are never used again.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -77,6 +77,20 @@ impl Weight {
     pub fn get(self) -> u16 {
         self.0
     }
+}
+
+/// A name that an interface can have (`dev_valid_name` in the kernel).
+///
+/// # Errors
+/// `InvalidParameter` for any other.
+pub fn interface_name(name: &str) -> Result<String, Error> {
+    const LONGEST: usize = 15;
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
+    if !(1..=LONGEST).contains(&name.len()) || matches!(name, "." | "..") || name.contains(is_odd) {
+        return Err(ErrorKind::InvalidParameter
+            .because(format_args!("no interface can have the name {}", quoted(name))));
+    }
+    Ok(name.to_owned())
 }
 
 impl fmt::Display for NextHopId {

@@ -88,7 +88,9 @@ pub use resolve::LinkNews;
 pub use results::FibResult;
 pub use rights::{Case, Ruling, StaticPlace};
 pub use route::Route;
-pub use statics::{StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView};
+pub use statics::{
+    StaticChange, StaticKey, StaticMatch, StaticNextHop, StaticRoute, StaticView, StaticsConfigured,
+};
 pub use table::{Best, DestinationFlags, DestinationView, LookUp, RouteView, ViewRecord};
 pub use walk::{Start, Walk, WalkSettings};
 pub use waste::Waste;

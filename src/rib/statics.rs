@@ -81,6 +81,8 @@ pub struct StaticView<'a> {
     pub route: &'a StaticRoute,
     /// Why it is not offered, as a sentence; `None` when it is.
     pub waits: Option<&'a str>,
+    /// Whether it is the configuration's, and there as long as that has it.
+    pub configured: bool,
 }
 
 /// What putting or removing a static route changed, for [`Rib::undo_static`].
@@ -96,6 +98,16 @@ pub struct StaticChange {
     pub new_entity: Option<EntityId>,
 }
 
+/// What the configuration's static routes changed.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct StaticsConfigured {
+    /// The service's entities that had no routes before, which have to be announced.
+    pub new_entities: Vec<EntityId>,
+    /// Whether anything is other than before.
+    pub changed: bool,
+}
+
 /// All there are, also those of tables that are not configured any more.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Statics(BTreeMap<(TableId, StaticKey), Known>);
@@ -104,6 +116,8 @@ pub(super) struct Statics(BTreeMap<(TableId, StaticKey), Known>);
 struct Known {
     route: StaticRoute,
     standing: Standing,
+    /// Whether it is the configuration's.
+    configured: bool,
 }
 
 /// Whether a route is in its table.
@@ -156,7 +170,8 @@ impl Rib {
     ///
     /// # Errors
     /// As [`Rib::add_route`]; `InvalidParameter` for a protocol that no static route can have,
-    /// `NotEnoughMemory` beyond the limit on static routes.
+    /// `NotEnoughMemory` beyond the limit on static routes, `NotSupported` in the place of one that the
+    /// configuration has.
     pub fn add_static_route(
         &mut self,
         table: TableId,
@@ -171,13 +186,15 @@ impl Rib {
                 key.protocol
             )));
         }
+        self.check_not_configured(table, key)?;
         self.check_room_for_static(table, &route)?;
         let (owner, is_new) = self.static_entity(table, key.protocol, now)?;
         let new_entity = is_new.then_some(owner);
         match self.offer_static(table, &route, now) {
             Ok(standing) => {
                 let persistent = route.persistent;
-                let known = self.statics.0.insert((table, key), Known { route, standing });
+                let known = Known { route, standing, configured: false };
+                let known = self.statics.0.insert((table, key), known);
                 let before = known.map(|known| known.route);
                 let persistent = persistent || before.as_ref().is_some_and(|old| old.persistent);
                 Ok(StaticChange { table, key, before, persistent, new_entity })
@@ -192,6 +209,41 @@ impl Rib {
     /// Puts a static route of an earlier life in. It is never lost: if it cannot be offered now, it
     /// waits until it can.
     pub fn restore_static_route(&mut self, table: TableId, route: StaticRoute, now: Now) {
+        self.put_static(table, route, false, now);
+    }
+
+    /// Has the configuration's static routes be these: others that it had go, and those that it did not
+    /// have stay, but for what is the same to the table.
+    pub fn configure_static_routes(
+        &mut self,
+        routes: Vec<(TableId, StaticRoute)>,
+        now: Now,
+    ) -> StaticsConfigured {
+        let wanted: BTreeMap<_, _> =
+            routes.into_iter().map(|(table, route)| ((table, route.key), route)).collect();
+        let had = self.statics.0.iter().filter(|(_, known)| known.configured);
+        let gone: Vec<_> =
+            had.map(|(key, _)| *key).filter(|key| !wanted.contains_key(key)).collect();
+        let mut done = StaticsConfigured { changed: !gone.is_empty(), ..Default::default() };
+        for (table, key) in gone {
+            self.take_static(table, key, now);
+        }
+        for ((table, key), route) in wanted {
+            let same = |known: &Known| known.configured && known.route == route;
+            if self.statics.0.get(&(table, key)).is_some_and(same) {
+                continue;
+            }
+            if let Ok((owner, true)) = self.static_entity(table, key.protocol, now) {
+                done.new_entities.push(owner);
+            }
+            self.put_static(table, route, true, now);
+            done.changed = true;
+        }
+        done
+    }
+
+    /// Puts a static route in that was found to be one. If it cannot be offered now, it waits.
+    fn put_static(&mut self, table: TableId, route: StaticRoute, configured: bool, now: Now) {
         let key = route.key;
         let entity = self.static_entity(table, key.protocol, now);
         let offered = entity.and_then(|_| self.offer_static(table, &route, now));
@@ -199,14 +251,15 @@ impl Rib {
             self.take_static(table, key, now);
             Standing::Waiting(refusal.message)
         });
-        self.statics.0.insert((table, key), Known { route, standing });
+        self.statics.0.insert((table, key), Known { route, standing, configured });
     }
 
     /// Takes a static route out, also of a table that is not configured any more; it has to be the
     /// only one to the destination that is meant.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `InvalidParameter` when several are meant.
+    /// `NotFound` when there is none, `InvalidParameter` when several are meant, `NotSupported` for one that
+    /// the configuration has.
     pub fn remove_static_route(
         &mut self,
         table: TableId,
@@ -222,6 +275,7 @@ impl Rib {
             [] => Err(ErrorKind::NotFound
                 .because(format_args!("there is no static route to {to} like that"))),
             [key] => {
+                self.check_not_configured(table, *key)?;
                 let before = self.take_static(table, *key, now);
                 let persistent = before.as_ref().is_some_and(|before| before.persistent);
                 Ok(StaticChange { table, key: *key, before, persistent, new_entity: None })
@@ -257,9 +311,9 @@ impl Rib {
             }
         };
         let due = self.statics.0.iter().filter(|(_, known)| is_due(known));
-        let due: Vec<_> = due.map(|((table, _), known)| (*table, known.route.clone())).collect();
-        for (table, route) in due {
-            self.restore_static_route(table, route, now);
+        let due = due.map(|((table, _), known)| (*table, known.route.clone(), known.configured));
+        for (table, route, configured) in due.collect::<Vec<_>>() {
+            self.put_static(table, route, configured, now);
         }
     }
 
@@ -276,6 +330,7 @@ impl Rib {
                 Standing::Offered(..) => None,
                 Standing::Waiting(why) => Some(why),
             },
+            configured: known.configured,
         }))
     }
 
@@ -339,6 +394,19 @@ impl Rib {
     /// The number of an interface; 0 when there is none of that name.
     pub fn interface_index(&self, name: &str) -> InterfaceIndex {
         self.links.index(name).unwrap_or_default()
+    }
+
+    /// Refuses to touch what the configuration has: it would be back with the next reading.
+    fn check_not_configured(&self, table: TableId, key: StaticKey) -> Result<()> {
+        match self.statics.0.get(&(table, key)) {
+            Some(Known { configured: true, .. }) => {
+                Err(ErrorKind::NotSupported.because(format_args!(
+                    "the static route to {} is in the configuration: change it there, and reload",
+                    key.to
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// They are told all at once, so what is limited is how long that gets: a route counts once for

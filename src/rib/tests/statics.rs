@@ -295,3 +295,49 @@ fn static_routes_are_limited_by_their_next_hops_and_one_without_any_counts_as_on
         refusal.kind
     );
 }
+
+/// Has the configuration say these metrics, each with the next hops of its route.
+fn configure(test: &mut TestRib, routes: &[(u32, &[&str])]) -> usize {
+    let (table, now) = (table(IPV4), test.now());
+    let of = |(metric, ways): &(u32, &[&str])| {
+        (table, StaticRoute { persistent: false, ..route(*metric, ways) })
+    };
+    test.rib.configure_static_routes(routes.iter().map(of).collect(), now).new_entities.len()
+}
+
+#[test]
+fn what_the_configuration_has_no_more_goes_and_what_came_over_the_bus_stays() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    assert_eq!(configure(&mut test, &[(1, &["192.0.2.1"]), (2, &["192.0.2.2"])]), 1);
+    add(&mut test, route(3, &["192.0.2.3"])).unwrap();
+    assert_eq!(known(&test), ["1", "2", "3"]);
+    assert_eq!(configure(&mut test, &[(2, &["192.0.2.2"]), (4, &["192.0.2.4"])]), 0);
+    assert_eq!(known(&test), ["2", "3", "4"]);
+    let of_the_file: Vec<bool> =
+        test.rib.static_routes(table(IPV4)).unwrap().map(|view| view.configured).collect();
+    assert_eq!(of_the_file, [true, false, true]);
+    configure(&mut test, &[]);
+    assert_eq!(known(&test), ["3"]);
+    assert_eq!(test.rib.persistent_routes().count(), 1);
+}
+
+#[test]
+fn what_the_configuration_has_cannot_be_changed_over_the_bus() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    configure(&mut test, &[(1, &["192.0.2.1"])]);
+    let kind = |result: Result<()>| result.unwrap_err().kind;
+    assert_eq!(kind(add(&mut test, route(1, &["192.0.2.9"]))), ErrorKind::NotSupported);
+    assert_eq!(kind(remove(&mut test, &StaticMatch::default())), ErrorKind::NotSupported);
+    assert_eq!(known(&test), ["1"]);
+}
+
+#[test]
+fn a_route_of_the_configuration_waits_for_its_interface_and_stays_the_configurations() {
+    let mut test = TestRib::with_entities(["ospf"]);
+    configure(&mut test, &[(1, &["192.0.2.1@none"])]);
+    assert_eq!(known(&test), ["1 (there is no interface none)"]);
+    let now = test.now();
+    test.rib.settle_static_routes(now);
+    configure(&mut test, &[]);
+    assert_eq!(known(&test), [""; 0]);
+}

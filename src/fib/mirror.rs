@@ -234,8 +234,14 @@ impl Mirror {
                 // The news may be older than what was written since, so whatever is there is replaced.
                 (_, _) => state.fact.doubt(meanwhile),
             }
-            if !matches!(state.plan(objects), Step::Act(_)) {
-                return None;
+            match (state.plan(objects), &state.stage) {
+                (Step::Act(_), _) => {}
+                // Nobody looks at it otherwise, should its group lead nowhere after all.
+                (Step::Wait, Stage::Idle | Stage::Later) => {
+                    work.plan(to, state, objects);
+                    return settled(state, objects);
+                }
+                (Step::Nothing | Step::Wait, _) => return None,
             }
             match (&state.stage, &state.fact) {
                 (Stage::Queued, _) => return None,

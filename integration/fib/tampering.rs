@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     scene::{fib, is_best},
     stage::{CASES, Case, Heard, flush, heard, in_both_ways, in_one_way},
-    support::eventually,
+    support::{details, eventually},
     world::ip,
 };
 
@@ -261,6 +261,32 @@ fn a_fight_over_next_hop_objects_is_reported_and_ends_in_repair_when_the_other_s
             let routes = rivals.first.table.get_routes(case.to).await.unwrap();
             assert!(routes.iter().all(|route| !route.more.contains_key("fib-error")));
             rivals.leave().await;
+        }
+    });
+}
+
+#[test]
+fn what_a_strangers_route_kept_out_comes_at_once_when_that_goes_with_its_link() {
+    in_both_ways(async |scene| {
+        for case in CASES {
+            ip("link add stray type veth peer name stray-peer");
+            ip("link set stray-peer up");
+            ip("link set stray up");
+            let stranger = format!("route add {} dev stray proto static metric 82", case.to);
+            ip(&format!("{} {stranger}", case.option()));
+            let client = scene.client(case.family, 14).await;
+            case.offer(&client, case.west, 20).await;
+            eventually("it is kept out", async || {
+                let routes = client.table.get_routes(case.to).await.unwrap();
+                routes.iter().any(|route| is_best(route) && fib(route) == "failed")
+            })
+            .await;
+            // By now it is seconds until the next attempt.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            ip("link set stray down");
+            case.becomes(scene, "the stranger's link is down", case.west).await;
+            client.entity.deregister(&details([])).await.unwrap();
+            ip("link del stray");
         }
     });
 }

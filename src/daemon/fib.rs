@@ -486,6 +486,9 @@ impl Keeper<'_> {
             }
         }
         self.planner.hurry(news.gained, Instant::now());
+        if !news.lost.is_empty() {
+            self.planner.hurry_into_room(Instant::now());
+        }
         for Effect { table, to, wish } in effects {
             self.planner.want(table, to, wish);
         }

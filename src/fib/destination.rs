@@ -384,6 +384,12 @@ impl Destination {
         }
     }
 
+    /// Whether the kernel refused it because of what somebody else has there.
+    pub(super) fn is_kept_out(&self) -> bool {
+        let Self::Unsettled(state) = self else { return false };
+        state.refused.as_ref().is_some_and(|refused| refused.is_by_a_stranger())
+    }
+
     /// What is wished for it.
     pub(super) fn wish(&self) -> Option<Wish> {
         match self {

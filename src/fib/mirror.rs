@@ -329,17 +329,21 @@ impl Mirror {
         }
     }
 
-    /// What was refused and leads by these links may be possible now. If not, it waits on as long as it
+    /// What was refused and leads by these links may be possible now, and what a stranger's route kept out if
+    /// that may have gone. If not, it waits on as long as it
     /// would have.
     pub(super) fn hurry(
         &mut self,
         gained: &BTreeSet<(InterfaceIndex, Family)>,
+        may_have_room: bool,
         objects: &mut Objects,
     ) {
         let leads_by = |to: Prefix| {
-            let Some(wish) = self.destinations.get(&to).and_then(Destination::wish) else {
-                return false;
-            };
+            let Some(destination) = self.destinations.get(&to) else { return false };
+            if may_have_room && destination.is_kept_out() {
+                return true;
+            }
+            let Some(wish) = destination.wish() else { return false };
             let best = match objects.wanted(wish) {
                 Wanted::Target(target) => Some(target),
                 Wanted::Nothing | Wanted::NotYet | Wanted::Refused => None,

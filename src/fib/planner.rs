@@ -41,6 +41,8 @@ pub struct Planner {
     last_served: Option<TableId>,
     /// Links that something of what was refused may lead by now.
     gained: BTreeSet<(InterfaceIndex, Family)>,
+    /// Others' routes may have gone with links.
+    may_have_room: bool,
     hurries: Seldom,
     /// Because events were lost.
     overruns: Seldom,
@@ -72,6 +74,7 @@ impl Planner {
             by_kernel,
             last_served: None,
             gained: BTreeSet::new(),
+            may_have_room: false,
             hurries: Seldom::default(),
             overruns: Seldom::default(),
             unreadable: None,
@@ -154,6 +157,15 @@ impl Planner {
         }
     }
 
+    /// Links or addresses are gone, and with them routes of others, which the kernel tells of nobody: what one of
+    /// them kept out may have room now. Tried as [`Self::hurry`] does.
+    pub fn hurry_into_room(&mut self, now: Instant) {
+        self.may_have_room = true;
+        if self.hurries.ask(now, self.rest()) {
+            self.hurry_now();
+        }
+    }
+
     /// How long to wait with the next hurry: all that waits is looked through for it. No time at all for a few,
     /// or what can be done now would not even be pending.
     fn rest(&self) -> Duration {
@@ -163,9 +175,10 @@ impl Planner {
 
     fn hurry_now(&mut self) {
         let gained = std::mem::take(&mut self.gained);
+        let may_have_room = std::mem::take(&mut self.may_have_room);
         self.objects.hurry(&gained);
         for table in self.tables.values_mut() {
-            table.mirror.hurry(&gained, &mut self.objects);
+            table.mirror.hurry(&gained, may_have_room, &mut self.objects);
         }
     }
 

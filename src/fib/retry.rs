@@ -82,6 +82,11 @@ impl Refused {
         is_lasting.then_some(&self.why)
     }
 
+    /// Whether somebody else's route was in the way.
+    pub(super) fn is_by_a_stranger(&self) -> bool {
+        self.why.errno == libc::EEXIST
+    }
+
     pub(super) fn add(&mut self, target: Target) {
         if !self.has(&target) {
             self.targets.push(target);

@@ -133,7 +133,7 @@ impl Case {
     }
 
     fn gained(&mut self, link: u32) {
-        self.mirror.hurry(&[(InterfaceIndex(link), Family::Ipv4)].into(), &mut self.objects);
+        self.mirror.hurry(&[(InterfaceIndex(link), Family::Ipv4)].into(), false, &mut self.objects);
     }
 
     fn wait(&mut self, seconds: u64) {
@@ -694,7 +694,7 @@ proptest! {
                 }
                 Event::Drop => kernel.drop_silently(),
                 Event::Tell => mirror.handle_lost(&lost, &mut objects),
-                Event::Hurry => mirror.hurry(&lost, &mut objects),
+                Event::Hurry => mirror.hurry(&lost, false, &mut objects),
             }
             let counts = mirror.counts();
             prop_assert_eq!(

@@ -68,11 +68,13 @@ impl Marks {
         let is_taken = |mark: &Mark| {
             self.current.iter().any(|it| (it.table, it.metric) == (mark.table, mark.metric))
         };
-        let (now, later) = self.former.iter().copied().partition(is_taken);
-        self.former = later;
-        let left = self.take_out(now).await;
-        self.former.extend(left);
-        self.forget();
+        let (now, later): (BTreeSet<Mark>, _) = self.former.iter().copied().partition(is_taken);
+        if !now.is_empty() {
+            self.former = later;
+            let left = self.take_out(now).await;
+            self.former.extend(left);
+            self.forget();
+        }
     }
 
     /// Takes out the rest once packets can follow the new routes instead.

@@ -32,7 +32,7 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -181,6 +181,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         advice: Box::new(move || fib::advice(&of)),
     };
     let service = Service::start(&options.bus, rib.clone(), facts, administration).await?;
+    // Who sees the service may stop it.
+    let mut stop = Stop::listen();
     service.take_name().await?;
     tracing::info!(bus = %options.bus, epoch, "on the bus");
 
@@ -209,7 +211,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         never = health::watch(&rib, &pulse, &notifier) => match never {},
         never = marks.clear_up(state.subscribe()) => match never {},
         never = health::tell(&rib, watched_state, &notifier) => match never {},
-        name = stop_signal() => Ok(name),
+        name = stop.told() => Ok(name),
     };
     let signal = ended?;
     notifier.stopping();
@@ -228,7 +230,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
                     tracing::error!("{fault}");
                 }
             }
-            signal = stop_signal() => {
+            signal = stop.told() => {
                 tracing::warn!(signal, "told to stop again: what is still in the kernel stays there");
             }
         }
@@ -404,16 +406,28 @@ fn new_epoch() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn stop_signal() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be handled, they will end the service at once");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// What tells the service to stop.
+struct Stop(Option<[Signal; 2]>);
+
+impl Stop {
+    /// From now on a signal waits until it is asked for, instead of ending the process.
+    fn listen() -> Self {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => Self(Some([terminate, interrupt])),
+            (_, _) => {
+                tracing::error!("signals cannot be handled, they will end the service at once");
+                Self(None)
+            }
+        }
+    }
+
+    /// Waits for the next.
+    async fn told(&mut self) -> &'static str {
+        let Some([terminate, interrupt]) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
 

@@ -156,10 +156,8 @@ impl Follower {
 
     /// Too many are dropped; until that is told, no more are collected.
     fn collect(&mut self, to: Prefix) {
-        if self.lost == 0 {
-            self.pending.insert(to);
-        }
-        if self.pending.len() > world::policy().limits.pending_destinations as usize {
+        let grows = self.lost == 0 && self.pending.insert(to);
+        if grows && self.pending.len() > world::policy().limits.pending_destinations as usize {
             self.lost = self.pending.len();
             self.pending.clear();
         }

@@ -124,6 +124,13 @@ async fn the_page_says_what_is_printed_with_json() {
             page.check(&[&heading], &event);
         }
     }
+    let granting = PrivateBus::start();
+    let grants = "[[grant]]\nname = \"first\"\nuser = 1\n[[grant]]\nname = \"second\"\nuser = 2\n";
+    let _service = granting.serve(&format!("{NO_FIB}\n{grants}"));
+    for user in ["1", "2", "3"] {
+        let check = granting.rtmctl(&["--json", "policy", "check", "--user", user]);
+        page.check(&["policy check"], &serde_json::from_slice(&check.stdout).unwrap());
+    }
     let bad = PrivateBus::start();
     let _service = bad.serve("[[instance]]\nid = 0\nfib = false\n[[instance]]\nid = 3\n");
     let status = bad.rtmctl(&["--json", "status"]);

@@ -127,7 +127,8 @@ impl Notifications {
         for (id, found) in by_table.get_mut(&table).into_iter().flatten() {
             let (before, was_waiting) = (found.load(), found.is_waiting());
             keep(found);
-            if found.load() > found.most(limits) {
+            // What was told once more may be too much already, and waits for more to come.
+            if found.load() > before && found.load() > found.most(limits) {
                 found.lose(waste);
             }
             if found.is_waiting() && !was_waiting {

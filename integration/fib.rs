@@ -10,6 +10,8 @@ mod bridges;
 mod doubt;
 #[path = "fib/faults.rs"]
 mod faults;
+#[path = "fib/hosts.rs"]
+mod hosts;
 #[path = "fib/instances.rs"]
 mod instances;
 #[path = "fib/kill.rs"]

@@ -62,6 +62,10 @@ fn register(rib: &SharedRib) -> EntityId {
 }
 
 fn add(rib: &SharedRib, owner: EntityId, number: usize) {
+    add_with(rib, owner, number, 1);
+}
+
+fn add_with(rib: &SharedRib, owner: EntityId, number: usize, metric: u32) {
     let address = Some("192.0.2.1".parse().unwrap());
     let gateway = NextHopKey { address, interface: InterfaceIndex(0) };
     let via = [(gateway, None)];
@@ -69,7 +73,7 @@ fn add(rib: &SharedRib, owner: EntityId, number: usize) {
         to: prefix(number),
         neighbour: None,
         preference: Preference(0),
-        metric: Metric(1),
+        metric: Metric(metric),
         flags: RouteFlags(0),
         views: View::UNICAST.only(),
         next_hops: OfferedNextHops::Inline(via[..].into()),
@@ -300,6 +304,33 @@ fn however_slow_images_are_made_the_journal_does_not_grow_without_end() {
 }
 
 /// All that the kernel has of its own is read, as ever.
+/// Of a few routes that change all the time: what is not needed any more does not pile up.
+#[test]
+fn after_two_million_records_the_journal_is_small_and_has_the_last_of_each_route() {
+    const ROUTES: usize = 1000;
+    const ROUNDS: u32 = 2000;
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("journal");
+    let rib = begin(&directory);
+    let owner = register(&rib);
+    let mut largest = 0;
+    for round in 1..=ROUNDS {
+        (0..ROUTES).for_each(|number| add_with(&rib, owner, number, round));
+        let files = fs::read_dir(&directory).unwrap().filter_map(|file| file.ok()?.metadata().ok());
+        largest = largest.max(files.map(|file| file.len()).sum::<u64>());
+    }
+    drop(rib);
+    assert!(largest < 130 << 20, "{largest} bytes");
+    let (_, found) = open(&directory);
+    let found = found.unwrap();
+    assert_eq!(count(&found), ROUTES);
+    for number in 0..ROUTES {
+        let routes = found.routes(table(), prefix(number)).unwrap();
+        let metrics: Vec<u32> = routes.iter().map(|view| view.route.rank.metric.0).collect();
+        assert_eq!(metrics, [ROUNDS]);
+    }
+}
+
 fn read_foreign(ledger: &mut Ledger, numbers: &[usize], now: Now) {
     let hop = Hop { gateway: None, interface: InterfaceIndex(1), weight: Weight::ONE };
     ledger.handle_foreign_unknown(table(), KernelProtocol::KERNEL);

@@ -300,6 +300,26 @@ async fn a_configuration_with_other_instances_begins_with_nothing_and_says_so() 
     assert!(levels.iter().any(|(protocol, _, level)| (*protocol, *level) == (OSPF, 77)));
 }
 
+/// Nobody would know later what it had done, so it does nothing.
+#[tokio::test]
+async fn on_a_read_only_disk_it_does_not_start_and_says_where_it_cannot_write() {
+    let bus = PrivateBus::start();
+    let mut launch = bus.launch(NO_FIB, "first");
+    let directory = launch.runtime_directory.display().to_string();
+    let read_only =
+        format!("mkdir -p {directory} && mount -t tmpfs -o ro none {directory} && exec \"$@\"");
+    launch.wrapper = vec!["unshare", "--mount", "sh", "-c", read_only.leak(), "sh"];
+    let mut service = launch.start();
+    let status = service.end();
+    let log = service.log();
+    if log.contains("unshare:") || log.contains("mount:") {
+        println!("skip: {}", log.trim());
+        return;
+    }
+    assert_eq!(status.code(), Some(73), "{log}");
+    assert!(log.contains(&directory) && log.contains("Read-only file system"), "{log}");
+}
+
 /// What is written down is worth nothing if something is missing, so then there is nothing.
 #[tokio::test]
 async fn on_a_full_disk_it_goes_on_without_a_journal_and_begins_one_when_there_is_room() {

@@ -80,7 +80,7 @@ fn instances_of_vrfs_have_the_same_prefixes_and_gateways_and_links_of_their_own(
 }
 
 async fn play(bus: &PrivateBus, service: &support::Service) {
-    assert!(service.log().contains("there is no VRF \\\"green\\\""), "{}", service.log());
+    assert!(service.log().contains("there is no VRF \"green\""), "{}", service.log());
     let mut clients = Vec::new();
     for instance in 0..3 {
         for (family, to, via) in

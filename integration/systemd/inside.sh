@@ -90,7 +90,7 @@ ok 'systemd finds nothing wrong with it, and the configuration is all defaults'
 step 'Who may offer routes'
 useradd --create-home alice
 echo 'add 198.51.100.0/24 via 192.0.2.2' >"$state/line"
-refused 'denied\|not allowed\|not permitted' alice rtmctl register --protocol bgp <"$state/line"
+refused 'no grant lets user' alice rtmctl register --protocol bgp <"$state/line"
 ok 'alice may not'
 usermod --append --groups "$group" alice
 alice rtmctl register --protocol bgp --label alice <"$state/line" >"$state/alice.log" 2>&1 &

@@ -168,7 +168,7 @@ printf '[preferences]\nrip = = 4712\n' >/etc/rtmd/rtmd.toml
 ! systemctl reload rtmd 2>"$state/reload" || fail 'a bad one is not refused'
 level 4711 || fail 'what counted before does not any more'
 for where in "systemctl --no-pager --full status rtmd" "journalctl --quiet --unit rtmd --output cat"; do
-    $where | grep 'rtmd.toml' | grep -q 'line 2' || fail "$where does not say why"
+    $where | grep -q 'rtmd.toml:2:' || fail "$where does not say why"
 done
 is active systemctl is-active rtmd
 cp "$state/rtmd.toml" /etc/rtmd/rtmd.toml
